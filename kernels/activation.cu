@@ -1,0 +1,58 @@
+#include "kernels/activation.h"
+
+#include <cmath>
+
+#include "kernels/launch.h"
+
+namespace espalier::kernels {
+
+namespace {
+
+struct ActivationForward {
+  Activation act;
+  const float* x;
+  float* y;
+  ESPALIER_HD void operator()(int64_t i) const {
+    const float v = x[i] > 0 ? x[i] : act.slope * x[i];
+    y[i] = v < act.cap ? v : act.cap;
+  }
+};
+
+struct ActivationBackward {
+  Activation act;
+  const float *x, *dy;
+  float* dx;
+  ESPALIER_HD void operator()(int64_t i) const {
+    dx[i] = x[i] > 0 ? (x[i] < act.cap ? dy[i] : 0.0f) : act.slope * dy[i];
+  }
+};
+
+struct SigmoidForward {
+  const float* x;
+  float* y;
+  ESPALIER_HD void operator()(int64_t i) const { y[i] = 1.0f / (1.0f + std::exp(-x[i])); }
+};
+
+struct SigmoidBackward {
+  const float *y, *dy;
+  float* dx;
+  ESPALIER_HD void operator()(int64_t i) const { dx[i] = dy[i] * y[i] * (1.0f - y[i]); }
+};
+
+}  // namespace
+
+void activation_forward(Device device, int64_t n, Activation act, const float* x, float* y) {
+  for_each(device, n, ActivationForward{act, x, y});
+}
+void activation_backward(Device device, int64_t n, Activation act, const float* x, const float* dy,
+                         float* dx) {
+  for_each(device, n, ActivationBackward{act, x, dy, dx});
+}
+void sigmoid_forward(Device device, int64_t n, const float* x, float* y) {
+  for_each(device, n, SigmoidForward{x, y}, 16);
+}
+void sigmoid_backward(Device device, int64_t n, const float* y, const float* dy, float* dx) {
+  for_each(device, n, SigmoidBackward{y, dy, dx});
+}
+
+}  // namespace espalier::kernels

@@ -1,0 +1,19 @@
+#pragma once
+// Element-wise work that belongs to no particular op.
+
+#include <cstdint>
+
+#include "kernels/device.h"
+
+namespace espalier::kernels {
+
+/// sum[i] += x[i]
+void add_into(Device device, int64_t n, const float* x, float* sum);
+
+/// y[i] = a[i] + b[i]
+void add_forward(Device device, int64_t n, const float* a, const float* b, float* y);
+
+/// x[i] *= factor
+void scale_in_place(Device device, int64_t n, float factor, float* x);
+
+}  // namespace espalier::kernels

@@ -1,0 +1,29 @@
+#include "ops/add.h"
+
+#include "base/error.h"
+#include "kernels/elementwise.h"
+#include "ops/channel_ties.h"
+#include "ops/ops.h"
+
+namespace espalier {
+
+Metas Add::infer(std::span<const Meta> in) const {
+  ESPALIER_CHECK(in[0] == in[1], "add: a is ", in[0], " and b is ", in[1], "; both must be equal");
+  return {in[0]};
+}
+
+void Add::channels(ChannelTies& t) const {
+  t.same(t.in(0), t.in(1));
+  t.same(t.in(0), t.out());
+}
+
+void Add::forward(Ctx& c) const {
+  kernels::add_forward(c.device(), c.in[0].elements(), c.in[0].f32(), c.in[1].f32(), c.out[0].f32());
+}
+
+Tensors Add::backward(Ctx&, std::span<const Tensor> dy) const { return {dy[0], dy[0]}; }
+
+std::shared_ptr<Op> make_add() { return std::make_shared<Add>(); }
+Tensor add(const Tensor& a, const Tensor& b) { return apply1(std::make_shared<Add>(), {a, b}); }
+
+}  // namespace espalier

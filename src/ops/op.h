@@ -1,0 +1,112 @@
+#pragma once
+// Read this first. An operation is one class that answers every question the system has about it; apply() is
+// the one gate through which it runs. Autograd (ops/autograd.h) and tracing (graph/trace.h) hang on that gate
+// and nowhere else.
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ops/attributes.h"
+#include "tensor/tensor.h"
+
+namespace espalier {
+
+class ChannelTies;
+
+/// What one call of an op sees. forward() reads in and writes all of out; what backward() will need beyond
+/// kept inputs goes into saved.
+struct Ctx {
+  Tensors in;
+  Tensors out;
+  Tensors saved;
+  bool training = false;         ///< batch statistics, dropout
+  std::vector<bool> needs_grad;  ///< in backward: which inputs want a gradient; the others may stay undefined
+
+  Device device() const;
+};
+
+/// Which tensors a recorded call keeps alive for backward(). What is not kept arrives there without data.
+struct Keep {
+  uint32_t inputs = ~0u;  ///< bit i: input i
+  uint32_t outputs = 0;   ///< bit i: output i
+};
+
+/// A kernel bound to its shapes, weights and buffers: no allocation, no lookup, no check per call. Made by
+/// Op::prepare() for a Session.
+struct Prepared {
+  virtual ~Prepared() = default;
+  virtual void run() = 0;
+};
+
+/// What an op gets to prepare itself for a Session: tensors at their final addresses. Parameters hold their
+/// values; activations point into the arena (their contents mean nothing yet).
+struct PrepareCtx {
+  Tensors in;
+  Tensors out;
+  std::vector<bool> is_parameter;  ///< per input: constant, so it may be packed once
+};
+
+/// One operation, with its attributes as fields. What must not be forgotten is pure virtual. No attribute may
+/// hold a channel count: channel counts live in parameter shapes only.
+struct Op {
+  virtual ~Op() = default;
+  virtual const char* name() const = 0;                     ///< the key of op_table.cpp
+  virtual Metas infer(std::span<const Meta> in) const = 0;  ///< checks everything, returns the outputs'
+  virtual void forward(Ctx&) const = 0;
+  virtual Tensors backward(Ctx&,
+                           std::span<const Tensor> dy) const = 0;  ///< one per input; assigns, never adds
+  virtual void channels(ChannelTies&) const = 0;                   ///< which channels are removed together
+  virtual void attributes(AttributeVisitor&) = 0;
+  virtual int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const = 0;  ///< 0 for cheap ops
+
+  virtual Keep keep() const { return {}; }
+  /// The default runs forward() on the prepared tensors; ops with a fast path return a kernel of their own.
+  virtual std::unique_ptr<Prepared> prepare(const PrepareCtx&) const;
+};
+using OpPtr = std::shared_ptr<const Op>;
+
+/// For ops that exist in inference graphs only; throws Error naming the op.
+[[noreturn]] Tensors no_gradient(const Op& op);
+
+/// Infers, allocates, runs, records. The only way an op is run outside a Session.
+Tensors apply(const OpPtr& op, const Tensors& in);
+/// The same for ops of one output.
+Tensor apply1(const OpPtr& op, const Tensors& in);
+
+/// While one lives on this thread, ops run in training mode: batch statistics, dropout.
+class TrainingMode {
+ public:
+  explicit TrainingMode(bool on = true);
+  ~TrainingMode();
+  static bool on();
+
+ private:
+  bool outer_;
+};
+
+/// While one lives on this thread, nothing is recorded for gradients.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+
+ private:
+  bool outer_;
+};
+
+/// Watches apply(); graph/trace.h is the only implementation. While one is installed on this thread apply()
+/// infers and reports, and computes nothing.
+struct Tracer {
+  virtual ~Tracer() = default;
+  virtual void record(const OpPtr& op, const Tensors& in, const Tensors& out) = 0;
+};
+Tracer* install_tracer(Tracer* tracer);  ///< returns the previous one
+
+/// Makes an op with default attributes by its name; throws Error for an unknown one. The table is
+/// op_table.cpp.
+std::shared_ptr<Op> make_op(const std::string& name);
+std::vector<std::string> op_names();
+
+}  // namespace espalier

@@ -1,0 +1,40 @@
+// Every op by name: the only list of ops there is. A name X here needs `std::shared_ptr<Op> make_X()` in its
+// file.
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "ops/op.h"
+
+#define ESPALIER_OPS(X) \
+  X(activation)         \
+  X(add)                \
+  X(sigmoid)
+
+namespace espalier {
+
+#define DECLARE(op) std::shared_ptr<Op> make_##op();
+ESPALIER_OPS(DECLARE)
+
+namespace {
+#define ENTRY(op) {#op, make_##op},
+const std::map<std::string, std::shared_ptr<Op> (*)()>& table() {
+  static const std::map<std::string, std::shared_ptr<Op> (*)()> ops = {ESPALIER_OPS(ENTRY)};
+  return ops;
+}
+}  // namespace
+
+std::shared_ptr<Op> make_op(const std::string& name) {
+  const auto at = table().find(name);
+  ESPALIER_CHECK(at != table().end(), "unknown op '", name, "'; was the file written by a newer version?");
+  return at->second();
+}
+
+std::vector<std::string> op_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, make] : table()) names.push_back(name);
+  return names;
+}
+
+}  // namespace espalier

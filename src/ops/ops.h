@@ -1,0 +1,86 @@
+#pragma once
+// Every operation in one sentence: the table of contents. Each has its class in the file named beside it.
+
+#include <vector>
+
+#include "kernels/activation.h"
+#include "kernels/conv_shape.h"
+#include "ops/op.h"
+
+namespace espalier {
+
+struct ConvOptions {
+  int stride = 1;
+  Padding pad;
+  Activation act;   ///< applied last
+  Tensor bias;      ///< [K] or undefined
+  Tensor residual;  ///< like y or undefined; added before the activation
+};
+
+/// Dense convolution: x [N,H,W,C], w [K,R,S,C] to [N,P,Q,K].                                       conv2d.cpp
+Tensor conv2d(const Tensor& x, const Tensor& w, const ConvOptions& options = {});
+/// One filter a channel: x [N,H,W,C], w [R,S,C] to [N,P,Q,C].                            depthwise_conv2d.cpp
+Tensor depthwise_conv2d(const Tensor& x, const Tensor& w, const ConvOptions& options = {});
+/// y = act(x w^T + bias): x [N,C], w [K,C], bias [K] or undefined, to [N,K]. linear.cpp
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias = {}, Activation act = {});
+
+struct BatchNormOptions {
+  float eps = 1e-5f;
+  float momentum = 0.1f;  ///< PyTorch's: running = (1 - momentum) * running + momentum * batch
+  Activation act;         ///< applied last
+  Tensor residual;        ///< like x or undefined; added before the activation
+};
+/// Normalises each channel over N, H, W with batch statistics in training mode, which also updates mean and
+/// variance in place (variance unbiased), and with mean and variance otherwise. batch_norm.cpp
+Tensor batch_norm(const Tensor& x, const Tensor& scale, const Tensor& shift, const Tensor& mean,
+                  const Tensor& variance, const BatchNormOptions& options = {});
+
+/// min(x > 0 ? x : slope * x, cap). activation.cpp
+Tensor activation(const Tensor& x, Activation act);
+Tensor relu(const Tensor& x);
+Tensor relu6(const Tensor& x);
+Tensor leaky_relu(const Tensor& x, float slope);
+Tensor sigmoid(const Tensor& x);
+
+/// a + b of equal shapes. add.cpp
+Tensor add(const Tensor& a, const Tensor& b);
+/// Joins along the channels: [N,H,W,C0], [N,H,W,C1], ... to [N,H,W,C0+C1+...]. concat.cpp
+Tensor concat(const Tensors& x);
+
+struct PoolOptions {
+  int kernel = 2, stride = 2;
+  Padding pad;  ///< padded places never win
+};
+/// Largest value of each window, per channel. max_pool.cpp
+Tensor max_pool(const Tensor& x, const PoolOptions& options = {});
+/// Mean over H and W: [N,H,W,C] to [N,C]. global_avg_pool.cpp
+Tensor global_avg_pool(const Tensor& x);
+
+/// Nearest neighbour, source index floor(i * in / out): to [N,height,width,C]. resize.cpp
+Tensor resize_nearest(const Tensor& x, int height, int width);
+/// Bilinear, with corner pixels' centres aligned (UNet's) or half-pixel centres. resize.cpp
+Tensor resize_bilinear(const Tensor& x, int height, int width, bool align_corners);
+/// The same to the H and W of `like`, so that a traced graph runs at any input size. resize.cpp
+Tensor resize_nearest_like(const Tensor& x, const Tensor& like);
+Tensor resize_bilinear_like(const Tensor& x, const Tensor& like, bool align_corners);
+
+/// Zeroes each element with probability p and scales the rest by 1 / (1 - p) in training mode; else identity.
+/// The mask is a function of (seed, global training step), see set_dropout_step(). dropout.cpp
+Tensor dropout(const Tensor& x, float probability, int seed = 0);
+/// The step whose masks dropout draws; the training loop sets it, so that a resumed run draws the same.
+void set_dropout_step(uint64_t seed, uint64_t step);
+
+struct CrossEntropyOptions {
+  float label_smoothing = 0;         ///< s: target 1 - s + s / K for the class, s / K elsewhere
+  std::vector<float> class_weights;  ///< one a class, or empty
+  int ignored_label = -1;            ///< rows with this label cost nothing
+  float denominator_eps = 0;         ///< the reference's segmentation loss has 1e-5, on means over all rows
+};
+/// Mean over rows of softmax cross entropy: logits [...,K], labels s32 [...]; a scalar. Ignored rows do not
+/// count in the mean; class weights multiply each row's loss and, as in PyTorch, count in the mean's
+/// denominator.
+///                                                                                 softmax_cross_entropy.cpp
+Tensor softmax_cross_entropy(const Tensor& logits, const Tensor& labels,
+                             const CrossEntropyOptions& options = {});
+
+}  // namespace espalier

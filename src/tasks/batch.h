@@ -1,0 +1,33 @@
+#pragma once
+// What flows from data to tasks. The training loop, the sweep and calibration see data only through
+// BatchSource.
+
+#include <string>
+
+#include "tensor/tensor.h"
+
+namespace espalier {
+
+/// One minibatch, ready for the network.
+struct Batch {
+  Tensor images;                   ///< f32 [N,H,W,3], normalised
+  Tensors targets;                 ///< classification: {s32 [N]}
+  std::vector<std::string> names;  ///< per image: its path, for messages
+  std::vector<int> samples;        ///< per image: its index in the data set
+  int size() const { return images.defined() ? images.shape()[0] : 0; }
+};
+
+/// Batches of one data set in a fixed or shuffled order. A pure function of (seed, epoch): neither threads
+/// nor earlier epochs change what it gives.
+struct BatchSource {
+  virtual ~BatchSource() = default;
+  /// Restarts at `first_batch` of `epoch`; evaluation sources give the same order for every epoch.
+  virtual void start(int epoch = 0, int64_t first_batch = 0) = 0;
+  /// False at the end of the epoch. The batch owns its memory.
+  virtual bool next(Batch& batch) = 0;
+  virtual int64_t batches() const = 0;  ///< an epoch
+  virtual int64_t samples() const = 0;  ///< an epoch
+  virtual uint64_t hash() const = 0;  ///< of the data set's list and the transforms, for resuming and lineage
+};
+
+}  // namespace espalier

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "runtime/session.h"
+#include "tasks/task.h"
+
+namespace espalier {
+
+/// Runs the whole source (or its first `max_batches`) through a session and measures.
+MetricResult evaluate(Session& session, const Task& task, BatchSource& source, int64_t max_batches = -1);
+
+}  // namespace espalier

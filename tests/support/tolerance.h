@@ -1,0 +1,19 @@
+#pragma once
+// Every tolerance of the tests, each with its reason. A test that needs another says why on its line.
+
+namespace espalier::test {
+
+/// error <= relative * max(|want|, floor)
+struct Tolerance {
+  double relative;
+  double floor = 0;
+};
+
+/// One or two roundings of fp32 and a library function.
+constexpr Tolerance kElementwise{2e-6, 1e-3};
+/// Graph passes reorder a few roundings: against the largest output.
+constexpr double kPassRelativeToMax = 1e-5;
+/// Central differences with step 1e-2 in fp32.
+constexpr Tolerance kGradient{1e-3, 1.0};
+
+}  // namespace espalier::test
