@@ -5,6 +5,7 @@
 #include <functional>
 #include <iosfwd>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops/op.h"
@@ -76,10 +77,11 @@ class Graph {
 /// One line an item: name, op, attributes, shapes.
 std::ostream& operator<<(std::ostream& out, const Graph& graph);
 
-/// {"inputs", "outputs", "values", "items"}; parameters by name, their contents travel separately
+/// {"inputs", "trainable", "items", "outputs"}; parameters travel separately, in order of values
 /// (io/model_file.h).
 Json graph_to_json(const Graph& graph);
-/// Strict. Parameters get tensors without data, to be filled by the reader.
-Graph graph_from_json(const Json& json);
+/// Strict. `parameters` are name and meta in the order in which they were saved; they get tensors without
+/// data, to be filled by the reader.
+Graph graph_from_json(const Json& json, const std::vector<std::pair<std::string, Meta>>& parameters);
 
 }  // namespace espalier

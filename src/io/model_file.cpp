@@ -1,0 +1,74 @@
+#include "io/model_file.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "io/safetensors.h"
+
+namespace espalier {
+
+namespace {
+
+constexpr const char* kFormat = "1";
+
+const std::string& field(const Safetensors& file, const std::string& path, const std::string& key) {
+  const auto at = file.metadata.find("espalier." + key);
+  ESPALIER_CHECK(at != file.metadata.end(), path, ": is a safetensors file but no model of this program: '",
+                 key, "' is missing; pretrained weights belong under model.weights");
+  return at->second;
+}
+
+}  // namespace
+
+void save_model(const std::filesystem::path& path, const Model& model) {
+  Safetensors file;
+  for (const Graph::Value& v : model.graph.values)
+    if (v.param.defined()) file.tensors.emplace_back(v.name, v.param);
+  file.metadata = {{"espalier.format", kFormat},
+                   {"espalier.task", model.task},
+                   {"espalier.graph", graph_to_json(model.graph).dump()},
+                   {"espalier.labels", Json(model.labels).dump()},
+                   {"espalier.architecture", model.architecture.dump()},
+                   {"espalier.preprocessing", model.preprocessing.dump()},
+                   {"espalier.metrics", model.metrics.dump()},
+                   {"espalier.lineage", model.lineage.dump()}};
+  save_safetensors(path, file);
+}
+
+Model load_model(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  const Safetensors file = load_safetensors(path);
+  const std::string& format = field(file, name, "format");
+  ESPALIER_CHECK(format == kFormat, name, ": has model format ", format, ", this program reads ", kFormat,
+                 "; use a newer program");
+  Model model;
+  std::vector<std::pair<std::string, Meta>> parameters;
+  for (const auto& [parameter, tensor] : file.tensors) parameters.emplace_back(parameter, tensor.meta());
+  const auto parse = [&](const char* key) { return Json::parse(field(file, name, key)); };
+  try {
+    model.task = field(file, name, "task");
+    model.graph = graph_from_json(parse("graph"), parameters);
+    model.labels = parse("labels").get<std::vector<std::string>>();
+    model.architecture = parse("architecture");
+    model.preprocessing = parse("preprocessing");
+    model.metrics = parse("metrics");
+    model.lineage = parse("lineage");
+  } catch (const nlohmann::json::exception& e) {
+    fail(str(name, ": its metadata is damaged: ", e.what()));
+  } catch (const Error& e) {
+    fail(str(name, ": ", e.what()));
+  }
+  size_t next = 0;
+  for (Graph::Value& v : model.graph.values) {
+    if (!v.param.defined()) continue;
+    v.param = file.tensors[next++].second;
+    if (v.meta.dtype != DType::kF32) continue;
+    const float* p = v.param.f32();
+    for (int64_t i = 0; i < v.param.elements(); ++i)
+      ESPALIER_CHECK(std::isfinite(p[i]), name, ": tensor '", v.name, "' holds ", p[i], " at ", i,
+                     "; the training that made it diverged, go back to an earlier checkpoint");
+  }
+  return model;
+}
+
+}  // namespace espalier
