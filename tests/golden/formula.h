@@ -1,0 +1,15 @@
+#pragma once
+// The formula of the golden files: every weight, input and label from a name (golden/README.md of the shared
+// data).
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace espalier::test {
+
+/// `count` doubles in [0, 1): splitmix64 of the counter under the key FNV-1a64(name) xor seed *
+/// 0x9E3779B97F4A7C15.
+std::vector<double> uniform(const std::string& name, int64_t count, uint64_t seed);
+
+}  // namespace espalier::test
