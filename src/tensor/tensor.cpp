@@ -1,6 +1,8 @@
 #include "tensor/tensor.h"
 
+#include <algorithm>
 #include <cassert>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -11,6 +13,15 @@
 namespace espalier {
 
 namespace {
+
+/// ESPALIER_NAN_FILL=1 fills fresh tensors with NaN, so that reading what was never written shows. The tests set it.
+bool nan_fill() {
+  static const bool on = [] {
+    const char* value = std::getenv("ESPALIER_NAN_FILL");
+    return value && std::strcmp(value, "1") == 0;
+  }();
+  return on;
+}
 
 struct Storage {
   void* memory = nullptr;
@@ -44,10 +55,8 @@ Tensor::Tensor(const Shape& shape, Device device, DType dtype) : impl_(std::make
   impl_->dtype = dtype;
   impl_->device = device;
   impl_->storage = std::make_shared<Storage>(device, static_cast<size_t>(shape.elements()) * bytes_of(dtype));
-#ifdef ESPALIER_NAN_FILL
-  if (device == Device::kCpu && dtype == DType::kF32)
+  if (nan_fill() && device == Device::kCpu && dtype == DType::kF32)
     std::fill_n(f32(), elements(), std::numeric_limits<float>::quiet_NaN());
-#endif
 }
 
 Tensor Tensor::without_data(const Meta& meta, Device device) {
