@@ -1,0 +1,38 @@
+#pragma once
+// A YAML file as JSON that remembers its lines, so that every complaint can name the place.
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+
+namespace espalier {
+
+/// Values by path: keys and list indices joined by dots, "stages.2.prune.keep_macs".
+struct Document {
+  std::string file;
+  Json root = Json::object();
+  std::map<std::string, std::string> places;  ///< path -> "recipes/x.yaml:12" or "--set data.batch=0"
+  std::map<std::string, std::string> texts;   ///< path -> a scalar as it was written
+
+  /// Where a path was given; for a path that was not, the nearest enclosing one.
+  std::string place(const std::string& path) const;
+  /// Throws Error "PLACE: PATH: message".
+  [[noreturn]] void fail_at(const std::string& path, const std::string& message) const;
+};
+
+/// Reads a YAML file. Throws Error with file and line on a syntax error or a key that is given twice.
+Document read_yaml(const std::filesystem::path& path);
+/// The same from text; `file` is for messages.
+Document parse_yaml(const std::string& text, const std::string& file);
+
+/// Sets `path` to the YAML in `value`, as if the document had said so. Sections on the way are made.
+/// Throws Error when the value is no YAML or the path runs through a scalar or past the end of a list.
+void set_value(Document& document, const std::string& path, const std::string& value,
+               const std::string& place);
+
+}  // namespace espalier
