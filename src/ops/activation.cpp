@@ -28,6 +28,7 @@ struct Sigmoid final : Op {
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   void attributes(AttributeVisitor&) override {}
   Keep keep() const override { return {.inputs = 0, .outputs = 1}; }
+  int overwrites() const override { return 0; }
 
   void forward(Ctx& c) const override {
     kernels::sigmoid_forward(c.device(), c.in[0].elements(), c.in[0].f32(), c.out[0].f32());

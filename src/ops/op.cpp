@@ -1,5 +1,7 @@
 #include "ops/op.h"
 
+#include <omp.h>
+
 #include "base/error.h"
 #include "ops/autograd.h"
 #include "tensor/grad_state.h"
@@ -64,6 +66,12 @@ struct PreparedForward final : Prepared {
 }  // namespace
 
 Device Ctx::device() const { return in.empty() ? Device::kCpu : in[0].device(); }
+
+void CooperativePrepared::run() {
+  kernels::Barrier barrier;
+#pragma omp parallel
+  run(kernels::Team{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+}
 
 std::unique_ptr<Prepared> Op::prepare(const PrepareCtx& ctx) const {
   return std::make_unique<PreparedForward>(*this, ctx);

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/team.h"
 #include "ops/attributes.h"
 #include "tensor/tensor.h"
 
@@ -37,7 +38,17 @@ struct Keep {
 /// Op::prepare() for a Session.
 struct Prepared {
   virtual ~Prepared() = default;
-  virtual void run() = 0;
+  virtual void run() = 0;                             ///< may wake threads of its own
+  virtual int64_t packed_bytes() const { return 0; }  ///< of weights in a layout of its own
+};
+
+/// A kernel that a team of threads can run together, each doing its share. A Session runs neighbouring ones
+/// inside one parallel region, with a barrier between two of them.
+struct CooperativePrepared : Prepared {
+  /// Called by every thread of the team at once. What one thread writes another may read only after
+  /// team.wait().
+  virtual void run(const kernels::Team& team) = 0;
+  void run() final;  ///< the same with a team of all threads
 };
 
 /// What an op gets to prepare itself for a Session: tensors at their final addresses. Parameters hold their
@@ -46,6 +57,9 @@ struct PrepareCtx {
   Tensors in;
   Tensors out;
   std::vector<bool> is_parameter;  ///< per input: constant, so it may be packed once
+  /// Kept by the session for this item, null at first: what depends on parameters and attributes alone
+  /// (packed weights) is made for the first input shape and found here for the others.
+  std::shared_ptr<void>* packed = nullptr;
 };
 
 /// One operation, with its attributes as fields. What must not be forgotten is pure virtual. No attribute may
@@ -62,6 +76,9 @@ struct Op {
   virtual int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const = 0;  ///< 0 for cheap ops
 
   virtual Keep keep() const { return {}; }
+  /// The input whose memory output 0 may take in a Session, because forward() and prepared kernels read an
+  /// element of it no later than they write the same element; -1 if there is none.
+  virtual int overwrites() const { return -1; }
   /// The default runs forward() on the prepared tensors; ops with a fast path return a kernel of their own.
   virtual std::unique_ptr<Prepared> prepare(const PrepareCtx&) const;
 };

@@ -1,0 +1,35 @@
+#include "kernels/team.h"
+
+#include <sched.h>
+
+namespace espalier::kernels {
+
+namespace {
+
+inline void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+void Barrier::wait(int threads) {
+  constexpr int kSpins = 20000;  // about a millisecond; a thread that is away longer has lost its core
+  const int round = round_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
+    arrived_.store(0, std::memory_order_relaxed);
+    round_.store(round + 1, std::memory_order_release);
+    return;
+  }
+  for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+    if (spins < kSpins)
+      pause_briefly();
+    else
+      sched_yield();
+  }
+}
+
+}  // namespace espalier::kernels
