@@ -13,15 +13,19 @@ struct SessionOptions {
   int kept_plans = 2;    ///< prepared input shapes that stay ready; the least recently used goes first
 };
 
+/// For one caller at a time: the memory of a run is the session's.
 class Session {
  public:
-  /// Takes FP32 and INT8 graphs. Later changes of the graph's parameters do not reach the session.
+  /// Takes FP32 and INT8 graphs. Later changes of the graph's parameters do not reach the session. Throws
+  /// Error for parameters without values.
   explicit Session(const Graph& graph, const SessionOptions& options = {});
   ~Session();
   Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
 
-  /// Outputs live in the session and are valid until the next run(). A new input shape is planned on first
-  /// use.
+  /// Outputs live in the session, on the device of the graph's parameters, and are valid until the next
+  /// run(). A new input shape is planned on first use; inputs may come from any device. Throws Error when the
+  /// number, type or shape of the inputs does not fit the graph.
   const Tensors& run(const Tensors& inputs);
 
   const Graph& graph() const;    ///< as it runs, after the passes
@@ -29,6 +33,7 @@ class Session {
   int64_t packed_bytes() const;  ///< of the latest plan's weights
 
   /// Milliseconds of each item in one run, in the order of graph().items; for `espalier bench --layers`.
+  /// Their sum exceeds a plain run by the clock's own cost.
   std::vector<double> profile(const Tensors& inputs);
 
  private:

@@ -1,0 +1,183 @@
+#include "runtime/plan.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "base/error.h"
+#include "runtime/arena.h"
+
+namespace espalier {
+
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Metas metas(const Tensors& tensors) {
+  Metas m;
+  for (const Tensor& t : tensors) m.push_back(t.meta());
+  return m;
+}
+
+/// The value whose memory each value uses: its own, or that of an input which dies in the item that makes it.
+std::vector<int> storage_of(const Graph& graph, const Metas& metas) {
+  std::vector<int> storage(graph.values.size()), uses(graph.values.size(), 0);
+  for (size_t v = 0; v < storage.size(); ++v) storage[v] = static_cast<int>(v);
+  for (const Graph::Item& item : graph.items)
+    for (int v : item.in) ++uses[v];
+  for (int v : graph.outputs) ++uses[v];
+  for (const Graph::Item& item : graph.items) {
+    const int i = item.op->overwrites();
+    if (i < 0 || i >= static_cast<int>(item.in.size())) continue;
+    const int x = item.in[i], y = item.out[0];
+    if (!graph.is_parameter(x) && uses[x] == 1 && metas[x] == metas[y]) storage[y] = storage[x];
+  }
+  return storage;
+}
+
+}  // namespace
+
+Plan::Plan(const Graph& graph, const Tensors& inputs, std::vector<std::shared_ptr<void>>& packed)
+    : graph_(graph) {
+  for (const Graph::Value& v : graph.values)
+    if (v.param.defined()) {
+      device_ = v.param.device();
+      break;
+    }
+  place_values(graph.infer(metas(inputs)));
+  prepare_kernels(packed);
+}
+
+Plan::~Plan() = default;
+
+void Plan::place_values(const Metas& metas) {
+  const std::vector<int> storage = storage_of(graph_, metas);
+  const int count = static_cast<int>(graph_.items.size());
+  std::vector<Lifetime> lives(graph_.values.size());
+  const auto used = [&](int v, int step) {
+    if (graph_.is_parameter(v)) return;
+    Lifetime& life = lives[storage[v]];
+    if (life.bytes == 0) life.first = step;  // items come in order, producers first
+    life.bytes = std::max(life.bytes, metas[v].shape.elements() * bytes_of(metas[v].dtype));
+    life.bytes = std::max<int64_t>(life.bytes, 1);
+    life.last = std::max(life.last, step);
+  };
+  for (int v : graph_.inputs) used(v, 0);
+  for (int i = 0; i < count; ++i) {
+    for (int v : graph_.items[i].in) used(v, i + 1);
+    for (int v : graph_.items[i].out) used(v, i + 1);
+  }
+  for (int v : graph_.outputs) used(v, count + 1);
+
+  std::vector<int> owners;  // values with memory of their own
+  std::vector<Lifetime> own;
+  for (size_t v = 0; v < lives.size(); ++v)
+    if (lives[v].bytes > 0) {
+      owners.push_back(static_cast<int>(v));
+      own.push_back(lives[v]);
+    }
+  const ArenaLayout layout = plan_arena(own);
+  arena_bytes_ = layout.bytes;
+  // In units of an alignment, because extents are ints.
+  constexpr int kUnit = static_cast<int>(ArenaLayout::kAlignment / sizeof(float));
+  arena_ = Tensor({static_cast<int>(layout.bytes / ArenaLayout::kAlignment), kUnit}, device_);
+
+  std::vector<int64_t> offset(graph_.values.size(), 0);
+  for (size_t i = 0; i < owners.size(); ++i) offset[owners[i]] = layout.offsets[i];
+  at_.resize(graph_.values.size());
+  for (size_t v = 0; v < at_.size(); ++v)
+    if (graph_.values[v].param.defined())
+      at_[v] = graph_.values[v].param;
+    else
+      at_[v] = Tensor::over(static_cast<char*>(arena_.data()) + offset[storage[v]], metas[v], device_);
+  for (int v : graph_.inputs) inputs_.push_back(at_[v]);
+  for (int v : graph_.outputs) outputs_.push_back(at_[v]);
+}
+
+void Plan::prepare_kernels(std::vector<std::shared_ptr<void>>& packed) {
+  packed.resize(graph_.items.size());
+  for (size_t i = 0; i < graph_.items.size(); ++i) {
+    const Graph::Item& item = graph_.items[i];
+    const Running place(item.name);
+    PrepareCtx ctx;
+    for (int v : item.in) {
+      ctx.in.push_back(at_[v]);
+      ctx.is_parameter.push_back(graph_.is_parameter(v));
+    }
+    for (int v : item.out) ctx.out.push_back(at_[v]);
+    ctx.packed = &packed[i];
+    kernels_.push_back(item.op->prepare(ctx));
+    cooperative_.push_back(dynamic_cast<CooperativePrepared*>(kernels_.back().get()));
+    const int n = static_cast<int>(i);
+    const bool joins = cooperative_.back() != nullptr;
+    if (joins && !segments_.empty() && segments_.back().cooperative)
+      ++segments_.back().last;
+    else
+      segments_.push_back({n, n + 1, joins});
+  }
+}
+
+bool Plan::fits(const Tensors& inputs) const {
+  return inputs.size() == inputs_.size() &&
+         std::equal(inputs.begin(), inputs.end(), inputs_.begin(), [](const Tensor& a, const Tensor& b) {
+           return a.shape() == b.shape() && a.dtype() == b.dtype();
+         });
+}
+
+int64_t Plan::packed_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& kernel : kernels_) bytes += kernel->packed_bytes();
+  return bytes;
+}
+
+void Plan::copy_inputs(const Tensors& inputs, const kernels::Team& team) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const int64_t bytes = inputs[i].bytes(), first = bytes * team.thread / team.threads,
+                  last = bytes * (team.thread + 1) / team.threads;
+    std::memcpy(static_cast<char*>(inputs_[i].data()) + first,
+                static_cast<const char*>(inputs[i].data()) + first, static_cast<size_t>(last - first));
+  }
+}
+
+void Plan::run_segment(const Segment& segment, const Tensors& inputs, double* stamps) {
+  if (!segment.cooperative) {
+    const Running place(graph_.items[segment.first].name);
+    kernels_[segment.first]->run();
+    if (stamps) {
+      kernels::synchronize(device_);
+      stamps[segment.first + 1] = now();
+    }
+    return;
+  }
+  const bool copies = segment.first == 0;
+#pragma omp parallel
+  {
+    const kernels::Team team{omp_get_thread_num(), omp_get_num_threads(), &barrier_};
+    if (copies) {
+      copy_inputs(inputs, team);
+      team.wait();
+      if (stamps && team.thread == 0) stamps[0] = now();
+    }
+    for (int i = segment.first; i < segment.last; ++i) {
+      cooperative_[i]->run(team);
+      if (i + 1 < segment.last || stamps) team.wait();
+      if (stamps && team.thread == 0) stamps[i + 1] = now();
+    }
+  }
+}
+
+const Tensors& Plan::run(const Tensors& inputs, double* stamps) {
+  if (segments_.empty() || !segments_[0].cooperative) {
+    for (size_t i = 0; i < inputs.size(); ++i) inputs_[i].copy_from(inputs[i]);
+    if (stamps) stamps[0] = now();
+  }
+  for (const Segment& segment : segments_) run_segment(segment, inputs, stamps);
+  kernels::synchronize(device_);
+  return outputs_;
+}
+
+}  // namespace espalier

@@ -1,0 +1,86 @@
+#include "runtime/session.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "passes/fold_batch_norm.h"
+#include "passes/fuse.h"
+#include "runtime/plan.h"
+
+namespace espalier {
+
+struct Session::Impl {
+  Graph graph;
+  size_t kept_plans;
+  std::vector<std::shared_ptr<void>> packed;  ///< per item, shared by the plans
+  std::vector<std::unique_ptr<Plan>> plans;   ///< the latest used first
+
+  Plan& plan_for(const Tensors& inputs);
+};
+
+Session::Session(const Graph& graph, const SessionOptions& options) : impl_(std::make_unique<Impl>()) {
+  ESPALIER_CHECK(options.kept_plans >= 1, "session: kept_plans is ", options.kept_plans,
+                 "; it must be at least 1");
+  for (const Graph::Value& v : graph.values)
+    ESPALIER_CHECK(!v.param.defined() || v.param.has_data(), "session: parameter '", v.name,
+                   "' has no values; load the weights first");
+  Graph& own = impl_->graph;
+  own = graph;
+  impl_->kept_plans = static_cast<size_t>(options.kept_plans);
+  if (options.optimise) {
+    fold_batch_norm(own);
+    fuse(own);
+  }
+  // The passes put new tensors where they change parameters; only the others are still the caller's.
+  for (Graph::Value& v : own.values)
+    if (v.param.defined() && std::any_of(graph.values.begin(), graph.values.end(),
+                                         [&](const Graph::Value& g) { return g.param.same(v.param); }))
+      v.param = v.param.clone();
+}
+
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+Plan& Session::Impl::plan_for(const Tensors& inputs) {
+  const auto found =
+      std::find_if(plans.begin(), plans.end(), [&](const auto& plan) { return plan->fits(inputs); });
+  if (found != plans.end()) {
+    std::rotate(plans.begin(), found, found + 1);
+    return *plans.front();
+  }
+  ESPALIER_CHECK(inputs.size() == graph.inputs.size(), "session: ", inputs.size(), " inputs were given, ",
+                 graph.inputs.size(), " are needed");
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Graph::Value& expected = graph.values[graph.inputs[i]];
+    ESPALIER_CHECK(inputs[i].defined() && inputs[i].has_data(), "session: input ", i, " (", expected.name,
+                   ") has no values");
+    ESPALIER_CHECK(inputs[i].dtype() == expected.meta.dtype, "session: input ", i, " (", expected.name,
+                   ") is ", inputs[i].meta(), "; the graph takes ", expected.meta.dtype);
+  }
+  auto plan = std::make_unique<Plan>(graph, inputs, packed);
+  if (plans.size() >= kept_plans) plans.resize(kept_plans - 1);
+  plans.insert(plans.begin(), std::move(plan));
+  return *plans.front();
+}
+
+const Tensors& Session::run(const Tensors& inputs) { return impl_->plan_for(inputs).run(inputs); }
+
+const Graph& Session::graph() const { return impl_->graph; }
+int64_t Session::arena_bytes() const {
+  return impl_->plans.empty() ? 0 : impl_->plans.front()->arena_bytes();
+}
+int64_t Session::packed_bytes() const {
+  return impl_->plans.empty() ? 0 : impl_->plans.front()->packed_bytes();
+}
+
+std::vector<double> Session::profile(const Tensors& inputs) {
+  Plan& plan = impl_->plan_for(inputs);
+  std::vector<double> stamps(impl_->graph.items.size() + 1);
+  plan.run(inputs, stamps.data());
+  for (size_t i = 0; i + 1 < stamps.size(); ++i) stamps[i] = (stamps[i + 1] - stamps[i]) * 1e3;
+  stamps.pop_back();
+  return stamps;
+}
+
+}  // namespace espalier
