@@ -1,0 +1,322 @@
+#include "recipe/recipe.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "recipe/nearest.h"
+#include "recipe/result.h"
+#include "tasks/task.h"
+
+namespace espalier {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A stage entry is "kind: {keys}" or the bare word "kind".
+std::string kind_of(const Document& document, const std::string& path, const Json& entry) {
+  std::vector<std::string> kinds;
+  for (const StageKind& kind : stage_kinds()) kinds.push_back(kind.name);
+  std::string kind;
+  if (entry.is_string()) {
+    kind = entry.get<std::string>();
+  } else if (entry.is_object() && entry.size() == 1) {
+    kind = entry.begin().key();
+  } else {
+    document.fail_at(path,
+                     "is " + entry.dump().substr(0, 60) + ", expected 'kind: {keys}', one kind an entry");
+  }
+  if (!find_stage_kind(kind))
+    document.fail_at(path + "." + kind, "unknown kind of stage" + did_you_mean(kind, kinds));
+  return kind;
+}
+
+const Json& options_of(const Json& entry, const std::string& kind) {
+  static const Json empty = Json::object();
+  if (entry.is_string() || entry.at(kind).is_null()) return empty;
+  return entry.at(kind);
+}
+
+std::string name_of(const Json& entry, const std::string& kind) {
+  const Json& options = options_of(entry, kind);
+  return options.is_object() && options.contains("name") && options.at("name").is_string()
+             ? options.at("name").get<std::string>()
+             : kind;
+}
+
+/// "control.epochs" becomes "stages.1.train.epochs" when a stage is called control.
+std::string stage_path(const Document& document, const std::string& key) {
+  const std::string first = key.substr(0, key.find('.'));
+  for (const Key& top : recipe_keys())
+    if (top.name == first) return key;
+  if (!document.root.contains("stages") || !document.root.at("stages").is_array()) return key;
+  const Json& stages = document.root.at("stages");
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const std::string kind = kind_of(document, str("stages.", i), stages[i]);
+    if (name_of(stages[i], kind) == first && key.size() > first.size())
+      return str("stages.", i, ".", kind, key.substr(first.size()));
+  }
+  return key;
+}
+
+void apply_overrides(Document& document, const Overrides& overrides) {
+  for (const std::string& override : overrides) {
+    const size_t equals = override.find('=');
+    const std::string place = "--set " + override;
+    ESPALIER_CHECK(equals != std::string::npos && equals > 0, place,
+                   ": expected KEY=VALUE, for example data.batch=16");
+    const std::string path = stage_path(document, override.substr(0, equals));
+    // A stage written as a bare word becomes one with keys.
+    if (path.starts_with("stages.")) {
+      const std::string index = path.substr(7, path.find('.', 7) - 7);
+      Json& entry = document.root.at("stages").at(std::stoul(index));
+      if (entry.is_string()) entry = Json{{entry.get<std::string>(), Json::object()}};
+    }
+    set_value(document, path, override.substr(equals + 1), place);
+  }
+}
+
+/// The shared section under a train stage's own keys, key by key.
+Json merged(const Json& shared, const Json& own) {
+  if (!shared.is_object() || !own.is_object()) return own;
+  Json result = shared;
+  for (const auto& [key, value] : own.items())
+    result[key] = result.contains(key) ? merged(result.at(key), value) : value;
+  return result;
+}
+
+DataSection data_section(const Document& document, const Json& json) {
+  DataSection data;
+  const auto text_or = [&](const char* key, const std::string& fallback) {
+    return json.at(key).is_null() ? fallback : json.at(key).get<std::string>();
+  };
+  data.format = json.at("format");
+  data.root = json.at("root").get<std::string>();
+  const bool list = data.format == "image_list";
+  data.train = text_or("train", list ? "train_list.txt" : "train");
+  data.val = text_or("val", list ? "val_list.txt" : "val");
+  data.test = text_or("test", "");
+  if (data.test.empty() && fs::exists(data.root / (list ? "test_list.txt" : "test")))
+    data.test = list ? "test_list.txt" : "test";
+  data.labels = json.at("labels");
+  data.size = json.at("size");
+  data.batch = json.at("batch");
+  data.train_transforms = json.at("transforms").at("train");
+  data.eval_transforms = json.at("transforms").at("eval");
+  data.cache_bytes = json.at("cache").is_string() ? parse_bytes(json.at("cache").get<std::string>())
+                                                  : json.at("cache").get<int64_t>();
+  data.skip_unreadable = json.at("on_error") == "skip";
+  const Json& given = document.root.at("data");
+  if (given.contains("make")) data.make = json.at("make");
+  return data;
+}
+
+class StageReader {
+ public:
+  StageReader(const Document& document, const Json& training) : document_(document), training_(training) {}
+
+  std::vector<StageSpec> read(const Json& list) {
+    if (!list.is_array()) document_.fail_at("stages", "expected a list, one '- kind: {keys}' a line");
+    for (size_t i = 0; i < list.size(); ++i) add(str("stages.", i), list[i]);
+    return std::move(stages_);
+  }
+
+ private:
+  void add(const std::string& path, const Json& entry) {
+    StageSpec stage;
+    stage.kind = kind_of(document_, path, entry);
+    stage.path = path + "." + stage.kind;
+    const StageKind& kind = *find_stage_kind(stage.kind);
+    const Json& given = options_of(entry, stage.kind);
+    if (!given.is_object()) document_.fail_at(stage.path, "expected a section {key: value, ...}");
+    // The stage's own keys are checked where they stand, the shared ones where they stand.
+    stage.options = check_section(document_, stage.path, given, kind.keys);
+    if (stage.kind == "train")
+      stage.options = check_section(document_, stage.path, merged(training_, given), kind.keys);
+    stage.name = name_of(entry, stage.kind);
+    check_name(stage);
+    if (kind.reads_model) find_source(stage);
+    if (stage.kind == "prune") find_sensitivity(stage);
+    if (stage.kind == "prune") check_prune(stage);
+    if (stage.options.contains("models")) check_models(stage);
+    stage.options.erase("name");
+    stage.options.erase("from");
+    stages_.push_back(std::move(stage));
+  }
+
+  void check_name(const StageSpec& stage) const {
+    const std::string& name = stage.name;
+    const bool plain = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+      return std::isalnum(c) || c == '_' || c == '-';
+    });
+    if (!plain || name == "scratch")
+      document_.fail_at(stage.path + ".name",
+                        "'" + name + "' is no name for a stage; use letters, digits, _ and -");
+    for (const StageSpec& other : stages_)
+      if (other.name == name)
+        document_.fail_at(stage.path,
+                          "two stages are called '" + name + "'; give one of them a name: {name: ...}");
+  }
+
+  void find_source(StageSpec& stage) const {
+    const Json& from = stage.options.at("from");
+    std::vector<std::string> names = {"scratch"};
+    for (const StageSpec& other : stages_)
+      if (find_stage_kind(other.kind)->writes_model) names.push_back(other.name);
+    if (from.is_null()) {
+      stage.from = names.back();
+    } else {
+      stage.from = from.get<std::string>();
+      if (!stage.from.ends_with(".safetensors") &&
+          std::find(names.begin(), names.end(), stage.from) == names.end())
+        document_.fail_at(
+            stage.path + ".from",
+            "'" + stage.from + "' is no earlier stage that makes a model" + did_you_mean(stage.from, names));
+    }
+    if (stage.from == "scratch" && stage.kind != "train")
+      document_.fail_at(stage.path,
+                        "needs a model, and no stage before it makes one; put a train stage first, or "
+                        "name a model file: {from: model.safetensors}");
+  }
+
+  void find_sensitivity(StageSpec& stage) const {
+    Json& given = stage.options["sensitivity"];
+    std::vector<std::string> names;
+    for (const StageSpec& other : stages_)
+      if (other.kind == "sensitivity") names.push_back(other.name);
+    if (given.is_null()) {
+      if (names.empty())
+        document_.fail_at(stage.path,
+                          "needs sensitivities, and no sensitivity stage stands before it; add one, "
+                          "or say {sensitivity: DEFAULT}");
+      given = names.back();
+    }
+    const std::string name = given;
+    if (name != "DEFAULT" && !name.ends_with(".json") &&
+        std::find(names.begin(), names.end(), name) == names.end())
+      document_.fail_at(stage.path + ".sensitivity",
+                        "'" + name + "' is no earlier sensitivity stage, no .json file and not DEFAULT" +
+                            did_you_mean(name, names));
+    if (stage.options.at("from").is_null())
+      for (const StageSpec& other : stages_)
+        if (other.name == name) stage.from = other.from;
+  }
+
+  void check_prune(const StageSpec& stage) const {
+    int given = 0;
+    for (const char* key : {"keep_macs", "keep_parameters", "tolerance"})
+      given += !stage.options.at(key).is_null();
+    if (given != 1)
+      document_.fail_at(stage.path,
+                        str(given ? "more than one" : "none",
+                            " of keep_macs, keep_parameters and tolerance is given; say exactly one"));
+  }
+
+  void check_models(const StageSpec& stage) const {
+    if (stage.options.at("models").is_null()) return;
+    std::vector<std::string> names;
+    for (const StageSpec& other : stages_)
+      if (find_stage_kind(other.kind)->writes_model) names.push_back(other.name);
+    for (const std::string name : stage.options.at("models"))
+      if (std::find(names.begin(), names.end(), name) == names.end())
+        document_.fail_at(stage.path + ".models", "'" + name + "' is no earlier stage that makes a model" +
+                                                      did_you_mean(name, names));
+  }
+
+  const Document& document_;
+  const Json& training_;
+  std::vector<StageSpec> stages_;
+};
+
+std::vector<Bound> read_bounds(const Recipe& recipe, const Json& section) {
+  const Document& document = recipe.document;
+  std::vector<Bound> bounds;
+  if (section.is_null()) return bounds;
+  if (!section.is_object()) document.fail_at("expect", "expected 'stage.quantity: {min: x, max: y}' lines");
+  std::vector<std::string> variants;
+  for (const StageSpec& stage : recipe.stages)
+    if (find_stage_kind(stage.kind)->writes_model) variants.push_back(stage.name);
+  const std::string metric = make_task(find_model(recipe.model.name).task, 2, Json::object())->metric_name();
+  std::vector<std::string> quantities;
+  for (const auto& [name, help] : bound_quantities(metric)) quantities.push_back(name);
+  for (const auto& [key, value] : section.items()) {
+    const std::string path = "expect." + key;
+    const size_t dot = key.find('.');
+    if (dot == std::string::npos)
+      document.fail_at(path, "expected stage.quantity, for example baseline." + metric);
+    Bound bound;
+    bound.variant = key.substr(0, dot);
+    bound.quantity = key.substr(dot + 1);
+    bound.place = document.place(path);
+    if (std::find(variants.begin(), variants.end(), bound.variant) == variants.end())
+      document.fail_at(path, "'" + bound.variant + "' is no stage that makes a model" +
+                                 did_you_mean(bound.variant, variants));
+    if (std::find(quantities.begin(), quantities.end(), bound.quantity) == quantities.end())
+      document.fail_at(
+          path, "unknown quantity '" + bound.quantity + "'" + did_you_mean(bound.quantity, quantities));
+    if (!value.is_object())
+      document.fail_at(path, "is " + value.dump() + ", expected {min: x}, {max: y} or both");
+    constexpr double kAny = std::numeric_limits<double>::infinity();
+    const Json checked = check_section(document, path, value,
+                                       {number("min", nullptr, -kAny, kAny, "least value that is fine"),
+                                        number("max", nullptr, -kAny, kAny, "largest value that is fine")});
+    if (!checked.at("min").is_null()) bound.min = checked.at("min").get<double>();
+    if (!checked.at("max").is_null()) bound.max = checked.at("max").get<double>();
+    if (!bound.min && !bound.max) document.fail_at(path, "neither min nor max is given");
+    if (bound.min && bound.max && *bound.min > *bound.max)
+      document.fail_at(path, str("min ", *bound.min, " is above max ", *bound.max));
+    bounds.push_back(std::move(bound));
+  }
+  return bounds;
+}
+
+}  // namespace
+
+const StageSpec* Recipe::find(const std::string& stage) const {
+  for (const StageSpec& spec : stages)
+    if (spec.name == stage) return &spec;
+  return nullptr;
+}
+
+Recipe load_recipe(const fs::path& file, const Overrides& overrides) {
+  return make_recipe(read_yaml(file), file.stem().string(), overrides);
+}
+
+Recipe make_recipe(Document document, const std::string& name, const Overrides& overrides) {
+  apply_overrides(document, overrides);
+  Recipe recipe;
+  recipe.name = name;
+  recipe.document = std::move(document);
+  const Document& doc = recipe.document;
+  Json& complete = recipe.complete;
+  complete = check_section(doc, "", doc.root, recipe_keys());
+
+  const Json& model = complete.at("model");
+  recipe.model.name = model.at("name");
+  recipe.model.classes = model.at("classes").is_null() ? 0 : model.at("classes").get<int>();
+  recipe.model.options = Json::object();
+  const Json& known = find_model(recipe.model.name).options;
+  for (const auto& [key, value] : model.items()) {
+    if (key == "name" || key == "classes" || key == "weights") continue;
+    if (known.contains(key))
+      recipe.model.options[key] = value;
+    else if (doc.root.contains("model") && doc.root.at("model").contains(key))
+      doc.fail_at("model." + key, "is no option of " + recipe.model.name);
+  }
+  if (!model.at("weights").is_null()) recipe.weights = model.at("weights").get<std::string>();
+
+  recipe.data = data_section(doc, complete.at("data"));
+  recipe.seed = complete.at("seed").get<uint64_t>();
+  recipe.threads = complete.at("threads");
+  recipe.device = complete.at("device");
+  const Json training = doc.root.contains("training") && doc.root.at("training").is_object()
+                            ? doc.root.at("training")
+                            : Json::object();
+  recipe.stages = StageReader(doc, training).read(complete.at("stages"));
+  if (recipe.stages.empty()) doc.fail_at("stages", "there is no stage; say at least '- train'");
+  recipe.expect = read_bounds(recipe, complete.at("expect"));
+  return recipe;
+}
+
+}  // namespace espalier

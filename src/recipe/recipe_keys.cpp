@@ -1,0 +1,222 @@
+// The table of everything a recipe may say.
+
+#include <thread>
+
+#include "recipe/recipe.h"
+
+namespace espalier {
+
+namespace {
+
+using Kind = Key::Kind;
+
+constexpr double kAny = std::numeric_limits<double>::infinity();
+
+Key open_low(Key key) {
+  key.low_open = true;
+  return key;
+}
+
+Key open_high(Key key) {
+  key.high_open = true;
+  return key;
+}
+
+Key required(Key key) {
+  key.required = true;
+  return key;
+}
+
+Key list(Kind kind, std::string name, Json fallback, double low, double high, std::string help) {
+  Key key = of_kind(kind, std::move(name), std::move(fallback), std::move(help));
+  key.low = low;
+  key.high = high;
+  return key;
+}
+
+/// A model's own options become keys of the `model:` section.
+std::vector<Key> model_keys() {
+  std::vector<std::string> names;
+  for (const ModelEntry& entry : model_table()) names.push_back(entry.name);
+  std::vector<Key> keys = {
+      choice("name", "mobilenet_v2", names, "the network"),
+      integer("classes", nullptr, 1, 100000,
+              "outputs of the classifier; by default as many as the data have"),
+      text("weights", nullptr,
+           "pretrained weights: safetensors in torchvision's names, or a model file of this program"),
+  };
+  for (const ModelEntry& entry : model_table())
+    for (const auto& [option, about] : entry.options.items()) {
+      if (std::any_of(keys.begin(), keys.end(), [&](const Key& key) { return key.name == option; })) continue;
+      const Json& fallback = about.at("default");
+      const std::string help = about.value("description", "");
+      if (about.contains("values"))
+        keys.push_back(choice(option, fallback, about.at("values").get<std::vector<std::string>>(), help));
+      else if (fallback.is_boolean())
+        keys.push_back(boolean(option, fallback, help));
+      else if (fallback.is_number())
+        keys.push_back(number(option, fallback, -kAny, kAny, help));
+      else
+        keys.push_back(text(option, fallback, help));
+    }
+  return keys;
+}
+
+std::vector<Key> make_keys() {
+  return {
+      integer("classes", 6, 2, 15, "kinds of drawn vegetables"),
+      integer("train", 60, 1, 100000, "images a class"),
+      integer("val", 20, 1, 100000, "images a class"),
+      integer("test", 20, 0, 100000, "images a class"),
+      integer("size", 96, 16, 4096, "pixels of the shorter side"),
+      integer("seed", 1, 0, kAny, "of the drawings"),
+  };
+}
+
+std::vector<Key> data_keys() {
+  return {
+      choice("format", "image_list", {"image_list", "image_folder"},
+             "image_list: lines of 'path label' and labels.txt; image_folder: one folder a class"),
+      required(text("root", nullptr, "the data set's folder")),
+      text("train", nullptr, "list or folder of the training images (train_list.txt or train)"),
+      text("val", nullptr, "of the evaluation images (val_list.txt or val)"),
+      text("test", nullptr, "of images that nothing is chosen by; may be absent (test_list.txt or test)"),
+      text("labels", "labels.txt", "class names, one a line; image_list only"),
+      integer("size", 224, 16, 4096, "side of the network's input in pixels"),
+      integer("batch", 32, 1, 65536, "images a step; evaluation uses it too"),
+      section("transforms",
+              {of_kind(Kind::kOpen, "train", nullptr,
+                       "list of transforms; by default random crop, flip, normalise"),
+               of_kind(Kind::kOpen, "eval", nullptr, "by default resize short, centre crop, normalise")},
+              "what happens to an image before the network; see `espalier data transforms`"),
+      of_kind(Kind::kBytes, "cache", "0", "decoded images kept in memory, such as 2GB"),
+      choice("on_error", "stop", {"stop", "skip"},
+             "unreadable training images: list them and stop, or go without"),
+      section("make", make_keys(), "pictures to draw into root when it does not exist (needs classes)"),
+  };
+}
+
+std::vector<Key> training_keys() {
+  return {
+      integer("epochs", 10, 1, 100000, "passes over the training images"),
+      integer("batch", nullptr, 1, 65536, "images a step; data.batch by default"),
+      section(
+          "optimizer",
+          {choice("name", "sgd", {"sgd", "adamw"}, "sgd has momentum"),
+           open_low(number("lr", 0.025, 0, 100, "learning rate")),
+           open_high(number("momentum", 0.9, 0, 1, "sgd")),
+           number("weight_decay", 1e-4, 0, 1, "per step; coupled: added to the gradient"),
+           boolean("decoupled", false, "sgd: decay the weights themselves, as adamw always does"),
+           boolean("decay_norms", true, "decay scales, shifts and biases too"),
+           open_high(number("beta1", 0.9, 0, 1, "adamw")), open_high(number("beta2", 0.999, 0, 1, "adamw")),
+           open_low(number("eps", 1e-8, 0, 1, "adamw"))},
+          "how a step moves the parameters"),
+      section(
+          "schedule",
+          {choice("name", "piecewise", {"constant", "piecewise", "polynomial", "cosine"},
+                  "of the learning rate"),
+           list(Kind::kNumbers, "at", Json::array({0.5, 0.8}), 0, 1,
+                "piecewise: where it falls, as shares of the run"),
+           open_low(number("gamma", 0.1, 0, 1, "piecewise: by which factor")),
+           number("power", 0.9, 0, 10, "polynomial"), number("end", 0.0, 0, 1, "last value, as share of lr"),
+           number("warmup_epochs", 0.0, 0, 1000, "linear from 0 to lr")},
+          "how the learning rate falls"),
+      open_high(number("label_smoothing", 0.0, 0, 1, "share of a target spread over all classes")),
+      list(Kind::kNumbers, "class_weights", nullptr, 0, kAny, "one a class"),
+      open_high(number("ema", 0.0, 0, 1, "decay of the averaged weights that are evaluated; 0 is off")),
+      number("clip", 0.0, 0, kAny, "largest norm of all gradients together; 0 is off"),
+      integer("early_stop", 0, 0, 100000, "evaluations without a better metric before it ends; 0 is off"),
+      integer("evaluate_every", 1, 1, 100000, "epochs"),
+      choice("keep", "best", {"best", "last"},
+             "which model goes on: the best on val, or that of the last epoch"),
+  };
+}
+
+Key name_key() { return text("name", nullptr, "of the stage; the kind by default"); }
+Key from_key() {
+  return text("from", nullptr, "the stage whose model it reads (the one before), a model file, or 'scratch'");
+}
+
+std::vector<Key> with_common(std::vector<Key> keys) {
+  keys.insert(keys.begin(), {name_key(), from_key()});
+  return keys;
+}
+
+}  // namespace
+
+std::vector<Key> recipe_keys() {
+  const double cores = std::max(1u, std::thread::hardware_concurrency());
+  return {
+      section("model", model_keys(), "the network and where its weights come from"),
+      section("data", data_keys(), "images and what is done to them"),
+      integer("seed", 1, 0, kAny, "of everything random"),
+      integer("threads", 0, 0, std::max(1024.0, cores), "0: all cores"),
+      choice("device", "auto", {"auto", "cpu", "cuda"},
+             "auto takes a GPU that answers, and says which it took"),
+      section("training", training_keys(), "what all train stages share; a stage's own keys win"),
+      of_kind(Kind::kOpen, "stages", nullptr, "list of stages, each 'kind: {keys}'"),
+      of_kind(Kind::kOpen, "expect", nullptr,
+              "bounds checked at the end: 'stage.quantity: {min: x, max: y}'"),
+  };
+}
+
+const std::vector<StageKind>& stage_kinds() {
+  static const std::vector<StageKind> kinds = {
+      {"train", "trains a network, new or read", true, true, with_common(training_keys())},
+      {"sensitivity", "how much each group of channels matters", true, false,
+       with_common({
+           list(Kind::kNumbers, "ratios", Json::array({0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}), 0.01,
+                0.99, "shares of a group's channels to remove"),
+           integer("batches", nullptr, 1, kAny, "evaluate on the first so many batches only"),
+           choice("list", "val", {"train", "val"}, "which images"),
+           choice("criterion", "l1", {"l1"}, "which channels go first: least sum of magnitudes"),
+       })},
+      {"prune", "removes channels, by sensitivities", true, true,
+       with_common({
+           text("sensitivity", nullptr,
+                "a sensitivity stage (the one before), a JSON file, or DEFAULT: the file shipped for the "
+                "model"),
+           open_low(number("keep_macs", nullptr, 0, 1, "share of the multiply-accumulates to keep at most")),
+           open_low(number("keep_parameters", nullptr, 0, 1, "share of the parameters to keep at most")),
+           number("tolerance", nullptr, 0, 1, "largest loss of a single group (the reference's rule)"),
+           integer("keep_multiple_of", 8, 1, 1024, "channels left are a multiple: whole vectors"),
+           integer("min_channels", 8, 1, 65536, "least width of a group"),
+           open_high(number("max_ratio", 0.9, 0, 1, "largest share of one group to remove")),
+           of_kind(Kind::kTexts, "include", nullptr, "only groups with a layer that matches (* and ?)"),
+           of_kind(Kind::kTexts, "exclude", nullptr, "no group with a layer that matches (* and ?)"),
+       })},
+      {"int8", "converts from FP32 to INT8", true, true,
+       with_common({
+           choice("calibrator", "kl", {"kl", "min_max", "percentile", "mse"},
+                  "how activation ranges are chosen"),
+           number("percentile", 99.99, 50, 100, "of the magnitudes, for that calibrator"),
+           integer("calibration_batches", 32, 1, 100000, "batches the ranges are measured on"),
+           choice("list", "train", {"train", "val"}, "which images; always with the evaluation's transforms"),
+           choice("weights", "per_channel", {"per_channel", "per_tensor"},
+                  "one scale a filter or one a layer"),
+           boolean("paddlex_compat", false, "signed codes everywhere, as the reference does"),
+       })},
+      {"evaluate",
+       "measures every variant on val and, where there is one, on the test list",
+       false,
+       false,
+       {name_key(), of_kind(Kind::kTexts, "models", nullptr, "stages to measure; all variants by default")}},
+      {"bench",
+       "times every variant",
+       false,
+       false,
+       {name_key(), of_kind(Kind::kTexts, "models", nullptr, "stages to time; all variants by default"),
+        integer("batch", 32, 1, 4096, "for images a second; latency is at batch 1"),
+        open_low(number("seconds", 1.0, 0, 600, "of timing, per variant and batch size")),
+        integer("rounds", 5, 1, 1000, "turns in which the variants take that time, one after another")}},
+  };
+  return kinds;
+}
+
+const StageKind* find_stage_kind(const std::string& name) {
+  for (const StageKind& kind : stage_kinds())
+    if (kind.name == name) return &kind;
+  return nullptr;
+}
+
+}  // namespace espalier

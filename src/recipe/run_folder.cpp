@@ -1,0 +1,146 @@
+#include "recipe/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "io/file.h"
+
+namespace espalier {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kRecordFile = "stage.json";
+
+std::optional<StageRecord> read_record(const fs::path& path) {
+  if (!fs::exists(path)) return {};
+  const Json json = Json::parse(read_file(path), nullptr, false);
+  if (!json.is_object() || !json.contains("inputs")) return {};  // not ours or damaged: the stage runs again
+  StageRecord record;
+  record.inputs = json.at("inputs");
+  record.outputs = json.value("outputs", Json::object());
+  record.metrics = json.value("metrics", Json::object());
+  record.seconds = json.value("seconds", 0.0);
+  record.finished = json.value("finished", false);
+  return record;
+}
+
+void write_record(const fs::path& path, const StageRecord& record) {
+  write_atomically(path, Json{{"finished", record.finished},
+                              {"seconds", record.seconds},
+                              {"inputs", record.inputs},
+                              {"outputs", record.outputs},
+                              {"metrics", record.metrics}}
+                                 .dump(2) +
+                             "\n");
+}
+
+}  // namespace
+
+RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
+  std::error_code error;
+  fs::create_directories(root_, error);
+  ESPALIER_CHECK(!error, "cannot make the folder ", root_.string(), ": ", error.message(),
+                 "; name another one with --out");
+  const std::string lock = (root_ / ".lock").string();
+  lock_ = ::open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  ESPALIER_CHECK(lock_ >= 0, "cannot write in the folder ", root_.string(), ": ", std::strerror(errno),
+                 "; name another one with --out");
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock_);
+    fail(str("another espalier is at work in ", root_.string(),
+             "; wait for it or name another folder with --out"));
+  }
+}
+
+RunFolder::~RunFolder() { ::close(lock_); }
+
+StageState RunFolder::state(const std::string& name, const Json& inputs) const {
+  StageState state;
+  const std::optional<StageRecord> record = read_record(stage(name) / kRecordFile);
+  if (!record) return state;
+  state.record = *record;
+  state.why = first_difference(inputs, record->inputs);
+  if (!state.why.empty()) {
+    state.what = StageState::What::kStale;
+    return state;
+  }
+  state.what = record->finished ? StageState::What::kFinished : StageState::What::kUnfinished;
+  if (!record->finished) return state;
+  for (const auto& [file, hash] : record->outputs.items()) {
+    const fs::path path = stage(name) / file;
+    if (!fs::exists(path))
+      state.why = file + " is gone";
+    else if (file_hash(path) != hash)
+      state.why = file + " was changed";
+    if (!state.why.empty()) state.what = StageState::What::kStale;
+  }
+  return state;
+}
+
+void RunFolder::begin(const std::string& name, const Json& inputs, const StageState& state) const {
+  const fs::path folder = stage(name);
+  std::error_code error;
+  if (state.what == StageState::What::kStale) {
+    const fs::path old = folder.string() + ".old";
+    fs::remove_all(old, error);
+    fs::rename(folder, old, error);
+    ESPALIER_CHECK(!error, "cannot put ", folder.string(), " aside: ", error.message());
+  }
+  fs::create_directories(folder, error);
+  ESPALIER_CHECK(!error, "cannot make the folder ", folder.string(), ": ", error.message());
+  if (state.what != StageState::What::kUnfinished) {
+    StageRecord record;
+    record.inputs = inputs;
+    write_record(folder / kRecordFile, record);
+  }
+}
+
+void RunFolder::finish(const std::string& name, StageRecord record,
+                       const std::vector<std::string>& outputs) const {
+  record.finished = true;
+  record.outputs = Json::object();
+  for (const std::string& file : outputs) record.outputs[file] = file_hash(stage(name) / file);
+  write_record(stage(name) / kRecordFile, record);
+}
+
+std::string first_difference(const Json& now, const Json& before, const std::string& path) {
+  if (now.is_object() && before.is_object()) {
+    for (const auto& [key, value] : now.items()) {
+      const std::string at = path.empty() ? key : path + "." + key;
+      if (!before.contains(key)) return at + " is new";
+      if (std::string difference = first_difference(value, before.at(key), at); !difference.empty())
+        return difference;
+    }
+    for (const auto& [key, value] : before.items())
+      if (!now.contains(key)) return (path.empty() ? key : path + "." + key) + " is gone";
+    return "";
+  }
+  if (now == before) return "";
+  const auto shown = [](const Json& value) {
+    std::string text = value.dump();
+    return text.size() > 60 ? text.substr(0, 57) + "..." : text;
+  };
+  return str(path, " is ", shown(now), ", was ", shown(before));
+}
+
+std::string hex(uint64_t hash) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+std::string file_hash(const fs::path& path) {
+  const std::string bytes = read_file(path);
+  return hex(fnv1a(bytes.data(), bytes.size()));
+}
+
+}  // namespace espalier
