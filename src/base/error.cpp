@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include <utility>
+
 namespace espalier {
 
 namespace {
@@ -8,7 +10,7 @@ thread_local const std::string* place = nullptr;
 
 void fail(const std::string& message) { throw Error(place ? "in " + *place + ": " + message : message); }
 
-Running::Running(const std::string& name) : outer_(place) { place = &name; }
+Running::Running(std::string name) : place_(std::move(name)), outer_(place) { place = &place_; }
 std::string running_place() { return place ? *place : std::string(); }
 Running::~Running() { place = outer_; }
 

@@ -25,15 +25,16 @@ std::string str(const Args&... args) {
 [[noreturn]] void fail(const std::string& message);
 
 /// Names the place that is being built or run, for messages: "in block3/expand: conv2d: ...".
-/// Places nest; the innermost one is quoted. Costs two pointer moves.
+/// Places nest; the innermost one is quoted.
 class Running {
  public:
-  explicit Running(const std::string& place);
+  explicit Running(std::string place);
   ~Running();
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;
 
  private:
+  std::string place_;
   const std::string* outer_;
 };
 
