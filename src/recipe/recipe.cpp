@@ -68,11 +68,9 @@ void apply_overrides(Document& document, const Overrides& overrides) {
                    ": expected KEY=VALUE, for example data.batch=16");
     const std::string path = stage_path(document, override.substr(0, equals));
     // A stage written as a bare word becomes one with keys.
-    if (path.starts_with("stages.")) {
-      const std::string index = path.substr(7, path.find('.', 7) - 7);
-      Json& entry = document.root.at("stages").at(std::stoul(index));
-      if (entry.is_string()) entry = Json{{entry.get<std::string>(), Json::object()}};
-    }
+    if (document.root.contains("stages") && document.root.at("stages").is_array())
+      for (Json& entry : document.root.at("stages"))
+        if (entry.is_string()) entry = Json{{entry.get<std::string>(), Json::object()}};
     set_value(document, path, override.substr(equals + 1), place);
   }
 }

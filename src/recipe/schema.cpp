@@ -265,7 +265,7 @@ std::string describe(const std::vector<Key>& keys, int indent) {
     if (!key.choices.empty())
       about = key.range();
     else if (!key.range().empty())
-      about += " " + key.range();
+      about += str(" ", key.range());
     if (key.required)
       about += about.empty() ? "required" : ", required";
     else if (!key.fallback.is_null())

@@ -1,0 +1,97 @@
+#include "cli/cli.h"
+
+#include <algorithm>
+#include <new>
+
+#include "base/error.h"
+#include "base/version.h"
+#include "cli/command.h"
+#include "recipe/nearest.h"
+
+namespace espalier {
+
+namespace {
+
+constexpr const char* kFooter =
+    "Exit codes: 0 done; 1 a bound of the recipe does not hold, or data check found something; 2 bad input "
+    "or usage;\n"
+    "3 a defect of this program; 130 interrupted (what was done is saved, the same command continues).";
+
+/// "unknown argument 'x'; did you mean '--y'?" for what CLI11 did not expect.
+std::string unknown_argument(const CLI::App& program, const std::vector<std::string>& arguments) {
+  if (arguments.empty()) return "";
+  std::vector<std::string> commands;
+  const CLI::App* command = nullptr;
+  for (const CLI::App* app : program.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(app->get_name());
+    if (app->get_name() == arguments[0]) command = app;
+  }
+  if (!command) {
+    if (arguments[0].starts_with("-")) return "";
+    return "unknown command '" + arguments[0] + "'" + did_you_mean(arguments[0], commands);
+  }
+  std::vector<std::string> known;
+  for (const CLI::Option* option : command->get_options())
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  for (const std::string& argument : arguments) {
+    const std::string name = argument.substr(0, argument.find('='));
+    if (name.starts_with("--") && name.size() > 2 &&
+        std::find(known.begin(), known.end(), name) == known.end())
+      return "unknown option '" + name + "'" + did_you_mean(name, known);
+  }
+  return "";
+}
+
+}  // namespace
+
+int run_command_line(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
+  bool json = false;
+  const Output output(out, json);
+  const auto failed = [&](int code, const std::string& message) {
+    err << "espalier: " << message << std::endl;
+    output.object({{"error", message}, {"exit_code", code}});
+    return code;
+  };
+
+  CLI::App program{"espalier trains small vision networks, prunes them and converts them to INT8",
+                   "espalier"};
+  program.require_subcommand(1);
+  program.footer(kFooter);
+  program.set_version_flag("--version", std::string(kVersion));
+  std::vector<Command> commands;
+  for (const auto add : {add_run, add_train, add_evaluate, add_predict, add_sensitivity, add_prune,
+                         add_quantize, add_bench, add_info, add_data, add_recipe, add_report})
+    commands.push_back(add(program));
+  for (CLI::App* app : program.get_subcommands([](CLI::App*) { return true; })) {
+    for (CLI::App* leaf : app->get_subcommands([](CLI::App*) { return true; }))
+      leaf->add_flag("--json", json, "one JSON object on stdout instead of text");
+    if (app->get_subcommands([](CLI::App*) { return true; }).empty())
+      app->add_flag("--json", json, "one JSON object on stdout instead of text");
+  }
+
+  try {
+    program.parse({arguments.rbegin(), arguments.rend()});
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return program.exit(e, out, err);
+    json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+    std::string message = unknown_argument(program, arguments);
+    if (message.empty()) message = e.what();
+    return failed(kBadInput,
+                  message + " (espalier --help lists the commands, espalier COMMAND --help their options)");
+  }
+  try {
+    for (const Command& command : commands)
+      if (command.app->parsed()) return command.body(output);
+    return failed(kInternalError, "no command ran");
+  } catch (const Interrupted& e) {
+    return failed(kInterrupted, e.what());
+  } catch (const Error& e) {
+    return failed(kBadInput, e.what());
+  } catch (const std::bad_alloc&) {
+    return failed(kBadInput, "out of memory; use a smaller data.batch, data.cache or data.size");
+  } catch (const std::exception& e) {
+    return failed(kInternalError, std::string("defect: ") + e.what() + "; please report it with the command");
+  }
+}
+
+}  // namespace espalier

@@ -1,0 +1,212 @@
+// What a recipe may say, and one line for everything it may not.
+
+#include "recipe/recipe.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace espalier {
+namespace {
+
+constexpr const char* kSmall = R"(model: {name: mobilenet_v2, width: 0.5}
+data:
+  root: pictures
+  batch: 16
+training:
+  epochs: 4
+  optimizer: {lr: 0.01}
+stages:
+  - train: {name: baseline}
+  - train: {name: control, from: baseline, epochs: 2}
+  - sensitivity: {from: baseline, ratios: [0.3, 0.5]}
+  - prune: {name: cut, keep_macs: 0.5}
+  - train: {name: pruned}
+  - int8: {from: baseline}
+  - bench
+expect:
+  baseline.top1: {min: 0.5}
+  int8.top1_drop: {max: 0.01}
+)";
+
+Recipe recipe(const std::string& text, const Overrides& overrides = {}) {
+  return make_recipe(parse_yaml(text, "r.yaml"), "r", overrides);
+}
+
+std::string error(const std::string& text, const Overrides& overrides = {}) {
+  try {
+    recipe(text, overrides);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+/// kSmall with one line replaced.
+std::string with(const std::string& old_line, const std::string& new_line) {
+  std::string text = kSmall;
+  const size_t at = text.find(old_line);
+  EXPECT_NE(at, std::string::npos) << old_line;
+  return text.replace(at, old_line.size(), new_line);
+}
+
+TEST(RecipeTest, ReadsWhatItSaysAndFillsTheRest) {
+  const Recipe r = recipe(kSmall);
+  EXPECT_EQ(r.model.name, "mobilenet_v2");
+  EXPECT_EQ(r.model.options.at("width"), 0.5);
+  EXPECT_EQ(r.model.options.at("form"), "paper");
+  EXPECT_EQ(r.data.batch, 16);
+  EXPECT_EQ(r.data.size, 224);
+  EXPECT_EQ(r.data.train, "train_list.txt");
+  EXPECT_FALSE(r.data.skip_unreadable);
+  ASSERT_EQ(r.stages.size(), 7u);
+  EXPECT_EQ(r.find("baseline")->options.at("epochs"), 4);
+  EXPECT_EQ(r.find("baseline")->options.at("optimizer").at("lr"), 0.01);
+  EXPECT_EQ(r.find("baseline")->options.at("optimizer").at("momentum"), 0.9);
+  EXPECT_EQ(r.find("control")->options.at("epochs"), 2);
+  EXPECT_EQ(r.expect.at(1).quantity, "top1_drop");
+  EXPECT_EQ(*r.expect.at(1).max, 0.01);
+  EXPECT_FALSE(r.expect.at(1).min.has_value());
+}
+
+TEST(RecipeTest, StagesFindWhatTheyReadFrom) {
+  const Recipe r = recipe(kSmall);
+  EXPECT_EQ(r.find("baseline")->from, "scratch");
+  EXPECT_EQ(r.find("control")->from, "baseline");
+  EXPECT_EQ(r.find("cut")->options.at("sensitivity"), "sensitivity");
+  EXPECT_EQ(r.find("cut")->from, "baseline") << "the model that the sensitivities were measured on";
+  EXPECT_EQ(r.find("pruned")->from, "cut");
+}
+
+TEST(RecipeTest, OverridesReachSectionsAndStagesByName) {
+  const Recipe r =
+      recipe(kSmall, {"data.root=2024", "control.epochs=7", "training.optimizer.lr=0.5", "bench.rounds=2",
+                      "model.padding=tensorflow", "baseline.schedule.at=[0.1]"});
+  EXPECT_EQ(r.data.root, "2024");
+  EXPECT_EQ(r.find("control")->options.at("epochs"), 7);
+  EXPECT_EQ(r.find("baseline")->options.at("optimizer").at("lr"), 0.5);
+  EXPECT_EQ(r.find("bench")->options.at("rounds"), 2);
+  EXPECT_EQ(r.model.options.at("padding"), "tensorflow");
+  EXPECT_EQ(r.find("baseline")->options.at("schedule").at("at").size(), 1u);
+  EXPECT_EQ(r.find("baseline")->options.at("schedule").at("gamma"), 0.1);
+}
+
+TEST(RecipeTest, OverridesAreCheckedLikeTheFile) {
+  EXPECT_EQ(error(kSmall, {"data.bacth=3"}),
+            "--set data.bacth=3: data.bacth: unknown key; did you mean 'batch'?");
+  EXPECT_EQ(error(kSmall, {"data.batch=many"}),
+            "--set data.batch=many: data.batch: is \"many\", expected an integer");
+  EXPECT_EQ(error(kSmall, {"data.batch=0"}),
+            "--set data.batch=0: data.batch: is 0; it must be in [1, 65536]");
+  EXPECT_EQ(error(kSmall, {"data.batch"}), "--set data.batch: expected KEY=VALUE, for example data.batch=16");
+  EXPECT_EQ(error(kSmall, {"datta.batch=1"}),
+            "--set datta.batch=1: datta: unknown key; did you mean 'data'?");
+  EXPECT_EQ(error(kSmall, {"data.batch.x=1"}), "--set data.batch.x=1: data.batch is 16, which has no keys");
+  EXPECT_EQ(error(kSmall, {"stages.9.train.epochs=1"}),
+            "--set stages.9.train.epochs=1: stages is a list of 7; '9' is none of its indices");
+  EXPECT_EQ(error(kSmall, {"data.root=[1"}).substr(0, 58),
+            "--set data.root=[1: the value is not valid YAML: end of se");
+}
+
+TEST(RecipeTest, UnknownKeyNamesLineAndNearest) {
+  EXPECT_EQ(error(with("  batch: 16", "  btach: 16")),
+            "r.yaml:4: data.btach: unknown key; did you mean 'batch'?");
+  EXPECT_EQ(error(with("epochs: 2}", "epoch: 2}")),
+            "r.yaml:10: stages.1.train.epoch: unknown key; did you mean 'epochs'?");
+  EXPECT_EQ(error(with("  - bench", "  - bunch")),
+            "r.yaml:15: stages.6.bunch: unknown kind of stage; did you mean 'bench'?");
+  EXPECT_EQ(error(with("width: 0.5", "widht: 0.5")),
+            "r.yaml:1: model.widht: unknown key; did you mean 'width'?");
+  EXPECT_EQ(error(with("baseline.top1: ", "baseline.top2: ")),
+            "r.yaml:17: expect.baseline.top2: unknown quantity 'top2'; did you mean 'top1'?");
+  EXPECT_EQ(
+      error(with("baseline.top1: ", "basline.top1: ")),
+      "r.yaml:17: expect.basline.top1: 'basline' is no stage that makes a model; did you mean 'baseline'?");
+}
+
+TEST(RecipeTest, AKeyNearNothingGetsTheListOfKeys) {
+  EXPECT_EQ(error(with("{min: 0.5}", "{wxyzq: 0.5}")),
+            "r.yaml:17: expect.baseline.top1.wxyzq: unknown key; known are min, max");
+}
+
+TEST(RecipeTest, WrongTypesAndImpossibleValues) {
+  EXPECT_EQ(error(with("  batch: 16", "  batch: [16]")),
+            "r.yaml:4: data.batch: is [16], expected an integer");
+  EXPECT_EQ(error(with("  batch: 16", "  batch: 1.5")), "r.yaml:4: data.batch: is 1.5, expected an integer");
+  EXPECT_EQ(error(with("  batch: 16", "  cache: lots")),
+            "r.yaml:4: data.cache: is \"lots\", expected bytes such as 512MB");
+  EXPECT_EQ(error(with("lr: 0.01", "lr: 0")),
+            "r.yaml:7: training.optimizer.lr: is 0; it must be in (0, 100]");
+  EXPECT_EQ(
+      error(with("lr: 0.01", "name: sdg")),
+      "r.yaml:7: training.optimizer.name: is \"sdg\"; it must be one of sgd, adamw; did you mean 'sgd'?");
+  EXPECT_EQ(error(with("[0.3, 0.5]", "[0.3, 1.5]")),
+            "r.yaml:11: stages.2.sensitivity.ratios.1: is 1.5; it must be in [0.01, 0.99]");
+  EXPECT_EQ(error(with("data:", "seed: -1\ndata:")), "r.yaml:2: seed: is -1; it must be at least 0");
+  EXPECT_EQ(error(with("  root: pictures\n", "")),
+            "r.yaml:2: data: 'root' is missing: the data set's folder");
+  EXPECT_EQ(error(with("{max: 0.01}", "0.01")),
+            "r.yaml:18: expect.int8.top1_drop: is 0.01, expected {min: x}, {max: y} or both");
+  EXPECT_EQ(error(with("{min: 0.5}", "{min: 0.5, max: 0.4}")),
+            "r.yaml:17: expect.baseline.top1: min 0.5 is above max 0.4");
+}
+
+TEST(RecipeTest, StagesThatCannotWork) {
+  EXPECT_EQ(error("data: {root: x}\nstages: []\n"),
+            "r.yaml:2: stages: there is no stage; say at least '- train'");
+  EXPECT_EQ(error("data: {root: x}\nstages:\n  - int8\n").substr(0, 73),
+            "r.yaml:3: stages.0.int8: needs a model, and no stage before it makes one;");
+  EXPECT_EQ(error(with("{name: baseline}", "{name: control}")).substr(0, 63),
+            "r.yaml:10: stages.1.train: two stages are called 'control'; giv");
+  EXPECT_EQ(error(with("from: baseline, epochs", "from: pruned, epochs")),
+            "r.yaml:10: stages.1.train.from: 'pruned' is no earlier stage that makes a model; known are "
+            "scratch, baseline");
+  EXPECT_EQ(error(with("keep_macs: 0.5", "keep_macs: 0.5, tolerance: 0.1")),
+            "r.yaml:12: stages.3.prune: more than one of keep_macs, keep_parameters and tolerance is given; "
+            "say exactly one");
+  EXPECT_EQ(error(with(", keep_macs: 0.5", "")),
+            "r.yaml:12: stages.3.prune: none of keep_macs, keep_parameters and tolerance is given; say "
+            "exactly one");
+  EXPECT_EQ(error(with("{name: cut,", "{name: ../cut,")),
+            "r.yaml:12: stages.3.prune.name: '../cut' is no name for a stage; use letters, digits, _ and -");
+}
+
+TEST(RecipeTest, BrokenFiles) {
+  EXPECT_EQ(error("data: {root: x\nstages: [").substr(0, 25), "r.yaml:2: not valid YAML:");
+  EXPECT_EQ(error("just words"), "r.yaml:1: this is no recipe: expected 'key: value' lines");
+  EXPECT_EQ(error("seed: 1\nseed: 2\n"), "r.yaml:2: seed is given twice; remove one");
+  EXPECT_EQ(error(""), "r.yaml: data: 'root' is missing: the data set's folder");
+  EXPECT_THROW(load_recipe("/nowhere/r.yaml"), Error);
+}
+
+TEST(RecipeTest, TheSchemaDocumentsEveryKey) {
+  const std::function<void(const std::vector<Key>&)> check = [&](const std::vector<Key>& keys) {
+    for (const Key& key : keys) {
+      EXPECT_FALSE(key.help.empty()) << key.name;
+      if (key.kind == Key::Kind::kSection) check(key.keys);
+      // A default must itself be allowed.
+      if (!key.fallback.is_null() && key.kind != Key::Kind::kOpen) {
+        Document document;
+        document.root = Json{{key.name, key.fallback}};
+        EXPECT_NO_THROW(check_section(document, "", document.root, {key})) << key.name;
+      }
+    }
+  };
+  check(recipe_keys());
+  for (const StageKind& kind : stage_kinds()) check(kind.keys);
+  const std::string text = describe(recipe_keys());
+  EXPECT_NE(text.find("batch:"), std::string::npos);
+  EXPECT_EQ(to_json(recipe_keys()).at("data").at("keys").at("batch").at("default"), 32);
+}
+
+TEST(BytesTest, Units) {
+  EXPECT_EQ(parse_bytes("7"), 7);
+  EXPECT_EQ(parse_bytes("512MB"), 512 << 20);
+  EXPECT_EQ(parse_bytes("2 gb"), 2ll << 30);
+  EXPECT_EQ(parse_bytes("1TB"), -1);
+  EXPECT_EQ(parse_bytes("-1"), -1);
+  EXPECT_EQ(parse_bytes(""), -1);
+}
+
+}  // namespace
+}  // namespace espalier
