@@ -1,0 +1,230 @@
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <limits>
+#include <ostream>
+
+#include "base/random.h"
+#include "kernels/conv2d_prepared.h"
+#include "kernels/depthwise_prepared.h"
+#include "support/expect_close.h"
+
+// The kernels of a Session against their formulas in double, on shapes with tails in rows and channels,
+// borders on every side, and teams that do not divide the work.
+
+namespace espalier {
+namespace {
+
+using kernels::ConvShape;
+
+struct Case {
+  ConvShape shape;
+  Activation act = {};
+  bool bias = true, residual = false;
+
+  friend std::ostream& operator<<(std::ostream& out, const Case& c) {
+    const ConvShape& s = c.shape;
+    return out << s.N << 'x' << s.H << 'x' << s.W << " c" << s.C << " k" << s.K << " f" << s.R << 'x' << s.S
+               << " s" << s.stride << " p" << s.pad.top << s.pad.left << s.pad.bottom << s.pad.right;
+  }
+};
+
+struct Data {
+  std::vector<float> x, w, bias, residual;
+
+  Data(const Case& c, bool depthwise) {
+    const ConvShape& s = c.shape;
+    x = random(int64_t{s.N} * s.H * s.W * s.C, 1);
+    w = random(int64_t{depthwise ? 1 : s.K} * s.R * s.S * s.C, 2);
+    if (c.bias) bias = random(s.K, 3);
+    if (c.residual) residual = random(int64_t{s.N} * s.P() * s.Q() * s.K, 4);
+  }
+  static std::vector<float> random(int64_t count, uint64_t seed) {
+    Random generator(seed, Purpose::kTest);
+    std::vector<float> values(static_cast<size_t>(count));
+    for (float& v : values) v = static_cast<float>(generator.normal());
+    return values;
+  }
+};
+
+struct Wanted {
+  std::vector<double> y, limit;
+};
+
+Wanted formula(const Case& c, const Data& d, bool depthwise) {
+  const ConvShape& s = c.shape;
+  Wanted wanted;
+  for (int n = 0; n < s.N; ++n)
+    for (int p = 0; p < s.P(); ++p)
+      for (int q = 0; q < s.Q(); ++q)
+        for (int k = 0; k < s.K; ++k) {
+          double sum = c.bias ? d.bias[k] : 0, absolute = std::abs(sum);
+          for (int r = 0; r < s.R; ++r)
+            for (int t = 0; t < s.S; ++t) {
+              const int h = p * s.stride - s.pad.top + r, v = q * s.stride - s.pad.left + t;
+              if (h < 0 || h >= s.H || v < 0 || v >= s.W) continue;
+              for (int i = depthwise ? k : 0; i < (depthwise ? k + 1 : s.C); ++i) {
+                const double term = double{d.x[((int64_t{n} * s.H + h) * s.W + v) * s.C + i]} *
+                                    d.w[depthwise ? (int64_t{r} * s.S + t) * s.C + i
+                                                  : ((int64_t{k} * s.R + r) * s.S + t) * s.C + i];
+                sum += term, absolute += std::abs(term);
+              }
+            }
+          if (c.residual)
+            sum += d.residual[wanted.y.size()], absolute += std::abs(d.residual[wanted.y.size()]);
+          sum = sum > 0 ? sum : c.act.slope * sum;
+          wanted.y.push_back(std::min(sum, double{c.act.cap}));
+          const double terms = s.R * s.S * (depthwise ? 1 : s.C) + 2;
+          wanted.limit.push_back(4 * std::sqrt(terms) * std::numeric_limits<float>::epsilon() * absolute);
+        }
+  return wanted;
+}
+
+template <class Kernel>
+std::vector<float> run(size_t size, int threads, const Kernel& kernel) {
+  // Guards on both sides show a write past the end.
+  constexpr size_t kGuard = 32;
+  constexpr float kUntouched = -123.0f;
+  std::vector<float> y(size + 2 * kGuard, kUntouched);
+  kernels::Barrier barrier;
+#pragma omp parallel num_threads(threads)
+  kernel(y.data() + kGuard, kernels::Team{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+  for (size_t i = 0; i < kGuard; ++i) {
+    EXPECT_EQ(y[i], kUntouched) << "written before the start";
+    EXPECT_EQ(y[size + kGuard + i], kUntouched) << "written past the end";
+  }
+  return {y.begin() + kGuard, y.end() - kGuard};
+}
+
+void check(const std::vector<float>& got, const Wanted& wanted) {
+  ASSERT_EQ(got.size(), wanted.y.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_TRUE(std::abs(got[i] - wanted.y[i]) <= wanted.limit[i] + 1e-30)
+        << "element " << i << " is " << got[i] << ", expected " << wanted.y[i];
+}
+
+const float* pointer(const std::vector<float>& v) { return v.empty() ? nullptr : v.data(); }
+
+const Case kDense[] = {
+    {{1, 1, 1, 1, 1, 1, 1, 1, {}}, Activation::none(), false},
+    {{1, 1, 1, 37, 10, 1, 1, 1, {}}},                                    // a linear layer
+    {{3, 1, 1, 40, 100, 1, 1, 1, {}}, Activation::relu()},               // with a batch
+    {{1, 5, 6, 24, 16, 1, 1, 1, {}}, Activation::relu6()},               // one block
+    {{2, 7, 7, 33, 40, 1, 1, 1, {}}, Activation::leaky(), true, true},   // half a block
+    {{1, 7, 7, 16, 49, 1, 1, 1, {}}, Activation::relu(), true, true},    // three blocks and one channel
+    {{1, 9, 11, 8, 130, 1, 1, 1, {}}, Activation::none(), false, true},  // many blocks
+    {{1, 31, 33, 5, 3, 1, 1, 1, {}}},                                    // many rows, few channels
+    {{2, 9, 7, 6, 18, 1, 1, 2, {}}, Activation::relu()},                 // strided rows
+    {{1, 9, 8, 5, 20, 1, 1, 1, {1, 2, 0, 1}}},                           // padded 1x1: bias alone outside
+    {{1, 17, 19, 3, 32, 3, 3, 2, {1, 1, 1, 1}}, Activation::relu6()},    // a stem
+    {{2, 16, 16, 3, 8, 3, 3, 2, {0, 0, 1, 1}}, Activation::relu6()},     // TensorFlow's
+    {{2, 7, 9, 20, 36, 3, 3, 1, {1, 1, 1, 1}}, Activation::leaky(), true, true},  // same padding
+    {{1, 6, 5, 4, 17, 5, 3, 1, {2, 1, 2, 1}}},                                    // an uneven filter
+    {{1, 4, 4, 7, 9, 5, 5, 1, {4, 4, 4, 4}}},                        // windows wider than the image
+    {{1, 2, 2, 3, 5, 3, 3, 1, {3, 3, 3, 3}}},                        // windows that see nothing
+    {{1, 12, 10, 3, 6, 3, 3, 3, {0, 0, 0, 0}}, Activation::relu()},  // stride skips nothing
+    {{1, 8, 8, 2, 4, 2, 2, 4, {0, 0, 0, 0}}},                        // stride skips inputs
+};
+
+TEST(Conv2dPrepared, MatchesTheFormula) {
+  for (const Case& c : kDense) {
+    SCOPED_TRACE(::testing::PrintToString(c));
+    const Data d(c, false);
+    const ConvShape& s = c.shape;
+    const kernels::PackedFilters packed(d.w.data(), pointer(d.bias), s.K, s.R, s.S, s.C);
+    const Wanted wanted = formula(c, d, false);
+    std::vector<float> alone;
+    for (int threads : {1, 2, 3, 4}) {
+      const std::vector<float> y = run(wanted.y.size(), threads, [&](float* out, const kernels::Team& team) {
+        kernels::conv2d_prepared(s, c.act, packed, d.x.data(), pointer(d.residual), out, team);
+      });
+      check(y, wanted);
+      if (threads == 1) alone = y;
+      EXPECT_EQ(y, alone) << "another result with " << threads << " threads";
+    }
+  }
+}
+
+TEST(Conv2dPrepared, MayOverwriteItsResidual) {
+  const Case c{{1, 7, 7, 16, 40, 1, 1, 1, {}}, Activation::relu(), true, true};
+  const Data d(c, false);
+  const kernels::PackedFilters packed(d.w.data(), pointer(d.bias), c.shape.K, 1, 1, c.shape.C);
+  const std::vector<float> y = run(d.residual.size(), 3, [&](float* out, const kernels::Team& team) {
+    if (team.thread == 0) std::copy(d.residual.begin(), d.residual.end(), out);
+    team.wait();
+    kernels::conv2d_prepared(c.shape, c.act, packed, d.x.data(), out, out, team);
+  });
+  check(y, formula(c, d, false));
+}
+
+const Case kDepthwise[] = {
+    {{1, 1, 1, 1, 1, 3, 3, 1, {1, 1, 1, 1}}, Activation::none(), false},
+    {{1, 5, 6, 37, 37, 3, 3, 1, {1, 1, 1, 1}}, Activation::relu6()},
+    {{2, 14, 14, 16, 16, 3, 3, 1, {1, 1, 1, 1}}, Activation::relu6(), true, true},
+    {{2, 15, 13, 24, 24, 3, 3, 2, {1, 1, 1, 1}}, Activation::relu()},
+    {{1, 16, 16, 40, 40, 3, 3, 2, {0, 0, 1, 1}}, Activation::relu6()},
+    {{1, 31, 29, 8, 8, 3, 3, 1, {1, 1, 1, 1}}, Activation::leaky()},
+    {{1, 9, 11, 19, 19, 5, 5, 1, {2, 2, 2, 2}}},
+    {{1, 12, 10, 33, 33, 5, 5, 2, {2, 2, 2, 2}}, Activation::leaky(), true, true},
+    {{1, 10, 9, 18, 18, 3, 3, 3, {1, 1, 1, 1}}},
+    {{1, 8, 9, 5, 5, 2, 4, 1, {0, 1, 1, 2}}},
+    {{1, 7, 7, 130, 130, 7, 7, 1, {3, 3, 3, 3}}},
+    {{1, 2, 2, 3, 3, 3, 3, 1, {3, 3, 3, 3}}},
+    {{1, 2, 3, 20, 20, 1, 1, 1, {}}, Activation::relu()},
+};
+
+TEST(DepthwisePrepared, MatchesTheFormula) {
+  for (const Case& c : kDepthwise) {
+    SCOPED_TRACE(::testing::PrintToString(c));
+    const Data d(c, true);
+    const ConvShape& s = c.shape;
+    const kernels::PaddedFilters padded(d.w.data(), pointer(d.bias), s.R, s.S, s.C);
+    const Wanted wanted = formula(c, d, true);
+    std::vector<float> alone;
+    for (int threads : {1, 2, 3, 4}) {
+      const std::vector<float> y = run(wanted.y.size(), threads, [&](float* out, const kernels::Team& team) {
+        kernels::depthwise_prepared(s, c.act, padded, d.x.data(), pointer(d.residual), out, team);
+      });
+      check(y, wanted);
+      if (threads == 1) alone = y;
+      EXPECT_EQ(y, alone) << "another result with " << threads << " threads";
+    }
+  }
+}
+
+TEST(Team, SharesCoverEveryItemOnceInOrder) {
+  for (int count : {0, 1, 5, 16, 37})
+    for (int threads : {1, 2, 3, 7})
+      for (int step : {1, 4}) {
+        int next = 0;
+        for (int t = 0; t < threads; ++t) {
+          const kernels::Share share(count, t, threads, step);
+          EXPECT_EQ(share.first, next);
+          EXPECT_TRUE(share.last == count || share.last % step == 0);
+          next = share.last;
+        }
+        EXPECT_EQ(next, count);
+      }
+}
+
+TEST(Team, BarrierSeparatesPhases) {
+  constexpr int kThreads = 4, kRounds = 200;
+  std::vector<int> at(kThreads, 0);
+  kernels::Barrier barrier;
+  int wrong = 0;
+#pragma omp parallel num_threads(kThreads) reduction(+ : wrong)
+  {
+    const kernels::Team team{omp_get_thread_num(), omp_get_num_threads(), &barrier};
+    for (int round = 1; round <= kRounds; ++round) {
+      at[team.thread] = round;
+      team.wait();
+      for (int t = 0; t < team.threads; ++t) wrong += at[t] != round;
+      team.wait();
+    }
+  }
+  EXPECT_EQ(wrong, 0);
+}
+
+}  // namespace
+}  // namespace espalier
