@@ -4,9 +4,10 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/version.h"
 #include "cli/command.h"
-#include "recipe/nearest.h"
+#include "base/nearest.h"
 
 namespace espalier {
 

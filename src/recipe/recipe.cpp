@@ -4,7 +4,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "recipe/nearest.h"
+#include "base/nearest.h"
 #include "recipe/result.h"
 #include "tasks/task.h"
 

@@ -6,7 +6,7 @@
 #include <iomanip>
 
 #include "base/error.h"
-#include "recipe/nearest.h"
+#include "base/nearest.h"
 
 namespace espalier {
 

@@ -1,4 +1,4 @@
-#include "recipe/nearest.h"
+#include "base/nearest.h"
 
 #include <algorithm>
 
