@@ -1,0 +1,82 @@
+#pragma once
+// Which pictures there are and what is on them. Formats: "image_list" (image_list.cpp) and "image_folder"
+// (image_folder.cpp); both give the same Dataset.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace espalier {
+
+enum class Split { kTrain, kVal, kTest };
+const char* name(Split split);  ///< "train", "val", "test"
+
+/// What an unreadable picture or a bad line does: stop lists them all in one Error; skip goes without them
+/// and names them in Dataset::skipped.
+enum class OnError { kStop, kSkip };
+OnError on_error_from_name(const std::string& name);
+
+/// Where a data set lies. Empty names are the format's defaults.
+struct DataSpec {
+  std::string format = "image_list";  ///< "image_list" or "image_folder"
+  std::filesystem::path root;
+  /// image_list: files with lines "relative/path label" (train_list.txt, val_list.txt, test_list.txt).
+  /// image_folder: folders of class folders (train, val, test). Without a folder `train` in it, root itself
+  /// holds the class folders, and each class is split by the hash of its file names: see val_share.
+  std::string train, val, test;
+  std::string labels;       ///< image_list: class names, one a line (labels.txt)
+  double val_share = 0.2;   ///< image_folder without a split: this share of every class is for evaluation
+  double test_share = 0.0;  ///< and this one for the test
+  OnError on_error = OnError::kStop;
+  /// Decode every picture once when opening, so that a bad one stops (or is skipped) before training and not
+  /// in its middle. Without it a bad picture is an Error when its turn comes, in either mode.
+  bool check_images = true;
+  /// The labels that the model knows, in its order; empty: those of the data set. Others are an Error.
+  std::vector<std::string> expected_labels;
+};
+
+struct Sample {
+  std::string path;  ///< relative to the root, as listed
+  int label = 0;
+};
+
+/// Something wrong with one line or file, as it appears in messages: "train_list.txt:12: ...; what to do".
+struct DataProblem {
+  std::string where;    ///< "train_list.txt:12" or a picture's path
+  std::string message;  ///< the whole line
+  std::string kind;  ///< "no_label", "label_range", "missing", "unreadable", "duplicate", "empty_class", ...
+  std::string path;  ///< of the picture, if there is one
+};
+
+struct Dataset {
+  std::string name;  ///< the root's last component and the split: "vegetables/train"
+  std::filesystem::path root;
+  std::vector<std::string> labels;
+  std::vector<Sample> samples;
+  std::vector<DataProblem> skipped;  ///< what OnError::kSkip went without
+  std::vector<std::string> ignored;  ///< image_folder: files that are no pictures by their extension
+  uint64_t hash = 0;  ///< of labels, paths and classes, in order; not of the root or the pixels
+
+  std::filesystem::path path(const Sample& sample) const { return root / sample.path; }
+  std::vector<int> class_counts() const;
+  int64_t size() const { return static_cast<int64_t>(samples.size()); }
+};
+
+/// Opens one split. Throws Error "FILE:LINE: what is; what to do" for a missing root, list or labels file, a
+/// line without label, a label out of range, a missing or unreadable picture, a duplicate, a class without
+/// pictures in training, an empty list; when there are several, the first and how many more, and all pictures
+/// that cannot be read.
+Dataset open_dataset(const DataSpec& spec, Split split);
+
+/// True when the spec has such a split on disk (tests are optional).
+bool has_split(const DataSpec& spec, Split split);
+
+/// Decodes every picture, on all cores; returns those that cannot be read, in the order of the data set.
+std::vector<DataProblem> find_unreadable(const Dataset& data);
+
+/// The first `count` samples of a reproducible random order, classes in their true proportions as far as that
+/// goes; all of them when there are not more. For calibration and quick sweeps.
+Dataset subset(const Dataset& data, int64_t count, uint64_t seed);
+
+}  // namespace espalier

@@ -1,0 +1,35 @@
+#pragma once
+// Pictures from disk to batches: decoding and augmenting run ahead of the consumer on a bounded number of
+// threads.
+
+#include <memory>
+
+#include "datasets/dataset.h"
+#include "datasets/transforms.h"
+#include "tasks/batch.h"
+
+namespace espalier {
+
+struct LoaderOptions {
+  int batch = 32;
+  bool shuffle = false;    ///< a new order every epoch, a function of (seed, epoch)
+  bool drop_last = false;  ///< leave out the last, smaller batch
+  uint64_t seed = 1;       ///< of the order and of the augmentation
+  int threads = 0;         ///< that decode and augment; 0: all cores
+  int prefetch = 3;        ///< batches made ahead of the consumer
+  int64_t cache_bytes =
+      0;  ///< keep pictures decoded (and through the leading transforms that are not random)
+  int64_t max_samples = -1;  ///< use only the first so many; -1: all
+};
+
+/// Shuffled, last batch dropped / in order, last batch kept.
+LoaderOptions train_loader_options(int batch, uint64_t seed, int64_t cache_bytes = 0);
+LoaderOptions eval_loader_options(int batch, int64_t cache_bytes = 0);
+
+/// What a loader gives depends on data, pipeline, seed, epoch and batch size, never on threads, prefetch or
+/// cache. start(epoch, first_batch) enters an epoch anywhere. A picture that cannot be read is an Error from
+/// next(), for the batch it belongs to. Throws Error when the pipeline's size depends on the picture, or no
+/// batch can be filled.
+std::unique_ptr<BatchSource> make_loader(Dataset data, Pipeline pipeline, const LoaderOptions& options);
+
+}  // namespace espalier

@@ -1,0 +1,31 @@
+#pragma once
+// Resizing as Pillow does it, to the bit: the filter's support grows with the reduction, so that nothing
+// aliases; coefficients have 22 bits of fraction; rows first, then columns, each rounded to 8 bits.
+
+#include <string>
+
+#include "io/image.h"
+
+namespace espalier {
+
+enum class Filter { kNearest, kBox, kBilinear, kBicubic, kLanczos };
+
+/// "nearest", "box", "bilinear", "bicubic", "lanczos".
+const char* name(Filter filter);
+
+/// A rectangle of whole pixels.
+struct Box {
+  int x = 0, y = 0, width = 0, height = 0;
+  bool operator==(const Box&) const = default;
+};
+
+/// The part of `image` inside `box`, which must lie within it.
+Image crop(const Image& image, const Box& box);
+
+/// `image` stretched to width x height.
+Image resize(const Image& image, int width, int height, Filter filter);
+
+/// resize(crop(image, box), width, height, filter) without the copy.
+Image resize(const Image& image, const Box& box, int width, int height, Filter filter);
+
+}  // namespace espalier

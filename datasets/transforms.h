@@ -1,0 +1,128 @@
+#pragma once
+// What happens to a picture between the file and the network. A transform is a pure function of the picture,
+// its target and an explicit Random; a Pipeline is a list of them, written as JSON in recipes and model
+// files:
+//
+//   [{"name": "resize_short", "size": 256}, {"name": "center_crop", "size": 224}, {"name": "normalize"}]
+//
+// The last one is always normalize: it writes the floats that the network reads.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/random.h"
+#include "io/image.h"
+#include "tensor/tensor.h"
+
+namespace espalier {
+
+/// A picture and what is known about it.
+struct LabelledImage {
+  Image image;
+  int label = -1;  ///< -1: unknown
+};
+
+/// Width and height in pixels; {0, 0} when they depend on the picture.
+struct Size {
+  int width = 0, height = 0;
+  bool known() const { return width > 0; }
+  bool operator==(const Size&) const = default;
+};
+
+/// Receives every argument of a transform by name: reading, writing and describing are three visitors over
+/// the same function. Bounds are inclusive.
+class ArgumentVisitor {
+ public:
+  virtual ~ArgumentVisitor() = default;
+  virtual void integer(const char* key, int& value, int low, int high, const char* help) = 0;
+  virtual void number(const char* key, double& value, double low, double high, const char* help) = 0;
+  virtual void choice(const char* key, std::string& value, const std::vector<std::string>& choices,
+                      const char* help) = 0;
+  virtual void numbers(const char* key, std::vector<double>& values, size_t count, double low, double high,
+                       const char* help) = 0;  ///< a list of exactly `count`
+};
+
+struct Transform {
+  virtual ~Transform() = default;
+  virtual const char* name() const = 0;
+  virtual const char* help() const = 0;
+  virtual void arguments(ArgumentVisitor& visitor) = 0;
+  /// Called once after the arguments are read; throws Error when they do not fit together.
+  virtual void prepare() {}
+  virtual Size size_after(Size before) const { return before; }
+  /// True when the result depends on `random`. Those that are not random may be cached.
+  virtual bool random() const { return false; }
+  virtual void apply(LabelledImage& sample, Random& random) const = 0;
+};
+
+/// The random crop of a picture of the given size: its area is uniform in lower_scale .. 1 of the picture's,
+/// its aspect ratio log-uniform in ratio_low .. ratio_high; after ten misfits the largest central crop within
+/// the ratios (Szegedy et al., "Going deeper with convolutions", 2015, section 6).
+struct Box;
+Box random_crop_box(Size picture, double lower_scale, double ratio_low, double ratio_high, Random& random);
+
+/// Factors of color_distort: 1, 1, 1 and 0 degrees change nothing.
+struct ColorChange {
+  double brightness = 1, contrast = 1, saturation = 1, hue_degrees = 0;
+};
+/// Brightness scales, contrast blends with the picture's mean grey, saturation with each pixel's own grey,
+/// hue turns the chroma plane of YIQ. `order` is a permutation of "bcsh"; rounding and clipping happen once,
+/// at the end.
+void change_color(Image& image, const ColorChange& change, const std::string& order);
+
+void flip_horizontal(Image& image);
+void flip_vertical(Image& image);
+
+/// Turns the picture about its centre, counter-clockwise, in its own frame; bilinear; what comes from outside
+/// is `fill`.
+void rotate(Image& image, double degrees, const uint8_t (&fill)[3]);
+
+/// A list of transforms, ready to run. Copies share the transforms, which never change.
+class Pipeline {
+ public:
+  Pipeline() = default;  ///< empty: usable only to be assigned to
+  /// Strict: an unknown name or key (with the nearest valid one), a wrong type or value out of range is an
+  /// Error that begins with `place`, for example "data.transforms.eval". Missing keys take their defaults;
+  /// null is no pipeline.
+  explicit Pipeline(const Json& list, const std::string& place = "transforms");
+
+  /// Complete: every argument is written out, defaults included, so that a model file stays valid when they
+  /// change.
+  Json to_json() const;
+  uint64_t hash() const;  ///< of to_json()
+
+  /// The size of the result; not known() when it depends on the picture.
+  Size output_size() const;
+  /// How many leading transforms are not random.
+  int deterministic_steps() const { return deterministic_steps_; }
+  int steps() const { return static_cast<int>(steps_.size()); }
+  bool random() const { return deterministic_steps_ < steps(); }
+
+  /// Runs steps first .. last - 1 on 8-bit pixels; the final normalize is write()'s.
+  void run(LabelledImage& sample, Random& random, int first, int last) const;
+  /// The final normalize: pixels to height * width * 3 floats.
+  void write(const Image& image, float* out) const;
+
+  /// All of it, for one picture: [1,H,W,3].
+  Tensor operator()(const Image& image, Random& random) const;
+  /// The same for a pipeline without random steps; throws Error for one with.
+  Tensor operator()(const Image& image) const;
+
+ private:
+  std::vector<std::shared_ptr<const Transform>> steps_;  // without the final normalize
+  std::shared_ptr<const Transform> normalize_;
+  int deterministic_steps_ = 0;
+};
+
+/// random_resized_crop of 8 to 100 % of the area, horizontal flip, normalize with ImageNet's mean and
+/// deviation.
+Json default_train_transforms(int size);
+/// resize_short to size * 256 / 224, center_crop, normalize.
+Json default_eval_transforms(int size);
+
+/// Every transform with its help and arguments (default, range, help), for `espalier data transforms`.
+Json describe_transforms();
+
+}  // namespace espalier
