@@ -10,6 +10,9 @@
 #define ESPALIER_OPS(X) \
   X(activation)         \
   X(add)                \
+  X(conv2d)             \
+  X(depthwise_conv2d)   \
+  X(linear)             \
   X(sigmoid)
 
 namespace espalier {

@@ -1,0 +1,14 @@
+#pragma once
+// Fast dense convolutions of the CPU, with the formulas of conv2d.h. Each returns false, having done nothing,
+// for a problem it has no code for.
+
+#include "kernels/conv2d.h"
+
+namespace espalier::kernels::cpu {
+
+bool conv2d_forward(const ConvShape& shape, const float* x, const float* w, const Epilogue& epilogue,
+                    float* y);
+bool conv2d_backward_x(const ConvShape& shape, const float* dy, const float* w, float* dx);
+bool conv2d_backward_w(const ConvShape& shape, const float* x, const float* dy, float* dw);
+
+}  // namespace espalier::kernels::cpu

@@ -1,0 +1,113 @@
+#include "kernels/depthwise.h"
+
+#include "kernels/depthwise_cpu.h"
+#include "kernels/launch.h"
+#include "kernels/reference_only.h"
+
+namespace espalier::kernels {
+
+namespace {
+
+/// One row is one output pixel.
+struct DepthwiseForward {
+  ConvShape s;
+  const float *x, *w;
+  Epilogue e;
+  float* y;
+  template <int T>
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
+    const int q = static_cast<int>(row % s.Q()), p = static_cast<int>(row / s.Q() % s.P());
+    const int64_t image = row / s.Q() / s.P();
+    float sum[T] = {};
+    for (int r = 0; r < s.R; ++r)
+      for (int t = 0; t < s.S; ++t) {
+        const int h = p * s.stride - s.pad.top + r, v = q * s.stride - s.pad.left + t;
+        if (h < 0 || h >= s.H || v < 0 || v >= s.W) continue;
+        const float* in = x + ((image * s.H + h) * s.W + v) * s.C + c0;
+        const float* f = w + (r * s.S + t) * s.C + c0;
+        for (int c = 0; c < n; ++c) sum[c] += in[c] * f[c];
+      }
+    for (int c = 0; c < n; ++c) {
+      const int64_t at = row * s.C + c0 + c;
+      float v = sum[c];
+      if (e.bias) v += e.bias[c0 + c];
+      if (e.residual) v += e.residual[at];
+      v = v > 0 ? v : e.act.slope * v;
+      y[at] = v < e.act.cap ? v : e.act.cap;
+    }
+  }
+};
+
+/// One row is one input pixel.
+struct DepthwiseBackwardX {
+  ConvShape s;
+  const float *dy, *w;
+  float* dx;
+  template <int T>
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
+    const int v = static_cast<int>(row % s.W), h = static_cast<int>(row / s.W % s.H);
+    const int64_t image = row / s.W / s.H;
+    float sum[T] = {};
+    for (int r = 0; r < s.R; ++r)
+      for (int t = 0; t < s.S; ++t) {
+        const int pr = h + s.pad.top - r, qt = v + s.pad.left - t;
+        if (pr < 0 || qt < 0 || pr % s.stride || qt % s.stride) continue;
+        const int p = pr / s.stride, q = qt / s.stride;
+        if (p >= s.P() || q >= s.Q()) continue;
+        const float* g = dy + ((image * s.P() + p) * s.Q() + q) * s.C + c0;
+        const float* f = w + (r * s.S + t) * s.C + c0;
+        for (int c = 0; c < n; ++c) sum[c] += g[c] * f[c];
+      }
+    for (int c = 0; c < n; ++c) dx[row * s.C + c0 + c] = sum[c];
+  }
+};
+
+/// One row is one (r, s).
+struct DepthwiseBackwardW {
+  ConvShape s;
+  const float *x, *dy;
+  float* dw;
+  template <int T>
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
+    const int t = static_cast<int>(row % s.S), r = static_cast<int>(row / s.S);
+    float sum[T] = {};
+    for (int64_t image = 0; image < s.N; ++image)
+      for (int p = 0; p < s.P(); ++p) {
+        const int h = p * s.stride - s.pad.top + r;
+        if (h < 0 || h >= s.H) continue;
+        float line[T] = {};  // one sum over all pixels would lose digits
+        for (int q = 0; q < s.Q(); ++q) {
+          const int v = q * s.stride - s.pad.left + t;
+          if (v < 0 || v >= s.W) continue;
+          const float* g = dy + ((image * s.P() + p) * s.Q() + q) * s.C + c0;
+          const float* in = x + ((image * s.H + h) * s.W + v) * s.C + c0;
+          for (int c = 0; c < n; ++c) line[c] += g[c] * in[c];
+        }
+        for (int c = 0; c < n; ++c) sum[c] += line[c];
+      }
+    for (int c = 0; c < n; ++c) dw[row * s.C + c0 + c] = sum[c];
+  }
+};
+
+bool fast(Device device) { return device == Device::kCpu && !reference_only(); }
+
+}  // namespace
+
+void depthwise_forward(Device device, const ConvShape& s, const float* x, const float* w, const Epilogue& e,
+                       float* y) {
+  if (fast(device) && cpu::depthwise_forward(s, x, w, e, y)) return;
+  for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.C, DepthwiseForward{s, x, w, e, y}, s.R * s.S);
+}
+
+void depthwise_backward_x(Device device, const ConvShape& s, const float* dy, const float* w, float* dx) {
+  if (fast(device) && cpu::depthwise_backward_x(s, dy, w, dx)) return;
+  for_each_tile(device, int64_t{s.N} * s.H * s.W, s.C, DepthwiseBackwardX{s, dy, w, dx}, s.R * s.S);
+}
+
+void depthwise_backward_w(Device device, const ConvShape& s, const float* x, const float* dy, float* dw) {
+  if (fast(device) && cpu::depthwise_backward_w(s, x, dy, dw)) return;
+  for_each_tile(device, int64_t{s.R} * s.S, s.C, DepthwiseBackwardW{s, x, dy, dw},
+                int64_t{s.N} * s.P() * s.Q());
+}
+
+}  // namespace espalier::kernels

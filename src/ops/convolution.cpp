@@ -1,0 +1,72 @@
+#include "ops/convolution.h"
+
+#include "base/error.h"
+#include "ops/channel_ties.h"
+
+namespace espalier {
+
+void Convolution::attributes(AttributeVisitor& v) {
+  v.visit("stride", stride);
+  visit_padding(v, pad);
+  visit_activation(v, act);
+  v.visit("has_bias", has_bias);
+  v.visit("has_residual", has_residual);
+}
+
+void check_inputs(const Convolution& op, std::span<const Meta> in) {
+  const size_t expected = 2 + (op.has_bias ? 1 : 0) + (op.has_residual ? 1 : 0);
+  ESPALIER_CHECK(in.size() == expected, op.name(), ": ", in.size(), " inputs, ", expected, " expected");
+  for (size_t i = 0; i < in.size(); ++i)
+    ESPALIER_CHECK(in[i].dtype == DType::kF32, op.name(), ": input ", i, " is ", in[i], "; expected f32");
+}
+
+void check_window(const Convolution& op, const kernels::ConvShape& s) {
+  ESPALIER_CHECK(op.stride >= 1, op.name(), ": stride is ", op.stride, "; it must be at least 1");
+  ESPALIER_CHECK(op.act.slope >= 0 && op.act.cap > 0, op.name(), ": the fused activation has slope ",
+                 op.act.slope, " and cap ", op.act.cap,
+                 "; the slope must be at least 0 and the cap above 0, make it an op of its own otherwise");
+  const Padding& p = op.pad;
+  ESPALIER_CHECK(p.top >= 0 && p.left >= 0 && p.bottom >= 0 && p.right >= 0, op.name(),
+                 ": padding must not be negative");
+  ESPALIER_CHECK(s.H + p.top + p.bottom >= s.R && s.W + p.left + p.right >= s.S, op.name(), ": a ", s.R, "x",
+                 s.S, " filter does not fit an image of ", s.H, "x", s.W, " with padding ", p.top, ",",
+                 p.left, ",", p.bottom, ",", p.right);
+}
+
+void check_epilogue(const Convolution& op, std::span<const Meta> in, const Shape& y) {
+  if (op.has_bias)
+    ESPALIER_CHECK(in[2].shape == Shape{y.back()}, op.name(), ": bias is ", in[2].shape, ", expected ",
+                   Shape{y.back()});
+  if (op.has_residual)
+    ESPALIER_CHECK(in.back().shape == y, op.name(), ": residual is ", in.back().shape, ", the output is ", y,
+                   "; both must be equal");
+}
+
+kernels::Epilogue epilogue_of(const Convolution& op, const Ctx& c) {
+  return {op.has_bias ? c.in[2].f32() : nullptr, op.has_residual ? c.in.back().f32() : nullptr, op.act};
+}
+
+Tensor before_activation(const Convolution& op, const Ctx& c, const Tensor& dy) {
+  if (op.act.is_none()) return dy;
+  ESPALIER_CHECK(op.act.slope >= 0, op.name(), ": the gradient of an activation of slope ", op.act.slope,
+                 " cannot be taken from its output");
+  // Slopes of 0 or more keep the sign, so the output tells on which piece the input was.
+  Tensor g(dy.shape(), dy.device());
+  kernels::activation_backward(g.device(), g.elements(), op.act, c.out[0].f32(), dy.f32(), g.f32());
+  return g;
+}
+
+void epilogue_gradients(const Convolution& op, const Ctx& c, const Tensor& g, Tensors& dx) {
+  if (op.has_bias && c.needs_grad[2]) {
+    dx[2] = Tensor(c.in[2].shape(), g.device());
+    kernels::sum_rows(g.device(), g.elements() / g.channels(), g.channels(), g.f32(), dx[2].f32());
+  }
+  if (op.has_residual && c.needs_grad.back()) dx.back() = g;
+}
+
+void tie_epilogue(const Convolution& op, ChannelTies& t) {
+  if (op.has_bias) t.same(t.in(2), t.out());
+  if (op.has_residual) t.same(t.in(op.has_bias ? 3 : 2), t.out());
+}
+
+}  // namespace espalier

@@ -1,0 +1,35 @@
+#pragma once
+// What dense and depthwise convolution share: window checks, the fused epilogue and its gradients.
+
+#include "kernels/conv2d.h"
+#include "ops/conv2d.h"
+#include "ops/ops.h"
+
+namespace espalier {
+
+/// Throws Error unless the inputs are as many as the attributes say, all f32.
+void check_inputs(const Convolution& op, std::span<const Meta> in);
+/// Throws Error unless the filter fits the padded image and the attributes make sense.
+void check_window(const Convolution& op, const kernels::ConvShape& shape);
+/// Throws Error unless bias is [K] and residual is like y, as the attributes say.
+void check_epilogue(const Convolution& op, std::span<const Meta> in, const Shape& y);
+kernels::Epilogue epilogue_of(const Convolution& op, const Ctx& ctx);
+/// dy times the activation's derivative, taken from the output; dy itself without an activation.
+Tensor before_activation(const Convolution& op, const Ctx& ctx, const Tensor& dy);
+/// Fills the gradients of bias and residual from g, the gradient before the activation.
+void epilogue_gradients(const Convolution& op, const Ctx& ctx, const Tensor& g, Tensors& dx);
+void tie_epilogue(const Convolution& op, ChannelTies& ties);
+
+template <class Op>
+Tensor apply_convolution(const Tensor& x, const Tensor& w, const ConvOptions& o) {
+  auto op = std::make_shared<Op>();
+  op->stride = o.stride;
+  op->pad = o.pad;
+  op->act = o.act;
+  Tensors in = {x, w};
+  if ((op->has_bias = o.bias.defined())) in.push_back(o.bias);
+  if ((op->has_residual = o.residual.defined())) in.push_back(o.residual);
+  return apply1(op, in);
+}
+
+}  // namespace espalier
