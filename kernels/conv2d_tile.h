@@ -2,6 +2,8 @@
 // The register tile of prepared dense convolutions and linear layers: MR output pixels x NR vectors of
 // channels.
 
+#include <type_traits>
+
 #include "kernels/activation.h"
 #include "kernels/simd.h"
 
@@ -19,14 +21,16 @@ struct ConvTile {
   Activation act;
 };
 
-inline simd::Vector activate(simd::Vector v, Activation act) {
-  using namespace simd;
-  if (act.slope == 0)
-    v = simd::max(v, zero());
-  else if (act.slope != 1)
-    v = simd::fma(broadcast(act.slope), simd::min(v, zero()), simd::max(v, zero()));
-  return act.cap == Activation::kNoCap ? v : simd::min(v, broadcast(act.cap));
-}
+/// An activation in registers. Without branches: the compiler would reload and test it for every vector.
+struct VectorActivation {
+  simd::Vector slope, cap;
+  explicit VectorActivation(Activation act)
+      : slope(simd::broadcast(act.slope)), cap(simd::broadcast(act.cap)) {}
+  simd::Vector operator()(simd::Vector v) const {
+    using namespace simd;
+    return simd::min(simd::fma(slope, simd::min(v, zero()), simd::max(v, zero())), cap);
+  }
+};
 
 template <int MR, int NR>
 void conv_tile(const ConvTile& t) {
@@ -61,21 +65,28 @@ void conv_tile(const ConvTile& t) {
       for (int b = 0; b < kBases; ++b) ++base[b];
     }
   }
+  const VectorActivation act(t.act);
   const int tail = t.channels - (NR - 1) * kLanes;
+  float* y = t.y;
+  const int64_t y_row = t.y_row;
+  const auto finish = [&](int j, auto whole) {
+    const auto load_y = [&](const float* p) { return whole ? load(p) : load(p, tail); };
 #pragma GCC unroll 16
-  for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 16
-    for (int j = 0; j < NR; ++j) {
-      const int64_t at = m * t.y_row + j * kLanes;
-      const bool whole = j + 1 < NR || tail == kLanes;
-      Vector v = sum[m][j];
-      if (t.residual) v = add(v, whole ? load(t.residual + at) : load(t.residual + at, tail));
-      v = activate(v, t.act);
+    for (int m = 0; m < MR; ++m) {
+      if (t.residual) sum[m][j] = add(sum[m][j], load_y(t.residual + m * y_row + j * kLanes));
+      const Vector v = act(sum[m][j]);
       if (whole)
-        store(t.y + at, v);
+        store(y + m * y_row + j * kLanes, v);
       else
-        store(t.y + at, v, tail);
+        store(y + m * y_row + j * kLanes, v, tail);
     }
+  };
+#pragma GCC unroll 16
+  for (int j = 0; j + 1 < NR; ++j) finish(j, std::true_type());
+  if (tail == kLanes)
+    finish(NR - 1, std::true_type());
+  else
+    finish(NR - 1, std::false_type());
 }
 
 }  // namespace espalier::kernels

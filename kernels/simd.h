@@ -91,4 +91,15 @@ inline Vector min(Vector a, Vector b) { return a < b ? a : b; }
 
 #endif
 
+/// Keeps a loaded value in a register: g++ would rather load it again with every sum it goes into.
+inline void hold(Vector& v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#else
+  (void)v;
+#endif
+}
+
 }  // namespace espalier::kernels::simd
