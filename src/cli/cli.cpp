@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/nearest.h"
 #include "base/version.h"
 #include "cli/command.h"
-#include "base/nearest.h"
 
 namespace espalier {
 
@@ -71,7 +71,8 @@ int run_command_line(const std::vector<std::string>& arguments, std::ostream& ou
   }
 
   try {
-    program.parse({arguments.rbegin(), arguments.rend()});
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
+    program.parse(reversed);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return program.exit(e, out, err);
     json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();

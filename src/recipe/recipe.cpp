@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "datasets/transforms.h"
 #include "recipe/result.h"
 #include "tasks/task.h"
 
@@ -84,29 +85,54 @@ Json merged(const Json& shared, const Json& own) {
   return result;
 }
 
+/// A list of transforms, complete; the message of a bad one begins with its line.
+Json transforms(const Document& document, const Json& given, const std::string& key, const Json& fallback,
+                int size) {
+  const std::string path = "data.transforms." + key;
+  const Pipeline pipeline(given.is_null() ? fallback : given, document.place(path) + ": " + path);
+  const Size out = pipeline.output_size();
+  if (!out.known())
+    document.fail_at(path,
+                     "the size of the result depends on the picture; end with a crop, or resize to a size");
+  if (out.width != size || out.height != size)
+    document.fail_at(
+        path, str("gives ", out.width, "x", out.height, " but data.size is ", size, "; make them equal"));
+  return pipeline.to_json();
+}
+
 DataSection data_section(const Document& document, const Json& json) {
   DataSection data;
-  const auto text_or = [&](const char* key, const std::string& fallback) {
-    return json.at(key).is_null() ? fallback : json.at(key).get<std::string>();
+  const auto text = [&](const char* key) {
+    return json.at(key).is_null() ? std::string() : json.at(key).get<std::string>();
   };
-  data.format = json.at("format");
-  data.root = json.at("root").get<std::string>();
-  const bool list = data.format == "image_list";
-  data.train = text_or("train", list ? "train_list.txt" : "train");
-  data.val = text_or("val", list ? "val_list.txt" : "val");
-  data.test = text_or("test", "");
-  if (data.test.empty() && fs::exists(data.root / (list ? "test_list.txt" : "test")))
-    data.test = list ? "test_list.txt" : "test";
-  data.labels = json.at("labels");
+  data.spec = {.format = json.at("format"),
+               .root = text("root"),
+               .train = text("train"),
+               .val = text("val"),
+               .test = text("test"),
+               .labels = text("labels"),
+               .val_share = json.at("val_share"),
+               .test_share = json.at("test_share"),
+               .on_error = on_error_from_name(json.at("on_error"))};
   data.size = json.at("size");
   data.batch = json.at("batch");
-  data.train_transforms = json.at("transforms").at("train");
-  data.eval_transforms = json.at("transforms").at("eval");
+  const Json& both = json.at("transforms");
+  data.train_transforms =
+      transforms(document, both.at("train"), "train", default_train_transforms(data.size), data.size);
+  data.eval_transforms =
+      transforms(document, both.at("eval"), "eval", default_eval_transforms(data.size), data.size);
   data.cache_bytes = json.at("cache").is_string() ? parse_bytes(json.at("cache").get<std::string>())
                                                   : json.at("cache").get<int64_t>();
-  data.skip_unreadable = json.at("on_error") == "skip";
-  const Json& given = document.root.at("data");
-  if (given.contains("make")) data.make = json.at("make");
+  if (document.root.contains("data") && document.root.at("data").contains("make")) {
+    const Json& make = json.at("make");
+    data.make = {.classes = make.at("classes"),
+                 .train = make.at("train"),
+                 .val = make.at("val"),
+                 .test = make.at("test"),
+                 .size = make.at("size"),
+                 .seed = make.at("seed"),
+                 .layout = data.spec.format};
+  }
   return data;
 }
 

@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "datasets/dataset.h"
+#include "datasets/synthetic.h"
 #include "models/model_table.h"
 #include "recipe/schema.h"
 
@@ -15,14 +17,11 @@ namespace espalier {
 
 /// The `data:` section.
 struct DataSection {
-  std::string format;  ///< "image_list" or "image_folder"
-  std::filesystem::path root;
-  std::string train, val, test, labels;  ///< list files, or folders; test is empty when there is none
+  DataSpec spec;
   int size = 224, batch = 32;
-  Json train_transforms, eval_transforms;  ///< null: the task's defaults
+  Json train_transforms, eval_transforms;  ///< complete
   int64_t cache_bytes = 0;
-  bool skip_unreadable = false;
-  Json make;  ///< null, or what to draw into `root` when it does not exist
+  std::optional<SyntheticOptions> make;  ///< what to draw into the root when it does not exist
 };
 
 /// One entry of `stages:`.

@@ -63,9 +63,10 @@ RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
 
 RunFolder::~RunFolder() { ::close(lock_); }
 
-StageState RunFolder::state(const std::string& name, const Json& inputs) const {
+StageState stage_state(const fs::path& root, const std::string& name, const Json& inputs) {
   StageState state;
-  const std::optional<StageRecord> record = read_record(stage(name) / kRecordFile);
+  const fs::path folder = root / name;
+  const std::optional<StageRecord> record = read_record(folder / kRecordFile);
   if (!record) return state;
   state.record = *record;
   state.why = first_difference(inputs, record->inputs);
@@ -76,7 +77,7 @@ StageState RunFolder::state(const std::string& name, const Json& inputs) const {
   state.what = record->finished ? StageState::What::kFinished : StageState::What::kUnfinished;
   if (!record->finished) return state;
   for (const auto& [file, hash] : record->outputs.items()) {
-    const fs::path path = stage(name) / file;
+    const fs::path path = folder / file;
     if (!fs::exists(path))
       state.why = file + " is gone";
     else if (file_hash(path) != hash)

@@ -30,6 +30,9 @@ struct StageState {
   StageRecord record;
 };
 
+/// How the stage's folder in the run `root` stands to `inputs`. Looks only.
+StageState stage_state(const std::filesystem::path& root, const std::string& name, const Json& inputs);
+
 class RunFolder {
  public:
   /// Makes the folder and locks it. Throws Error when it cannot be made or written, or when another run is at
@@ -41,8 +44,9 @@ class RunFolder {
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path stage(const std::string& name) const { return root_ / name; }
 
-  /// Compares what the stage's folder holds with `inputs`.
-  StageState state(const std::string& name, const Json& inputs) const;
+  StageState state(const std::string& name, const Json& inputs) const {
+    return stage_state(root_, name, inputs);
+  }
   /// Makes the stage's folder and notes its inputs, so that an interrupted stage is only continued when they
   /// are the same. What a stale one had made is kept as NAME.old.
   void begin(const std::string& name, const Json& inputs, const StageState& state) const;

@@ -1,0 +1,98 @@
+#include "cli/step.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace espalier {
+
+namespace {
+
+std::string flag_name(std::string key) {
+  std::replace(key.begin(), key.end(), '_', '-');
+  return "--" + key;
+}
+
+void add_flags(CLI::App* app, const std::vector<Key>& keys, const std::string& prefix, StepOptions& options,
+               const std::vector<std::string>& without) {
+  for (const Key& key : keys) {
+    const std::string path = prefix.empty() ? key.name : prefix + "." + key.name;
+    if (path == "name" || path == "from" || std::find(without.begin(), without.end(), path) != without.end())
+      continue;
+    if (key.kind == Key::Kind::kSection) {
+      add_flags(app, key.keys, path, options, without);
+      continue;
+    }
+    std::string help = key.help;
+    if (!key.range().empty()) help += "; " + key.range();
+    if (!key.fallback.is_null()) help += "; default " + key.fallback.dump();
+    app->add_option(flag_name(path), options.flags[path], help);
+  }
+}
+
+bool is_list(const std::string& kind, const std::string& path) {
+  for (const Key& key : find_stage_kind(kind)->keys)
+    if (key.name == path)
+      return key.kind == Key::Kind::kIntegers || key.kind == Key::Kind::kNumbers ||
+             key.kind == Key::Kind::kTexts;
+  return path == "schedule.at";
+}
+
+}  // namespace
+
+void add_machine_options(CLI::App* app, StepOptions& options) {
+  app->add_option("--threads", options.threads, "0, the default: all cores")->check(CLI::Range(0, 1024));
+  app->add_option("--device", options.device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+}
+
+void add_data_options(CLI::App* app, StepOptions& options) {
+  app->add_option("--recipe", options.recipe, "take data, model and training from this recipe");
+  app->add_option("--data", options.data, "the data set's folder; data.root of the recipe");
+  app->add_option("--set", options.overrides, "KEY=VALUE of a recipe, for example data.format=image_folder")
+      ->take_all()
+      ->allow_extra_args(false);
+  add_machine_options(app, options);
+}
+
+void add_stage_flags(CLI::App* app, const std::string& kind, StepOptions& options,
+                     const std::vector<std::string>& without) {
+  options.kind = kind;
+  add_flags(app, find_stage_kind(kind)->keys, "", options, without);
+}
+
+Recipe step_recipe(const StepOptions& options, const std::string& from, bool needs_data) {
+  Document document;
+  document.file = "command line";
+  std::string name = "espalier";
+  if (!options.recipe.empty()) {
+    document = read_yaml(options.recipe);
+    name = std::filesystem::path(options.recipe).stem().string();
+    document.root.erase("expect");
+  }
+  ESPALIER_CHECK(!needs_data || !options.recipe.empty() || !options.data.empty(),
+                 "name the data set with --data DIR, or a recipe that does with --recipe FILE");
+  if (!options.data.empty()) {
+    document.root["data"]["root"] = options.data;
+    document.texts["data.root"] = options.data;
+    document.places["data.root"] = "--data " + options.data;
+  } else if (!needs_data) {
+    document.root["data"]["root"] = "";
+  }
+  if (options.threads > 0) document.root["threads"] = options.threads;
+  if (options.recipe.empty() || options.device != "auto") document.root["device"] = options.device;
+  // A step without a stage of its own still needs a list that holds one.
+  const std::string kind = options.kind.empty() ? "evaluate" : options.kind;
+  document.root["stages"] = Json::array({Json{{kind, Json::object()}}});
+  const StageKind& about = *find_stage_kind(kind);
+  if (about.reads_model) document.root["stages"][0][kind]["from"] = from;
+  for (const auto& [key, value] : options.flags) {
+    if (value.empty()) continue;
+    const bool wrap = is_list(kind, key) && !value.starts_with("[");
+    set_value(document, "stages.0." + kind + "." + key, wrap ? "[" + value + "]" : value,
+              flag_name(key) + " " + value);
+  }
+  return make_recipe(std::move(document), name, options.overrides);
+}
+
+}  // namespace espalier

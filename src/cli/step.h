@@ -1,0 +1,37 @@
+#pragma once
+// What the commands that do one step share: a recipe of their own, made from flags that the table of keys
+// defines.
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "recipe/recipe.h"
+
+namespace espalier {
+
+/// The options of one step. Every key of the stage is a flag: keep_macs is --keep-macs, optimizer.lr is
+/// --optimizer.lr.
+struct StepOptions {
+  std::string recipe, data, device = "auto";
+  int threads = 0;
+  std::vector<std::string> overrides;
+  std::map<std::string, std::string> flags;  ///< key of the stage -> its value as text; empty: not given
+  std::string kind;                          ///< of the stage, may be empty
+};
+
+/// --recipe, --data, --set, --threads, --device.
+void add_data_options(CLI::App* app, StepOptions& options);
+/// --threads and --device alone, for steps without data.
+void add_machine_options(CLI::App* app, StepOptions& options);
+/// A flag for every key of the stage but name, from and those in `without`.
+void add_stage_flags(CLI::App* app, const std::string& kind, StepOptions& options,
+                     const std::vector<std::string>& without = {});
+
+/// A recipe with this one stage, which reads `from` (a model file or "scratch"). Without data (`needs_data`
+/// false) its data section is empty and must not be used.
+Recipe step_recipe(const StepOptions& options, const std::string& from, bool needs_data = true);
+
+}  // namespace espalier

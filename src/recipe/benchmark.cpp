@@ -1,0 +1,105 @@
+#include "recipe/benchmark.h"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "base/random.h"
+#include "runtime/session.h"
+
+namespace espalier {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+Tensors random_images(const Graph& graph, int batch) {
+  Tensors inputs;
+  for (const int value : graph.inputs) {
+    Shape shape = graph.values[value].meta.shape;
+    shape[0] = batch;
+    std::vector<float> pixels(shape.elements());
+    Random random(1, Purpose::kTest);
+    for (float& pixel : pixels) pixel = static_cast<float>(random.uniform(-1, 1));
+    inputs.push_back(Tensor::from(pixels, shape));
+  }
+  return inputs;
+}
+
+double percentile(std::vector<double>& sorted, double share) {
+  return sorted[std::min(sorted.size() - 1, static_cast<size_t>(share * static_cast<double>(sorted.size())))];
+}
+
+/// One graph at one batch size.
+struct Subject {
+  std::unique_ptr<Session> session;
+  Tensors inputs;
+  std::vector<double> times;
+
+  Subject(const Graph& graph, int batch) : session(std::make_unique<Session>(graph)) {
+    inputs = random_images(graph, batch);
+    for (int i = 0; i < 2; ++i) session->run(inputs);  // plans, packs, warms up
+  }
+  void run_for(double ms) {
+    const auto start = Clock::now();
+    do {
+      const auto begin = Clock::now();
+      session->run(inputs);
+      times.push_back(milliseconds_since(begin));
+    } while (milliseconds_since(start) < ms);
+  }
+};
+
+std::vector<Subject> time_all(const std::vector<const Graph*>& graphs, int batch,
+                              const BenchmarkOptions& options) {
+  std::vector<Subject> subjects;
+  for (const Graph* graph : graphs) subjects.emplace_back(*graph, batch);
+  for (int round = 0; round < options.rounds; ++round)
+    for (Subject& subject : subjects) subject.run_for(1000 * options.seconds / options.rounds);
+  for (Subject& subject : subjects) std::sort(subject.times.begin(), subject.times.end());
+  return subjects;
+}
+
+}  // namespace
+
+std::vector<Timing> benchmark(const std::vector<const Graph*>& graphs, const BenchmarkOptions& options) {
+  std::vector<Timing> timings(graphs.size());
+  {
+    std::vector<Subject> subjects = time_all(graphs, 1, options);
+    for (size_t i = 0; i < subjects.size(); ++i) {
+      std::vector<double>& times = subjects[i].times;
+      timings[i] = {.median_ms = percentile(times, 0.5),
+                    .p95_ms = percentile(times, 0.95),
+                    .least_ms = times.front(),
+                    .runs = static_cast<int>(times.size()),
+                    .arena_bytes = subjects[i].session->arena_bytes(),
+                    .packed_bytes = subjects[i].session->packed_bytes()};
+    }
+  }
+  std::vector<Subject> subjects = time_all(graphs, options.batch, options);
+  for (size_t i = 0; i < subjects.size(); ++i)
+    timings[i].images_per_second = 1000.0 * options.batch / percentile(subjects[i].times, 0.5);
+  return timings;
+}
+
+std::vector<LayerTiming> benchmark_layers(const Graph& graph, int batch, double seconds) {
+  Subject subject(graph, batch);
+  std::vector<std::vector<double>> times;
+  for (const auto start = Clock::now(); times.empty() || milliseconds_since(start) < 1000 * seconds;)
+    times.push_back(subject.session->profile(subject.inputs));
+  std::vector<LayerTiming> layers;
+  const Graph& ran = subject.session->graph();
+  for (size_t i = 0; i < ran.items.size(); ++i) {
+    std::vector<double> one;
+    for (const std::vector<double>& run : times) one.push_back(run.at(i));
+    std::sort(one.begin(), one.end());
+    layers.push_back({ran.items[i].name, ran.items[i].op->name(), percentile(one, 0.5)});
+  }
+  return layers;
+}
+
+}  // namespace espalier

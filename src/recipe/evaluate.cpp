@@ -1,0 +1,50 @@
+// Measuring a model as it will run: through a Session, FP32 and INT8 alike.
+
+#include <spdlog/fmt/fmt.h>
+
+#include "base/version.h"
+#include "recipe/run_folder.h"
+#include "recipe/stages.h"
+#include "tasks/evaluate.h"
+
+namespace espalier {
+
+Json to_json(const MetricResult& result) {
+  Json json = {{"name", result.name}, {"value", result.value},     {"low", result.low},
+               {"high", result.high}, {"samples", result.samples}, {"loss", result.loss}};
+  if (result.details) json["details"] = *result.details;
+  return json;
+}
+
+Json evaluate_model(Workbench& bench, const Model& model, const std::string& list) {
+  Session session(model.graph.to(bench.device()));
+  const auto source = bench.evaluation_batches(list, model.preprocessing, bench.recipe().data.batch);
+  const auto task = make_task(model.task, static_cast<int>(model.labels.size()), Json::object());
+  return to_json(evaluate(session, *task, *source));
+}
+
+std::string metric_text(const std::string& metric, const Json& measured) {
+  return fmt::format("{} {:.1f} % ({:.1f}-{:.1f}) on {} images", metric,
+                     100 * measured.at("value").get<double>(), 100 * measured.at("low").get<double>(),
+                     100 * measured.at("high").get<double>(), measured.at("samples").get<int64_t>());
+}
+
+void add_lineage(Model& model, const StageJob& job, Json extra) {
+  Json entry = {{"stage", job.stage.kind},
+                {"name", job.stage.name},
+                {"seed", job.bench.recipe().seed},
+                {"version", kVersion}};
+  if (!job.model_in.empty()) entry["parent"] = file_hash(job.model_in);
+  entry.update(extra);
+  if (!model.lineage.is_array()) model.lineage = Json::array();
+  model.lineage.push_back(std::move(entry));
+}
+
+Json evaluate_stage(const StageJob& job) {
+  Model model = load_model(job.model_in);
+  job.bench.check_model(model, job.model_in.string());
+  save_model(job.model_out, model);
+  return Json::object();
+}
+
+}  // namespace espalier

@@ -1,0 +1,98 @@
+#pragma once
+// The stages of a run: each reads a model file, writes a model file, and measures.
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "datasets/dataset.h"
+#include "io/model_file.h"
+#include "recipe/recipe.h"
+#include "tasks/task.h"
+
+namespace espalier {
+
+/// What the stages of a run share: the data set's lists, read once, and the device.
+class Workbench {
+ public:
+  /// Takes the device and the threads that the recipe asks for. Throws Error for cuda without a GPU.
+  explicit Workbench(const Recipe& recipe);
+  ~Workbench();
+
+  const Recipe& recipe() const { return recipe_; }
+  Device device() const { return device_; }
+  std::string device_name() const { return name(device_); }
+  const std::string& processor() const { return processor_; }  ///< "AMD EPYC 9B14"
+  int threads() const;
+
+  const Task& task() const { return *task_; }
+  std::string metric_name() const { return task_->metric_name(); }
+
+  /// Draws the pictures of data.make when the root does not exist.
+  void make_data();
+  /// One line: how many pictures of how many classes.
+  std::string data_text();
+  const std::vector<std::string>& labels();
+  bool has_test() const { return has_split(recipe_.data.spec, Split::kTest); }
+
+  /// Shuffled and augmented. Throws Error listing every unreadable picture unless the recipe says skip.
+  std::unique_ptr<BatchSource> training_batches(int batch);
+  /// In order, by the given evaluation transforms (a model brings its own). At most `max_batches`, a
+  /// reproducible choice; -1: all.
+  std::unique_ptr<BatchSource> evaluation_batches(const std::string& list, const Json& transforms, int batch,
+                                                  int64_t max_batches = -1);
+  /// A hash of a list's lines and of the transforms that it goes through.
+  std::string data_hash(const std::string& list);
+
+  /// Throws Error when a model's labels are not the data set's, or its task another.
+  void check_model(const Model& model, const std::string& file);
+
+ private:
+  const Dataset& dataset(Split split, bool checked);
+
+  const Recipe& recipe_;
+  Device device_ = Device::kCpu;
+  std::string processor_;
+  std::unique_ptr<Task> task_;
+  std::map<std::pair<Split, bool>, Dataset> datasets_;
+};
+
+/// One stage at work.
+struct StageJob {
+  Workbench& bench;
+  const StageSpec& stage;
+  std::filesystem::path folder;       ///< where it works and writes
+  std::filesystem::path model_in;     ///< empty for "scratch"
+  std::filesystem::path sensitivity;  ///< of prune: a file
+  std::filesystem::path model_out;    ///< for stages that write one
+};
+
+/// What a stage measured on its way; goes into its record.
+using StageFunction = Json (*)(const StageJob&);
+
+Json train_stage(const StageJob& job);
+Json sensitivity_stage(const StageJob& job);  ///< writes folder/sensitivity.json
+Json prune_stage(const StageJob& job);
+Json int8_stage(const StageJob& job);
+Json evaluate_stage(const StageJob& job);  ///< takes a model as it is: a row of the table
+/// nullptr for kinds that are not run alone.
+StageFunction find_stage_function(const std::string& kind);
+
+/// The file that DEFAULT stands for. Throws Error when none is shipped for the model.
+std::filesystem::path default_sensitivity(const std::string& model_name);
+
+/// The metric of a model as it will run, on a list; {"value", "low", "high", "samples", "loss", ...}.
+Json evaluate_model(Workbench& bench, const Model& model, const std::string& list);
+
+Json to_json(const MetricResult& result);
+
+/// Appends what this job does to the model's history.
+void add_lineage(Model& model, const StageJob& job, Json extra = Json::object());
+
+/// The one-line form of evaluate_model() for people: "top1 91.2 % (88.0-94.1) on 240 images".
+std::string metric_text(const std::string& metric, const Json& measured);
+
+}  // namespace espalier

@@ -1,0 +1,123 @@
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+
+#include <fstream>
+
+#include "base/error.h"
+#include "datasets/loader.h"
+#include "recipe/run_folder.h"
+#include "recipe/stages.h"
+
+namespace espalier {
+
+namespace {
+
+Split split_of(const std::string& list) {
+  return list == "train" ? Split::kTrain : list == "val" ? Split::kVal : Split::kTest;
+}
+
+std::string processor_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown processor";
+}
+
+Device take_device(const std::string& wish) {
+  const bool gpu = kernels::cuda_available();
+  ESPALIER_CHECK(
+      wish != "cuda" || gpu,
+      "device is cuda, but no GPU answers or this program was built without CUDA; say device: cpu, or "
+      "build with -DESPALIER_CUDA=ON on a machine with a GPU");
+  return wish == "cpu" || !gpu ? Device::kCpu : Device::kCuda;
+}
+
+}  // namespace
+
+Workbench::Workbench(const Recipe& recipe)
+    : recipe_(recipe), device_(take_device(recipe.device)), processor_(processor_name()) {
+  kernels::set_threads(recipe.threads);
+  task_ = make_task(find_model(recipe.model.name).task, std::max(1, recipe.model.classes), Json::object());
+}
+
+Workbench::~Workbench() = default;
+
+int Workbench::threads() const { return kernels::threads(); }
+
+void Workbench::make_data() {
+  const DataSection& data = recipe_.data;
+  if (!data.make || std::filesystem::exists(data.spec.root)) return;
+  spdlog::info("drawing {} pictures of {} classes into {}",
+               data.make->classes * (data.make->train + data.make->val + data.make->test), data.make->classes,
+               data.spec.root.string());
+  make_vegetables(data.spec.root, *data.make);
+}
+
+const Dataset& Workbench::dataset(Split split, bool checked) {
+  // Going without unreadable pictures needs a look at each of them, whatever the list is for.
+  checked |= recipe_.data.spec.on_error == OnError::kSkip;
+  const auto found = datasets_.find({split, checked});
+  if (found != datasets_.end()) return found->second;
+  DataSpec spec = recipe_.data.spec;
+  spec.check_images = checked;
+  if (split != Split::kTrain && has_split(spec, Split::kTrain)) spec.expected_labels = labels();
+  Dataset data = open_dataset(spec, split);
+  for (const DataProblem& problem : data.skipped) spdlog::warn("{}", problem.message);
+  if (!data.skipped.empty())
+    spdlog::warn("{}: {} of {} pictures are skipped", data.name, data.skipped.size(),
+                 data.size() + static_cast<int64_t>(data.skipped.size()));
+  return datasets_[{split, checked}] = std::move(data);
+}
+
+std::string Workbench::data_text() {
+  const std::filesystem::path& root = recipe_.data.spec.root;
+  if (recipe_.data.make && !std::filesystem::exists(root))
+    return fmt::format("data: {} does not exist, its pictures will be drawn", root.string());
+  std::string text = fmt::format("data: {}, {} classes", root.string(), labels().size());
+  for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
+    if (has_split(recipe_.data.spec, split))
+      text += fmt::format(", {} {}", name(split), dataset(split, false).size());
+  return text;
+}
+
+const std::vector<std::string>& Workbench::labels() {
+  for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
+    if (has_split(recipe_.data.spec, split)) return dataset(split, false).labels;
+  return dataset(Split::kTrain, false).labels;  // says what is missing
+}
+
+std::unique_ptr<BatchSource> Workbench::training_batches(int batch) {
+  dataset(Split::kVal, true);  // its faults too should show before the training, not after
+  LoaderOptions options = train_loader_options(batch, recipe_.seed, recipe_.data.cache_bytes);
+  options.threads = recipe_.threads;
+  return make_loader(dataset(Split::kTrain, true), Pipeline(recipe_.data.train_transforms), options);
+}
+
+std::unique_ptr<BatchSource> Workbench::evaluation_batches(const std::string& list, const Json& transforms,
+                                                           int batch, int64_t max_batches) {
+  Dataset data = dataset(split_of(list), true);
+  if (max_batches >= 0) data = subset(data, max_batches * batch, recipe_.seed);
+  LoaderOptions options = eval_loader_options(batch, recipe_.data.cache_bytes);
+  options.threads = recipe_.threads;
+  return make_loader(std::move(data), Pipeline(transforms), options);
+}
+
+std::string Workbench::data_hash(const std::string& list) {
+  if (recipe_.data.make && !std::filesystem::exists(recipe_.data.spec.root)) return "";
+  const Json& transforms = list == "train" ? recipe_.data.train_transforms : recipe_.data.eval_transforms;
+  return hex(dataset(split_of(list), false).hash ^ Pipeline(transforms).hash());
+}
+
+void Workbench::check_model(const Model& model, const std::string& file) {
+  ESPALIER_CHECK(model.task == task_->name(), file, ": is a model for ", model.task, ", the recipe is for ",
+                 task_->name());
+  const std::vector<std::string>& ours = labels();
+  ESPALIER_CHECK(model.labels.size() == ours.size(), file, ": knows ", model.labels.size(),
+                 " classes but the data have ", ours.size(),
+                 "; use the data it was trained on, or train a head for these");
+  for (size_t i = 0; i < ours.size(); ++i)
+    ESPALIER_CHECK(model.labels[i] == ours[i], file, ": class ", i, " is '", model.labels[i], "' but '",
+                   ours[i], "' in the data; bring labels.txt into the model's order, or train anew");
+}
+
+}  // namespace espalier
