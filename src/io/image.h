@@ -52,6 +52,9 @@ ImageInfo inspect_image(std::span<const std::byte> bytes, const std::string& nam
 /// Replaces `path` atomically with an 8-bit RGB PNG. Throws Error when it cannot be written.
 void write_png(const std::filesystem::path& path, const Image& image);
 
+/// A baseline JPEG file, quality 1 .. 100 (4:2:0 up to 90, 4:4:4 above).
+std::string encode_jpeg(const Image& image, int quality = 90);
+
 /// Replaces `path` atomically with a baseline JPEG; quality 1 .. 100. Throws Error when it cannot be written.
 void write_jpeg(const std::filesystem::path& path, const Image& image, int quality = 90);
 
