@@ -124,7 +124,7 @@ void Plan::prepare_kernels(std::vector<std::shared_ptr<void>>& packed) {
 bool Plan::fits(const Tensors& inputs) const {
   return inputs.size() == inputs_.size() &&
          std::equal(inputs.begin(), inputs.end(), inputs_.begin(), [](const Tensor& a, const Tensor& b) {
-           return a.shape() == b.shape() && a.dtype() == b.dtype();
+           return a.has_data() && a.shape() == b.shape() && a.dtype() == b.dtype();
          });
 }
 
@@ -143,7 +143,13 @@ void Plan::copy_inputs(const Tensors& inputs, const kernels::Team& team) const {
   }
 }
 
-void Plan::run_segment(const Segment& segment, const Tensors& inputs, double* stamps) {
+bool Plan::copies_inside(const Tensors& inputs) const {
+  return !segments_.empty() && segments_[0].cooperative &&
+         std::all_of(inputs.begin(), inputs.end(),
+                     [](const Tensor& t) { return t.device() == Device::kCpu; });
+}
+
+void Plan::run_segment(const Segment& segment, const Tensors* inputs, double* stamps) {
   if (!segment.cooperative) {
     const Running place(graph_.items[segment.first].name);
     kernels_[segment.first]->run();
@@ -153,12 +159,11 @@ void Plan::run_segment(const Segment& segment, const Tensors& inputs, double* st
     }
     return;
   }
-  const bool copies = segment.first == 0;
 #pragma omp parallel
   {
     const kernels::Team team{omp_get_thread_num(), omp_get_num_threads(), &barrier_};
-    if (copies) {
-      copy_inputs(inputs, team);
+    if (inputs) {
+      copy_inputs(*inputs, team);
       team.wait();
       if (stamps && team.thread == 0) stamps[0] = now();
     }
@@ -171,11 +176,13 @@ void Plan::run_segment(const Segment& segment, const Tensors& inputs, double* st
 }
 
 const Tensors& Plan::run(const Tensors& inputs, double* stamps) {
-  if (segments_.empty() || !segments_[0].cooperative) {
+  const bool together = copies_inside(inputs);
+  if (!together) {
     for (size_t i = 0; i < inputs.size(); ++i) inputs_[i].copy_from(inputs[i]);
     if (stamps) stamps[0] = now();
   }
-  for (const Segment& segment : segments_) run_segment(segment, inputs, stamps);
+  for (const Segment& segment : segments_)
+    run_segment(segment, together && segment.first == 0 ? &inputs : nullptr, stamps);
   kernels::synchronize(device_);
   return outputs_;
 }

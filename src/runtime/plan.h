@@ -34,7 +34,10 @@ class Plan {
   void place_values(const Metas& metas);
   void prepare_kernels(std::vector<std::shared_ptr<void>>& packed);
   void copy_inputs(const Tensors& inputs, const kernels::Team& team) const;
-  void run_segment(const Segment& segment, const Tensors& inputs, double* stamps);
+  /// True if the first segment's team can copy the inputs.
+  bool copies_inside(const Tensors& inputs) const;
+  /// Copies the inputs first unless they are null.
+  void run_segment(const Segment& segment, const Tensors* inputs, double* stamps);
 
   const Graph& graph_;
   Device device_ = Device::kCpu;
