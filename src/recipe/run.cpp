@@ -165,14 +165,22 @@ class Runner {
 
   Json run() {
     const auto start = std::chrono::steady_clock::now();
-    write_atomically(run_.root() / "recipe.json", recipe_.complete.dump(2) + "\n");
-    total_ = static_cast<int>(std::count_if(recipe_.stages.begin(), recipe_.stages.end(),
-                                            [](const StageSpec& s) { return s.kind != "bench"; })) +
-             1;
-    for (const StageSpec& stage : recipe_.stages)
-      if (stage.kind != "bench") run_stage(stage);
+    ++total_;  // the timing
+    stages();
     run_bench();
     return write_result(seconds_since(start));
+  }
+
+  Json stages() {
+    write_atomically(run_.root() / "recipe.json", recipe_.complete.dump(2) + "\n");
+    bench_.make_data();
+    Json metrics = Json::object();
+    for (const StageSpec& stage : recipe_.stages) {
+      if (stage.kind == "bench") continue;
+      run_stage(stage);
+      metrics[stage.name] = records_.at(stage.name).metrics;
+    }
+    return metrics;
   }
 
  private:
@@ -359,6 +367,8 @@ std::string plan_text(const Recipe& recipe, const fs::path& out) {
                         bound.max ? fmt::format(" at most {:g}", *bound.max) : "");
   return text;
 }
+
+Json run_stages(const Recipe& recipe, const fs::path& out) { return Runner(recipe, out).stages(); }
 
 Json run_recipe(const Recipe& recipe, const fs::path& out) { return Runner(recipe, out).run(); }
 

@@ -17,4 +17,7 @@ std::string plan_text(const Recipe& recipe, const std::filesystem::path& out);
 /// after the running stage has saved what it has; the same call continues.
 Json run_recipe(const Recipe& recipe, const std::filesystem::path& out);
 
+/// The stages alone, without timing and result.json: name -> what the stage measured.
+Json run_stages(const Recipe& recipe, const std::filesystem::path& out);
+
 }  // namespace espalier

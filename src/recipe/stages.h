@@ -87,6 +87,8 @@ std::filesystem::path default_sensitivity(const std::string& model_name);
 /// The metric of a model as it will run, on a list; {"value", "low", "high", "samples", "loss", ...}.
 Json evaluate_model(Workbench& bench, const Model& model, const std::string& list);
 
+/// Per-class accuracy and the confusion matrix, for people; empty when the task has none.
+std::string details_text(const Json& measured);
 Json to_json(const MetricResult& result);
 
 /// Appends what this job does to the model's history.

@@ -1,0 +1,34 @@
+#include "cli/command.h"
+#include "cli/step.h"
+#include "recipe/stages.h"
+
+namespace espalier {
+
+Command add_quantize(CLI::App& program) {
+  struct Options {
+    StepOptions step;
+    std::string model, out;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* app =
+      program.add_subcommand("quantize", "convert a model from FP32 to INT8, calibrated on pictures");
+  app->add_option("MODEL", options->model, "a model file")->required();
+  add_data_options(app, options->step);
+  app->add_option("--out", options->out, "the INT8 model's file")->required();
+  add_stage_flags(app, "int8", options->step);
+  return {app, [options](const Output& output) -> int {
+            const Recipe recipe = step_recipe(options->step, options->model);
+            Workbench bench(recipe);
+            const StageJob job = {.bench = bench,
+                                  .stage = recipe.stages.at(0),
+                                  .model_in = options->model,
+                                  .model_out = options->out};
+            Json metrics = int8_stage(job);
+            metrics["model"] = options->out;
+            output.text(options->out + ": " + metrics.at("summary").get<std::string>());
+            output.object(metrics);
+            return kOk;
+          }};
+}
+
+}  // namespace espalier

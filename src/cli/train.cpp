@@ -1,0 +1,37 @@
+#include <spdlog/fmt/fmt.h>
+
+#include "cli/command.h"
+#include "cli/step.h"
+#include "recipe/run.h"
+#include "recipe/stages.h"
+
+namespace espalier {
+
+Command add_train(CLI::App& program) {
+  struct Options {
+    StepOptions step;
+    std::string from = "scratch", out;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* app =
+      program.add_subcommand("train", "train a network, new or read; the same command again continues");
+  add_data_options(app, options->step);
+  app->add_option("--from", options->from,
+                  "a model file to go on from (retraining); a new network by default");
+  app->add_option("--out", options->out, "folder; the model becomes OUT/train/model.safetensors")->required();
+  add_stage_flags(app, "train", options->step);
+  return {app, [options](const Output& output) -> int {
+            const Recipe recipe = step_recipe(options->step, options->from);
+            const Json metrics = run_stages(recipe, options->out).at("train");
+            const std::string model =
+                (std::filesystem::path(options->out) / "train" / "model.safetensors").string();
+            output.text(
+                fmt::format("{}: {}", model, metric_text(metrics.at("val").at("name"), metrics.at("val"))));
+            Json object = metrics;
+            object["model"] = model;
+            output.object(object);
+            return kOk;
+          }};
+}
+
+}  // namespace espalier
