@@ -10,10 +10,13 @@
 #define ESPALIER_OPS(X) \
   X(activation)         \
   X(add)                \
+  X(batch_norm)         \
   X(conv2d)             \
   X(depthwise_conv2d)   \
+  X(global_avg_pool)    \
   X(linear)             \
-  X(sigmoid)
+  X(sigmoid)            \
+  X(softmax_cross_entropy)
 
 namespace espalier {
 

@@ -1,0 +1,137 @@
+#include "ops/batch_norm.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/batch_norm.h"
+#include "ops/channel_ties.h"
+#include "ops/ops.h"
+
+namespace espalier {
+
+namespace {
+
+enum Input { kX, kScale, kShift, kMean, kVariance, kResidual };
+enum Saved { kUsedMean, kInverseDeviation, kBatchStatistics };
+
+kernels::BatchNormProblem problem_of(const BatchNorm& op, const Ctx& c) {
+  const Tensor& x = c.in[kX];
+  const bool needs_residual = op.has_residual && c.in[kResidual].has_data();
+  return {.rows = x.elements() / x.channels(),
+          .channels = x.channels(),
+          .x = x.f32(),
+          .mean = c.saved[kUsedMean].f32(),
+          .inverse_deviation = c.saved[kInverseDeviation].f32(),
+          .scale = c.in[kScale].f32(),
+          .shift = c.in[kShift].f32(),
+          .residual = needs_residual ? c.in[kResidual].f32() : nullptr,
+          .act = op.act};
+}
+
+/// running = (1 - momentum) * running + momentum * batch, with the unbiased variance (PyTorch's).
+void update_running(const BatchNorm& op, const Ctx& c, const std::vector<float>& mean,
+                    const std::vector<float>& variance, int64_t rows) {
+  const float unbiased = rows > 1 ? static_cast<float>(rows) / static_cast<float>(rows - 1) : 1.0f;
+  const auto blend = [&](const Tensor& running, const std::vector<float>& batch, float factor) {
+    std::vector<float> values = running.to_vector();
+    for (size_t i = 0; i < values.size(); ++i) values[i] += op.momentum * (factor * batch[i] - values[i]);
+    running.set(values);
+  };
+  blend(c.in[kMean], mean, 1.0f);
+  blend(c.in[kVariance], variance, unbiased);
+}
+
+}  // namespace
+
+Metas BatchNorm::infer(std::span<const Meta> in) const {
+  const size_t expected = has_residual ? 6 : 5;
+  ESPALIER_CHECK(in.size() == expected, "batch_norm: ", in.size(), " inputs, ", expected, " expected");
+  const Shape &x = in[kX].shape, channels{x.back()};
+  for (int i = kScale; i <= kVariance; ++i)
+    ESPALIER_CHECK(in[i].shape == channels, "batch_norm: x has ", x.back(), " channels but input ", i,
+                   " (of scale, shift, mean, variance) is ", in[i].shape);
+  if (has_residual)
+    ESPALIER_CHECK(in[kResidual].shape == x, "batch_norm: residual is ", in[kResidual].shape, ", x is ", x,
+                   "; both must be equal");
+  ESPALIER_CHECK(eps > 0 && momentum >= 0 && momentum <= 1, "batch_norm: eps is ", eps, " and momentum ",
+                 momentum, "; eps must be positive, momentum in [0, 1]");
+  return {in[kX]};
+}
+
+void BatchNorm::forward(Ctx& c) const {
+  const Tensor& x = c.in[kX];
+  const int channels = x.channels();
+  const int64_t rows = x.elements() / channels;
+  const Tensor mean({channels}, x.device()), inverse({channels}, x.device());
+  std::vector<float> variance;
+  if (c.training) {
+    ESPALIER_CHECK(rows > 0, "batch_norm: x ", x.shape(), " has no values to take statistics of");
+    kernels::batch_norm_statistics(x.device(), rows, channels, x.f32(), mean.f32(), inverse.f32());
+    variance = inverse.to_vector();
+    update_running(*this, c, mean.to_vector(), variance, rows);
+  } else {
+    mean.copy_from(c.in[kMean]);
+    variance = c.in[kVariance].to_vector();
+  }
+  for (float& v : variance) v = 1.0f / std::sqrt(v + eps);
+  inverse.set(variance);
+  c.saved = {mean, inverse};
+  if (c.training) c.saved.push_back(Tensor::full({1}, 1));
+  kernels::batch_norm_forward(x.device(), problem_of(*this, c), c.out[0].f32());
+}
+
+Tensors BatchNorm::backward(Ctx& c, std::span<const Tensor> dy) const {
+  const auto b = problem_of(*this, c);
+  const Device device = dy[0].device();
+  const bool batch_statistics = c.saved.size() > kBatchStatistics;
+  Tensors dx(c.in.size());
+  dx[kScale] = Tensor({b.channels}, device);
+  dx[kShift] = Tensor({b.channels}, device);
+  kernels::batch_norm_backward_parameters(device, b, dy[0].f32(), dx[kScale].f32(), dx[kShift].f32());
+  const bool wants_residual = has_residual && c.needs_grad[kResidual];
+  if (wants_residual) dx[kResidual] = act.is_none() ? dy[0] : Tensor(dy[0].shape(), device);
+  if (c.needs_grad[kX] || (wants_residual && !act.is_none())) {
+    dx[kX] = Tensor(c.in[kX].shape(), device);
+    kernels::batch_norm_backward_x(device, b, dy[0].f32(), dx[kScale].f32(), dx[kShift].f32(),
+                                   batch_statistics, dx[kX].f32(),
+                                   wants_residual && !act.is_none() ? dx[kResidual].f32() : nullptr);
+  }
+  for (int i : {kMean, kVariance})
+    ESPALIER_CHECK(!c.needs_grad[i],
+                   "batch_norm: running statistics have no gradient; they must not require one");
+  return dx;
+}
+
+void BatchNorm::channels(ChannelTies& t) const {
+  for (int i = kScale; i <= kVariance; ++i) t.same(t.in(kX), t.in(i));
+  t.same(t.in(kX), t.out());
+  if (has_residual) t.same(t.in(kResidual), t.out());
+}
+
+void BatchNorm::attributes(AttributeVisitor& v) {
+  v.visit("eps", eps);
+  v.visit("momentum", momentum);
+  visit_activation(v, act);
+  v.visit("has_residual", has_residual);
+}
+
+/// The residual's values are needed only to see on which piece of the activation a value was.
+Keep BatchNorm::keep() const {
+  return {.inputs = 1u << kX | 1u << kScale | 1u << kShift | (act.is_none() ? 0u : 1u << kResidual)};
+}
+
+std::shared_ptr<Op> make_batch_norm() { return std::make_shared<BatchNorm>(); }
+
+Tensor batch_norm(const Tensor& x, const Tensor& scale, const Tensor& shift, const Tensor& mean,
+                  const Tensor& variance, const BatchNormOptions& o) {
+  auto op = std::make_shared<BatchNorm>();
+  op->eps = o.eps;
+  op->momentum = o.momentum;
+  op->act = o.act;
+  op->has_residual = o.residual.defined();
+  Tensors in = {x, scale, shift, mean, variance};
+  if (op->has_residual) in.push_back(o.residual);
+  return apply1(op, in);
+}
+
+}  // namespace espalier

@@ -1,0 +1,41 @@
+#include "kernels/global_avg_pool.h"
+
+#include "base/error.h"
+#include "ops/channel_ties.h"
+#include "ops/ops.h"
+
+namespace espalier {
+
+namespace {
+
+/// See global_avg_pool() in ops.h. In: x [N,H,W,C]. Out: [N,C].
+struct GlobalAvgPool final : Op {
+  const char* name() const override { return "global_avg_pool"; }
+  Metas infer(std::span<const Meta> in) const override {
+    const Shape& x = in[0].shape;
+    ESPALIER_CHECK(x.axes() == 4 && x[1] > 0 && x[2] > 0, "global_avg_pool: x is ", x,
+                   "; it must be [N,H,W,C] with at least one pixel");
+    return {{{x[0], x[3]}, DType::kF32}};
+  }
+  void forward(Ctx& c) const override {
+    const Shape& x = c.in[0].shape();
+    kernels::global_avg_pool_forward(c.device(), x[0], x[1] * x[2], x[3], c.in[0].f32(), c.out[0].f32());
+  }
+  Tensors backward(Ctx& c, std::span<const Tensor> dy) const override {
+    const Shape& x = c.in[0].shape();
+    const Tensor dx(x, dy[0].device());
+    kernels::global_avg_pool_backward(dx.device(), x[0], x[1] * x[2], x[3], dy[0].f32(), dx.f32());
+    return {dx};
+  }
+  void channels(ChannelTies& t) const override { t.same(t.in(0), t.out()); }
+  void attributes(AttributeVisitor&) override {}
+  int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
+  Keep keep() const override { return {.inputs = 0}; }
+};
+
+}  // namespace
+
+std::shared_ptr<Op> make_global_avg_pool() { return std::make_shared<GlobalAvgPool>(); }
+Tensor global_avg_pool(const Tensor& x) { return apply1(std::make_shared<GlobalAvgPool>(), {x}); }
+
+}  // namespace espalier

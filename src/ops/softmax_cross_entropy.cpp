@@ -1,0 +1,99 @@
+#include "kernels/softmax_cross_entropy.h"
+
+#include "base/error.h"
+#include "ops/channel_ties.h"
+#include "ops/ops.h"
+
+namespace espalier {
+
+namespace {
+
+/// See softmax_cross_entropy() in ops.h. In: logits [...,K], labels s32 [...]. Out: a scalar.
+struct SoftmaxCrossEntropy final : Op {
+  CrossEntropyOptions o;
+
+  const char* name() const override { return "softmax_cross_entropy"; }
+
+  Metas infer(std::span<const Meta> in) const override {
+    const Shape &x = in[0].shape, &y = in[1].shape;
+    std::vector<int> rows = x.vector();
+    ESPALIER_CHECK(!rows.empty(), "softmax_cross_entropy: logits have no axes; they must be [...,K]");
+    rows.pop_back();
+    ESPALIER_CHECK(in[1].dtype == DType::kS32 && y == Shape(rows), "softmax_cross_entropy: labels are ",
+                   in[1], ", expected s32", Shape(rows), " for logits ", x);
+    ESPALIER_CHECK(o.class_weights.empty() || static_cast<int>(o.class_weights.size()) == x.back(),
+                   "softmax_cross_entropy: ", o.class_weights.size(), " class weights for ", x.back(),
+                   " classes");
+    ESPALIER_CHECK(o.label_smoothing >= 0 && o.label_smoothing < 1,
+                   "softmax_cross_entropy: label smoothing is ", o.label_smoothing,
+                   "; it must lie in [0, 1)");
+    return {{Shape{}, DType::kF32}};
+  }
+
+  void forward(Ctx& c) const override {
+    const Tensor& x = c.in[0];
+    const Tensor labels = c.in[1].to(Device::kCpu);
+    const int64_t rows = labels.elements();
+    // In double and in order: the sum of a segmentation loss has a quarter of a million terms.
+    double denominator = 0;
+    for (int64_t i = 0; i < rows; ++i) {
+      const int label = labels.s32()[i];
+      if (label == o.ignored_label) continue;
+      ESPALIER_CHECK(label >= 0 && label < x.channels(), "softmax_cross_entropy: the label of row ", i,
+                     " is ", label, "; it must lie in 0 .. ", x.channels() - 1);
+      denominator += o.class_weights.empty() ? 1.0 : o.class_weights[label];
+    }
+    if (o.denominator_eps > 0) denominator += double{o.denominator_eps} * static_cast<double>(rows);
+    const Tensor weights =
+        o.class_weights.empty() ? Tensor() : Tensor::from(o.class_weights, {x.channels()}, x.device());
+    const Tensor losses({static_cast<int>(rows)}, x.device());
+    kernels::softmax_cross_entropy_forward(x.device(), problem(c, weights), losses.f32());
+    double sum = 0;
+    for (float loss : losses.to_vector()) sum += loss;
+    const float factor =
+        denominator > 0 ? static_cast<float>(1 / denominator) : 0.0f;  // all rows ignored: no loss
+    c.out[0].set(std::vector<float>{static_cast<float>(sum * factor)});
+    c.saved = {Tensor::full({1}, factor)};
+    if (weights.defined()) c.saved.push_back(weights);
+  }
+
+  Tensors backward(Ctx& c, std::span<const Tensor> dy) const override {
+    const Tensor dx(c.in[0].shape(), c.in[0].device());
+    kernels::softmax_cross_entropy_backward(dx.device(),
+                                            problem(c, c.saved.size() > 1 ? c.saved[1] : Tensor()),
+                                            c.saved[0].item() * dy[0].item(), dx.f32());
+    return {dx, Tensor()};
+  }
+
+  void channels(ChannelTies& t) const override { t.fixed(t.in(0)); }
+  int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
+  void attributes(AttributeVisitor& v) override {
+    v.visit("label_smoothing", o.label_smoothing);
+    v.visit("class_weights", o.class_weights);
+    v.visit("ignored_label", o.ignored_label);
+    v.visit("denominator_eps", o.denominator_eps);
+  }
+
+ private:
+  kernels::CrossEntropyProblem problem(const Ctx& c, const Tensor& weights) const {
+    return {c.in[1].elements(),
+            c.in[0].channels(),
+            c.in[0].f32(),
+            c.in[1].s32(),
+            o.ignored_label,
+            o.label_smoothing,
+            weights.defined() ? weights.f32() : nullptr};
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<Op> make_softmax_cross_entropy() { return std::make_shared<SoftmaxCrossEntropy>(); }
+
+Tensor softmax_cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyOptions& options) {
+  auto op = std::make_shared<SoftmaxCrossEntropy>();
+  op->o = options;
+  return apply1(op, {logits, labels});
+}
+
+}  // namespace espalier
