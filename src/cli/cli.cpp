@@ -43,46 +43,75 @@ std::string unknown_argument(const CLI::App& program, const std::vector<std::str
   return "";
 }
 
+/// The program with all its commands; its options write into `commands` and `json`.
+struct Program {
+  CLI::App app{"espalier trains small vision networks, prunes them and converts them to INT8", "espalier"};
+  std::vector<Command> commands;
+  bool json = false;
+
+  Program() {
+    const auto all = [](const CLI::App*) { return true; };
+    app.require_subcommand(1);
+    app.footer(kFooter);
+    app.set_version_flag("--version", std::string(kVersion));
+    for (const auto add : {add_run, add_train, add_evaluate, add_predict, add_sensitivity, add_prune,
+                           add_quantize, add_bench, add_info, add_data, add_recipe, add_report})
+      commands.push_back(add(app));
+    for (const Command& command : commands) {
+      const auto leaves = command.app->get_subcommands(all);
+      for (const CLI::App* leaf : leaves) add_json(command.app->get_subcommand(leaf->get_name()));
+      if (leaves.empty()) add_json(command.app);
+    }
+  }
+  Program(const Program&) = delete;
+
+  void add_json(CLI::App* command) {
+    command->add_flag("--json", json, "one JSON object on standard output instead of text");
+  }
+
+  /// The message of a usage error, empty if there is none. Throws CLI::ParseError for --help and --version.
+  std::string parse(const std::vector<std::string>& arguments) {
+    try {
+      std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
+      app.parse(reversed);
+      return "";
+    } catch (const CLI::ParseError& e) {
+      if (e.get_exit_code() == 0) throw;
+      json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+      std::string message = unknown_argument(app, arguments);
+      if (message.empty()) message = e.what();
+      return message + " (espalier --help lists the commands, espalier COMMAND --help their options)";
+    }
+  }
+};
+
 }  // namespace
 
+std::string usage_error(const std::vector<std::string>& arguments) {
+  try {
+    return Program().parse(arguments);
+  } catch (const CLI::ParseError&) {
+    return "";  // help
+  }
+}
+
 int run_command_line(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
-  bool json = false;
-  const Output output(out, json);
+  Program program;
+  const Output output(out, program.json);
   const auto failed = [&](int code, const std::string& message) {
     err << "espalier: " << message << std::endl;
     output.object({{"error", message}, {"exit_code", code}});
     return code;
   };
-
-  CLI::App program{"espalier trains small vision networks, prunes them and converts them to INT8",
-                   "espalier"};
-  program.require_subcommand(1);
-  program.footer(kFooter);
-  program.set_version_flag("--version", std::string(kVersion));
-  std::vector<Command> commands;
-  for (const auto add : {add_run, add_train, add_evaluate, add_predict, add_sensitivity, add_prune,
-                         add_quantize, add_bench, add_info, add_data, add_recipe, add_report})
-    commands.push_back(add(program));
-  for (CLI::App* app : program.get_subcommands([](CLI::App*) { return true; })) {
-    for (CLI::App* leaf : app->get_subcommands([](CLI::App*) { return true; }))
-      leaf->add_flag("--json", json, "one JSON object on stdout instead of text");
-    if (app->get_subcommands([](CLI::App*) { return true; }).empty())
-      app->add_flag("--json", json, "one JSON object on stdout instead of text");
-  }
-
   try {
-    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
-    program.parse(reversed);
+    if (const std::string message = program.parse(arguments); !message.empty())
+      return failed(kBadInput, message);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return program.exit(e, out, err);
-    json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
-    std::string message = unknown_argument(program, arguments);
-    if (message.empty()) message = e.what();
-    return failed(kBadInput,
-                  message + " (espalier --help lists the commands, espalier COMMAND --help their options)");
+    return program.app.exit(e, out, err);
   }
+  watch_for_interrupts();
   try {
-    for (const Command& command : commands)
+    for (const Command& command : program.commands)
       if (command.app->parsed()) return command.body(output);
     return failed(kInternalError, "no command ran");
   } catch (const Interrupted& e) {

@@ -20,4 +20,7 @@ enum ExitCode {
 /// messages and logs to `err`. Never throws.
 int run_command_line(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err);
 
+/// What is wrong with a command line, without running it; empty when nothing is.
+std::string usage_error(const std::vector<std::string>& arguments);
+
 }  // namespace espalier
