@@ -19,7 +19,6 @@ struct LoaderOptions {
   int prefetch = 3;        ///< batches made ahead of the consumer
   int64_t cache_bytes =
       0;  ///< keep pictures decoded (and through the leading transforms that are not random)
-  int64_t max_samples = -1;  ///< use only the first so many; -1: all
 };
 
 /// Shuffled, last batch dropped / in order, last batch kept.
