@@ -187,6 +187,9 @@ Safetensors load_safetensors(const fs::path& path) {
     checksum = at->second;
     content.metadata.erase(at);
   }
+  // A file of this program always has one: where it is missing, its name was damaged.
+  for (const auto& [key, value] : content.metadata)
+    ESPALIER_CHECK(!checksum.empty() || !key.starts_with("espalier"), file, ": its checksum is missing", advice);
   const uint64_t data = bytes.size() - 8 - length;
   uint64_t next = 0;
   std::vector<const Entry*> by_offset;

@@ -90,7 +90,7 @@ ImportReport import_weights(Graph& graph, const std::string& model, const std::f
       missing.push_back(name + " (for " + v.name + ")");
       continue;
     }
-    const Tensor found = to_our_layout(at->second, v.meta.shape);
+    const Tensor found = own ? at->second : to_our_layout(at->second, v.meta.shape);
     theirs.erase(at);
     if (found.meta() == v.meta) {
       copies.emplace_back(v.param, found);

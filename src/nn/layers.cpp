@@ -22,10 +22,12 @@ Padding same_padding(PaddingStyle style, int height, int width, int kernel, int 
 }
 
 Tensor norm(Scope s, const Tensor& x, const LayerOptions& o) {
+  // One statement each: the order in which arguments are evaluated is the compiler's, that of parameters is
+  // the file's.
   const int c = x.channels();
-  return batch_norm(x, s.param("scale", {c}, ones), s.param("shift", {c}, zeros),
-                    s.param("mean", {c}, zeros, false), s.param("variance", {c}, ones, false),
-                    {.eps = o.bn_eps, .momentum = o.bn_momentum});
+  const Tensor scale = s.param("scale", {c}, ones), shift = s.param("shift", {c}, zeros);
+  const Tensor mean = s.param("mean", {c}, zeros, false), variance = s.param("variance", {c}, ones, false);
+  return batch_norm(x, scale, shift, mean, variance, {.eps = o.bn_eps, .momentum = o.bn_momentum});
 }
 
 /// Kept apart from the norm in the graph: passes fuse, model functions stay naive.
@@ -50,7 +52,8 @@ Tensor depthwise_bn(Scope s, const Tensor& x, const LayerOptions& o) {
 
 Tensor fully_connected(Scope s, const Tensor& x, int out) {
   const Running layer(s.path());
-  return linear(x, s.param("w", {out, x.channels()}, xavier_uniform), s.param("bias", {out}, zeros));
+  const Tensor w = s.param("w", {out, x.channels()}, xavier_uniform), bias = s.param("bias", {out}, zeros);
+  return linear(x, w, bias);
 }
 
 }  // namespace espalier

@@ -13,6 +13,7 @@
   X(batch_norm)         \
   X(conv2d)             \
   X(depthwise_conv2d)   \
+  X(dropout)            \
   X(global_avg_pool)    \
   X(linear)             \
   X(sigmoid)            \

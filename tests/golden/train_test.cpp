@@ -145,7 +145,9 @@ TEST_P(GoldenTraining, TenStepsAgreeWithPyTorch) {
   const Graph stored = build_model(spec, size, 1);
   fill_parameters(stored, seed);
   Graph graph = stored;  // shares the parameters
-  if (GetParam().fused) EXPECT_GT(fuse_training(graph), 0);
+  if (GetParam().fused) {
+    EXPECT_GT(fuse_training(graph), 0);
+  }
   graph.require_gradients();
 
   // Their x is NCHW.
@@ -181,9 +183,13 @@ TEST_P(GoldenTraining, TenStepsAgreeWithPyTorch) {
       int compared = 0;
       for (const Graph::Value& v : graph.values) {
         if (!v.trainable) continue;
-        const double norm = golden["first_gradient_norms"].at(golden_name(stored, v.name));
-        EXPECT_TRUE(std::abs(norm_of(v.param.grad()) - norm) <= 1e-3 * norm)
-            << v.name << ": " << norm_of(v.param.grad()) << ", PyTorch's " << norm;
+        // The golden norms are of float64. PyTorch's own float32 run is up to 4.6e-3 away from them, because
+        // rounding moves values across the kinks of ReLU6; a shift that another norm takes away has gradient
+        // 0 but for rounding.
+        const double norm = golden["first_gradient_norms"].at(golden_name(stored, v.name)),
+                     got = norm_of(v.param.grad());
+        EXPECT_TRUE(std::abs(got - norm) <= 1e-2 * norm + 1e-5)
+            << v.name << ": " << got << ", PyTorch's " << norm;
         ++compared;
       }
       EXPECT_EQ(compared, static_cast<int>(golden["first_gradient_norms"].size()));
