@@ -1,18 +1,15 @@
 #pragma once
 // Runs a command line in this process and keeps what it printed.
 
-#include <unistd.h>
-
-#include <filesystem>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "base/json.h"
 #include "cli/cli.h"
+#include "support/temporary_directory.h"
 
 namespace espalier::test {
 
@@ -28,25 +25,9 @@ inline Ran run(const std::vector<std::string>& arguments) {
   return {code, out.str(), err.str()};
 }
 
-/// A fresh folder that goes with the test.
-class Folder {
- public:
-  Folder() {
-    static int count = 0;
-    path_ = std::filesystem::temp_directory_path() / str("espalier_cli_", ::getpid(), "_", count++);
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::permissions(path_, std::filesystem::perms::owner_all, ignored);
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
+/// A fresh folder that goes with the test; folder / "name" is a path in it.
+struct Folder : TemporaryDirectory {
+  std::string operator/(const std::string& name) const { return (path() / name).string(); }
 };
 
 }  // namespace espalier::test

@@ -57,8 +57,8 @@ TEST(RecipeTest, ReadsWhatItSaysAndFillsTheRest) {
   EXPECT_EQ(r.model.options.at("form"), "paper");
   EXPECT_EQ(r.data.batch, 16);
   EXPECT_EQ(r.data.size, 224);
-  EXPECT_EQ(r.data.train, "train_list.txt");
-  EXPECT_FALSE(r.data.skip_unreadable);
+  EXPECT_EQ(r.data.eval_transforms.at(0).at("name"), "resize_short");
+  EXPECT_EQ(r.data.spec.on_error, OnError::kStop);
   ASSERT_EQ(r.stages.size(), 7u);
   EXPECT_EQ(r.find("baseline")->options.at("epochs"), 4);
   EXPECT_EQ(r.find("baseline")->options.at("optimizer").at("lr"), 0.01);
@@ -82,7 +82,7 @@ TEST(RecipeTest, OverridesReachSectionsAndStagesByName) {
   const Recipe r =
       recipe(kSmall, {"data.root=2024", "control.epochs=7", "training.optimizer.lr=0.5", "bench.rounds=2",
                       "model.padding=tensorflow", "baseline.schedule.at=[0.1]"});
-  EXPECT_EQ(r.data.root, "2024");
+  EXPECT_EQ(r.data.spec.root, "2024");
   EXPECT_EQ(r.find("control")->options.at("epochs"), 7);
   EXPECT_EQ(r.find("baseline")->options.at("optimizer").at("lr"), 0.5);
   EXPECT_EQ(r.find("bench")->options.at("rounds"), 2);
@@ -197,6 +197,19 @@ TEST(RecipeTest, TheSchemaDocumentsEveryKey) {
   const std::string text = describe(recipe_keys());
   EXPECT_NE(text.find("batch:"), std::string::npos);
   EXPECT_EQ(to_json(recipe_keys()).at("data").at("keys").at("batch").at("default"), 32);
+}
+
+TEST(RecipeTest, TransformsAreCheckedWithTheirLine) {
+  const std::string list = "  batch: 16\n  transforms:\n    eval: ";
+  EXPECT_EQ(error(with("  batch: 16", list + "[{name: center_corp}]")).substr(0, 32),
+            "r.yaml:6: data.transforms.eval: ")
+      << error(with("  batch: 16", list + "[{name: center_corp}]"));
+  EXPECT_NE(error(with("  batch: 16", list + "[{name: resize_short, size: 256}, {name: normalize}]"))
+                .find("the size of the result depends on the picture"),
+            std::string::npos);
+  EXPECT_NE(error(with("  batch: 16", list + "[{name: resize, width: 64, height: 64}, {name: normalize}]"))
+                .find("gives 64x64 but data.size is 224"),
+            std::string::npos);
 }
 
 TEST(BytesTest, Units) {

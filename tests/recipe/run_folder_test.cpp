@@ -3,11 +3,11 @@
 #include "recipe/run_folder.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 
 #include "base/error.h"
+#include "support/temporary_directory.h"
 
 namespace espalier {
 namespace {
@@ -16,11 +16,10 @@ namespace fs = std::filesystem;
 using What = StageState::What;
 
 struct RunFolderTest : testing::Test {
-  fs::path root = fs::temp_directory_path() / str("espalier_run_folder_", ::getpid());
+  test::TemporaryDirectory directory;
+  const fs::path root = directory.path() / "run";
   const Json inputs = {{"options", {{"epochs", 4}, {"lr", 0.1}}}, {"model", "abc"}};
 
-  void SetUp() override { fs::remove_all(root); }
-  void TearDown() override { fs::remove_all(root); }
   void write(const fs::path& path, const std::string& text) { std::ofstream(path) << text; }
 
   void make_stage(const RunFolder& run, const std::string& name) {

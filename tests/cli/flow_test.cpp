@@ -1,0 +1,314 @@
+// The whole flow on a few drawn pictures, through the command line: every stage, resuming, result.json,
+// bounds.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <thread>
+
+#include "base/interrupt.h"
+#include "command_line.h"
+#include "io/file.h"
+#include "io/model_file.h"
+#include "recipe/run_folder.h"
+
+namespace espalier {
+namespace {
+
+namespace fs = std::filesystem;
+using test::run;
+
+constexpr const char* kTiny = R"(model: {name: mobilenet_v2, width: 0.25}
+data: {root: DATA, size: 32, batch: 16, make: {classes: 3, train: 16, val: 10, test: 6, size: 36}}
+training:
+  epochs: 1
+  optimizer: {lr: 0.05}
+  schedule: {name: cosine}
+stages:
+  - train: {name: baseline, epochs: 2}
+  - train: {name: control, from: baseline}
+  - sensitivity: {from: baseline, ratios: [0.5], batches: 1}
+  - prune: {name: cut, keep_macs: 0.8, min_channels: 4, keep_multiple_of: 4}
+  - train: {name: pruned}
+  - int8: {name: int8, from: baseline, calibration_batches: 1}
+  - int8: {name: pruned_int8, from: pruned, calibration_batches: 1}
+  - bench: {seconds: 0.01, rounds: 1, batch: 2}
+expect:
+  baseline.top1: {min: 0}
+  pruned.macs_share: {max: 0.8}
+)";
+
+std::string write_recipe(const test::Folder& folder, std::string text = kTiny) {
+  text.replace(text.find("DATA"), 4, folder / "data");
+  std::ofstream(folder / "tiny.yaml") << text;
+  return folder / "tiny.yaml";
+}
+
+/// One finished run for all tests that only look at it.
+struct FlowTest : testing::Test {
+  static void SetUpTestSuite() {
+    folder = new test::Folder;
+    recipe = write_recipe(*folder);
+    out = *folder / "run";
+    first = run({"run", recipe, "--out", out, "--json"});
+  }
+  static void TearDownTestSuite() { delete folder; }
+
+  static Json result() { return Json::parse(read_file(out + "/result.json")); }
+  static std::string model(const std::string& stage) { return out + "/" + stage + "/model.safetensors"; }
+  static std::vector<std::string> with_data(std::vector<std::string> arguments) {
+    for (const char* more : {"--recipe"}) arguments.push_back(more);
+    arguments.push_back(recipe);
+    return arguments;
+  }
+
+  static inline test::Folder* folder;
+  static inline std::string recipe, out;
+  static inline test::Ran first;
+};
+
+TEST_F(FlowTest, EndsWellAndPrintsTheResultItWrote) {
+  ASSERT_EQ(first.code, kOk) << first.err;
+  EXPECT_EQ(first.json(), result());
+}
+
+TEST_F(FlowTest, ResultHoldsEverythingOfEveryVariant) {
+  const Json r = result();
+  EXPECT_EQ(r.at("task"), "classification");
+  EXPECT_EQ(r.at("metric"), "top1");
+  EXPECT_EQ(r.at("device"), "cpu");
+  EXPECT_GE(r.at("threads"), 1);
+  std::vector<std::string> names;
+  for (const auto& [name, v] : r.at("variants").items()) {
+    names.push_back(name);
+    EXPECT_GT(v.at("parameters"), 0) << name;
+    EXPECT_GT(v.at("macs"), 0) << name;
+    EXPECT_EQ(v.at("bytes"), fs::file_size(fs::path(out) / v.at("model").get<std::string>())) << name;
+    for (const char* list : {"val", "test"}) {
+      EXPECT_LE(v.at(list).at("low"), v.at(list).at("value")) << name;
+      EXPECT_GE(v.at(list).at("high"), v.at(list).at("value")) << name;
+    }
+    EXPECT_EQ(v.at("val").at("samples"), 30) << name;
+    EXPECT_EQ(v.at("test").at("samples"), 18) << name;
+    EXPECT_GT(v.at("latency_ms").at("median"), 0) << name;
+    EXPECT_GE(v.at("latency_ms").at("p95"), v.at("latency_ms").at("median")) << name;
+    EXPECT_GT(v.at("images_per_second"), 0) << name;
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"baseline", "control", "pruned", "int8", "pruned_int8"}));
+  EXPECT_TRUE(r.at("stages").contains("cut"));
+  EXPECT_EQ(r.at("variants").at("pruned_int8").at("source"), "pruned");
+  EXPECT_EQ(r.at("variants").at("pruned").at("source"), "baseline");
+  EXPECT_EQ(r.at("expect").size(), 2u);
+}
+
+TEST_F(FlowTest, VariantsAreWhatTheyAreCalled) {
+  const Json v = result().at("variants");
+  EXPECT_EQ(v.at("control").at("parameters"), v.at("baseline").at("parameters"));
+  EXPECT_LT(v.at("pruned").at("parameters"), v.at("baseline").at("parameters"));
+  EXPECT_LE(v.at("pruned").at("macs").get<double>(), 0.8 * v.at("baseline").at("macs").get<double>());
+  EXPECT_LT(v.at("int8").at("bytes"), v.at("baseline").at("bytes"));
+  EXPECT_EQ(v.at("int8").at("macs"), v.at("baseline").at("macs"));
+}
+
+TEST_F(FlowTest, AgainDoesNothingAndSaysSo) {
+  const auto before = fs::last_write_time(model("baseline"));
+  const test::Ran again = run({"run", recipe, "--out", out});
+  ASSERT_EQ(again.code, kOk) << again.err;
+  EXPECT_EQ(fs::last_write_time(model("baseline")), before);
+  const test::Ran plan = run({"run", recipe, "--out", out, "--dry-run"});
+  EXPECT_EQ(plan.code, kOk);
+  EXPECT_EQ(plan.out.find("(runs"), std::string::npos) << plan.out;
+  EXPECT_NE(plan.out.find("1. baseline: train from scratch, 2 epochs (done)"), std::string::npos) << plan.out;
+}
+
+TEST_F(FlowTest, APlanSaysWhatAChangeCosts) {
+  const test::Ran plan = run({"run", recipe, "--out", out, "--dry-run", "--set", "pruned.epochs=3"});
+  EXPECT_NE(plan.out.find("pruned: train from cut, 3 epochs (runs again: options.epochs is 3, was 1)"),
+            std::string::npos)
+      << plan.out;
+  EXPECT_NE(plan.out.find(
+                "pruned_int8: int8 from pruned, calibrator \"kl\" (runs again after what it is made from)"),
+            std::string::npos)
+      << plan.out;
+  EXPECT_NE(plan.out.find("control: train from baseline, 1 epochs (done)"), std::string::npos) << plan.out;
+}
+
+TEST_F(FlowTest, ABoundThatDoesNotHoldIsExitCodeOne) {
+  std::string text = read_file(recipe);
+  text.replace(text.find("{min: 0}"), 8, "{min: 1, max: 2}");
+  std::ofstream(*folder / "strict.yaml") << text;
+  const test::Ran ran = run({"run", *folder / "strict.yaml", "--out", out});
+  if (result().at("variants").at("baseline").at("val").at("value") == 1.0)
+    GTEST_SKIP() << "the tiny model is perfect";
+  EXPECT_EQ(ran.code, kCheckFailed);
+  EXPECT_NE(ran.out.find("FAILED  baseline.top1 is "), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("strict.yaml:16)"), std::string::npos) << ran.out;
+}
+
+TEST_F(FlowTest, ReportPrintsTheTable) {
+  const test::Ran text = run({"report", out}), markdown = run({"report", out, "--markdown"});
+  EXPECT_NE(text.out.find("pruned_int8"), std::string::npos);
+  EXPECT_EQ(markdown.out[0], '|');
+}
+
+TEST_F(FlowTest, InfoTellsGroupsLayersAndLineage) {
+  const Json info = run({"info", model("pruned_int8"), "--json"}).json();
+  EXPECT_EQ(info.at("labels").size(), 3u);
+  std::vector<std::string> stages;
+  for (const Json& step : info.at("lineage")) stages.push_back(step.at("stage"));
+  EXPECT_EQ(stages, (std::vector<std::string>{"train", "prune", "train", "int8"}));
+  const Json float_info = run({"info", model("baseline"), "--json"}).json();
+  EXPECT_GT(float_info.at("groups").size(), 20u);
+  EXPECT_EQ(float_info.at("macs"), result().at("variants").at("baseline").at("macs"));
+  EXPECT_NE(run({"info", model("baseline"), "--layers", "--groups"}).out.find("depthwise"),
+            std::string::npos);
+}
+
+TEST_F(FlowTest, EvaluateAloneGivesTheSameNumber) {
+  for (const char* variant : {"baseline", "pruned_int8"}) {
+    const test::Ran ran = run(with_data({"evaluate", model(variant), "--json"}));
+    ASSERT_EQ(ran.code, kOk) << ran.err;
+    EXPECT_EQ(ran.json().at("value"), result().at("variants").at(variant).at("val").at("value")) << variant;
+  }
+  EXPECT_EQ(run(with_data({"evaluate", model("baseline"), "--json", "--list", "test"})).json().at("samples"),
+            18);
+}
+
+TEST_F(FlowTest, PredictNamesTheLikeliestClasses) {
+  std::string picture;
+  for (const auto& entry : fs::recursive_directory_iterator(*folder / "data"))
+    if (entry.path().extension() == ".jpg") picture = entry.path().string();
+  const test::Ran one = run({"predict", model("pruned_int8"), picture, "--json"});
+  ASSERT_EQ(one.code, kOk) << one.err;
+  EXPECT_EQ(one.json().at("predictions").size(), 1u);
+  EXPECT_EQ(one.json().at("predictions").at(0).at("image"), picture);
+  const test::Ran folder_of = run({"predict", model("baseline"), fs::path(picture).parent_path().string()});
+  EXPECT_EQ(folder_of.code, kOk) << folder_of.err;
+  EXPECT_GT(std::count(folder_of.out.begin(), folder_of.out.end(), '\n'), 1);
+
+  std::ofstream(*folder / "empty.jpg");
+  const test::Ran bad = run({"predict", model("baseline"), *folder / "empty.jpg", picture, "--json"});
+  EXPECT_EQ(bad.code, kBadInput);
+  EXPECT_NE(bad.err.find("empty.jpg"), std::string::npos) << bad.err;
+  EXPECT_EQ(bad.json().at("predictions").size(), 1u) << "the readable picture is still answered";
+}
+
+TEST_F(FlowTest, BenchTimesModelsAndLayers) {
+  const test::Ran ran = run({"bench", model("baseline"), model("int8"), "--seconds", "0.01", "--rounds", "1",
+                             "--batch", "2", "--layers", "--json"});
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  ASSERT_EQ(ran.json().at("models").size(), 2u);
+  for (const Json& m : ran.json().at("models")) {
+    EXPECT_GT(m.at("latency_ms").at("median"), 0);
+    EXPECT_GT(m.at("layers").size(), 20u);
+  }
+  EXPECT_EQ(run({"bench", model("baseline"), "--seconds", "0.01", "--rounds", "1", "--batch", "2"}).code,
+            kOk);
+}
+
+TEST_F(FlowTest, StepsAloneFromFlags) {
+  const std::string sensitivity = out + "/sensitivity/sensitivity.json";
+  const test::Ran pruned = run({"prune", model("baseline"), "--sensitivity", sensitivity, "--keep-parameters",
+                                "0.9", "--min-channels", "4", "--out", *folder / "p.safetensors", "--json"});
+  ASSERT_EQ(pruned.code, kOk) << pruned.err;
+  EXPECT_LT(run({"info", *folder / "p.safetensors", "--json"}).json().at("parameters"),
+            result().at("variants").at("baseline").at("parameters"));
+  const test::Ran small =
+      run(with_data({"quantize", *folder / "p.safetensors", "--out", *folder / "q.safetensors",
+                     "--calibrator", "min_max", "--calibration-batches", "1"}));
+  ASSERT_EQ(small.code, kOk) << small.err;
+  EXPECT_LT(fs::file_size(*folder / "q.safetensors"), fs::file_size(*folder / "p.safetensors"));
+  const test::Ran measured = run(with_data(
+      {"sensitivity", model("baseline"), "--out", *folder / "s.json", "--ratios", "0.5", "--batches", "1"}));
+  ASSERT_EQ(measured.code, kOk) << measured.err;
+  EXPECT_EQ(read_file(*folder / "s.json"), read_file(sensitivity)) << "the same sweep gives the same file";
+}
+
+TEST_F(FlowTest, SensitivityOfAnotherModelIsRefused) {
+  const test::Ran ran =
+      run({"prune", model("control"), "--sensitivity", out + "/sensitivity/sensitivity.json", "--keep-macs",
+           "0.8", "--out", *folder / "x.safetensors"});
+  EXPECT_EQ(ran.code, kBadInput) << "the control has other weights";
+  EXPECT_FALSE(fs::exists(*folder / "x.safetensors"));
+  EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+}
+
+TEST_F(FlowTest, ADamagedModelFileIsOneLine) {
+  const std::string bytes = read_file(model("baseline")), path = *folder / "cut.safetensors";
+  for (const double share : {0.0, 0.001, 0.5, 0.999}) {
+    std::ofstream(path, std::ios::trunc) << bytes.substr(0, static_cast<size_t>(share * bytes.size()));
+    const test::Ran ran = run({"info", path});
+    EXPECT_EQ(ran.code, kBadInput) << share;
+    EXPECT_NE(ran.err.find("cut.safetensors"), std::string::npos) << ran.err;
+  }
+}
+
+TEST_F(FlowTest, WeightsThatDoNotFitNameTheTensors) {
+  const test::Ran ran = run({"run", recipe, "--out", *folder / "w", "--set",
+                             "model.weights=" + model("baseline"), "--set", "model.width=0.5"});
+  EXPECT_EQ(ran.code, kBadInput);
+  EXPECT_NE(ran.err.find("/w"), std::string::npos) << ran.err;
+}
+
+TEST_F(FlowTest, LabelsOfOtherDataAreRefused) {
+  ASSERT_EQ(run({"data", "make", *folder / "other", "--classes", "4", "--train", "1", "--val", "1", "--test",
+                 "0", "--size", "36"})
+                .code,
+            kOk);
+  const test::Ran ran = run({"evaluate", model("baseline"), "--data", *folder / "other"});
+  EXPECT_EQ(ran.code, kBadInput);
+  EXPECT_NE(ran.err.find("knows 3 classes but the data have 4"), std::string::npos) << ran.err;
+}
+
+TEST_F(FlowTest, AFolderThatCannotBeWrittenIsOneLine) {
+  std::ofstream(*folder / "file") << "";
+  const test::Ran ran = run({"run", recipe, "--out", *folder / "file" + "/run"});
+  EXPECT_EQ(ran.code, kBadInput);
+  EXPECT_NE(ran.err.find("--out"), std::string::npos) << ran.err;
+  const test::Ran prune = run({"quantize", model("baseline"), "--recipe", recipe, "--out",
+                               *folder / "file" + "/q.safetensors", "--calibration-batches", "1"});
+  EXPECT_EQ(prune.code, kBadInput) << prune.err;
+}
+
+TEST_F(FlowTest, DataCheckFindsNothingAndSomething) {
+  const test::Ran good = run({"data", "check", "--data", *folder / "data", "--json"});
+  EXPECT_EQ(good.code, kOk) << good.err << good.out;
+  const std::string copy = *folder / "copy";
+  fs::copy(*folder / "data", copy, fs::copy_options::recursive);
+  std::ofstream(copy + "/val_list.txt", std::ios::app) << "missing.jpg 0\n";
+  const test::Ran bad = run({"data", "check", "--data", copy});
+  EXPECT_EQ(bad.code, kCheckFailed);
+  EXPECT_NE(bad.out.find("missing.jpg"), std::string::npos) << bad.out;
+}
+
+TEST(InterruptTest, StopsWith130AndTheSameCommandContinuesToTheSameModel) {
+  const test::Folder folder;
+  std::string text = kTiny;
+  text = text.substr(0, text.find("  - train: {name: control"));
+  text.replace(text.find("epochs: 2"), 9, "epochs: 6");
+  const std::string recipe = write_recipe(folder, text);
+  ASSERT_EQ(run({"data", "make", folder / "data", "--classes", "3", "--train", "16", "--val", "10", "--test",
+                 "0", "--size", "36"})
+                .code,
+            kOk);
+  std::thread ctrl_c([&] {
+    while (!fs::exists(folder / "a/baseline/stage.json"))
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    request_interrupt();
+  });
+  const test::Ran stopped = run({"run", recipe, "--out", folder / "a"});
+  ctrl_c.join();
+  request_interrupt(false);
+  ASSERT_EQ(stopped.code, kInterrupted) << stopped.err;
+  ASSERT_EQ(run({"run", recipe, "--out", folder / "a"}).code, kOk);
+  ASSERT_EQ(run({"run", recipe, "--out", folder / "b"}).code, kOk);
+  const Model a = load_model(folder / "a/baseline/model.safetensors"),
+              b = load_model(folder / "b/baseline/model.safetensors");
+  EXPECT_EQ(a.graph.hash(), b.graph.hash());
+}
+
+}  // namespace
+}  // namespace espalier
