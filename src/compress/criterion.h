@@ -1,0 +1,32 @@
+#pragma once
+// Which channels of a group matter least: one function a criterion, and their table.
+
+#include <string>
+#include <vector>
+
+#include "graph/channel_groups.h"
+
+namespace espalier {
+
+/// One score per channel of the group; the least goes first.
+using CriterionFunction = std::vector<double> (*)(const Graph& graph, const ChannelGroup& group);
+
+struct CriterionEntry {
+  std::string name;
+  std::string description;
+  CriterionFunction score;
+};
+
+/// l1 is the first and the default.
+const std::vector<CriterionEntry>& criterion_table();
+/// Throws Error naming the known ones.
+const CriterionEntry& find_criterion(const std::string& name);
+
+/// The channels of a group, the least important first; equal scores by index. Removing more keeps removing
+/// the same ones: the first n of it are what goes at any count n. Throws Error when a score is not finite.
+std::vector<int> removal_order(const Graph& graph, const ChannelGroup& group, const std::string& criterion);
+
+/// round(channels * ratio), half to even, and at least one channel stays.
+int removed_count(int channels, double ratio);
+
+}  // namespace espalier

@@ -1,0 +1,68 @@
+#pragma once
+// From curves to channel counts: how many channels each group keeps.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compress/sensitivity.h"
+#include "graph/cost.h"
+
+namespace espalier {
+
+/// How a budget is met.
+enum class SelectionRule {
+  /// One tolerance for all groups, found by bisection: each loses as much as its own curve allows.
+  kTolerance,
+  /// Step by step the cut that costs the least loss for what it saves.
+  kGreedy,
+};
+SelectionRule selection_rule_from_name(const std::string& name);  ///< "tolerance" or "greedy"
+const char* name(SelectionRule rule);
+
+/// Exactly one of tolerance, keep_macs and keep_parameters must be given.
+struct SelectOptions {
+  std::optional<double> tolerance;                 ///< largest loss of a single group (the reference's rule)
+  std::optional<double> keep_macs;                 ///< share of the multiply-accumulates to keep at most
+  std::optional<double> keep_parameters;           ///< share of the parameters to keep at most
+  SelectionRule rule = SelectionRule::kTolerance;  ///< for budgets
+  int keep_multiple_of = 8;  ///< channels left are a multiple, unless nothing is removed
+  int min_channels = 8;      ///< least width of a group; narrower groups stay whole
+  double max_ratio = 0.9;    ///< largest share of one group to remove
+  GroupFilter groups;        ///< which ones may be cut
+};
+
+/// The decision for one group.
+struct GroupPlan {
+  std::string name;
+  std::vector<std::string> layers;  ///< whose outputs are cut together
+  int before = 0, kept = 0;
+  double ratio = 0;    ///< share removed
+  double loss = 0;     ///< of this group alone, by its curve
+  std::string reason;  ///< why it stays whole, empty for others: "excluded", "not measured", ...
+};
+
+struct PruningPlan {
+  std::vector<GroupPlan> groups;    ///< every group of the graph, in order of the network
+  std::string criterion;            ///< the file's: which channels go
+  std::string rule;                 ///< "reference", "tolerance" or "greedy"
+  std::optional<double> tolerance;  ///< given, or found for the budget
+  double predicted_loss = 0;        ///< 1 - product of (1 - loss): as if the groups did not interact
+  Cost before, after;
+};
+
+/// The reference's rule on one curve: the largest ratio whose loss is within the tolerance, interpolated
+/// linearly towards the next point; 0 if there is none.
+double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double tolerance);
+
+/// Decides for every group of the graph. Groups that the curves do not cover stay whole, and the plan says
+/// so. A budget holds after rounding; one that cannot be met is an Error that says what can. Throws Error
+/// when the curves are of other groups (check_same_groups), for options out of range, and patterns that match
+/// nothing.
+PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options);
+
+Json to_json(const PruningPlan& plan);
+/// A line a group, and the totals, for people.
+std::string describe(const PruningPlan& plan);
+
+}  // namespace espalier

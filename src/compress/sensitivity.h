@@ -1,0 +1,97 @@
+#pragma once
+// How much the metric suffers when one group of tied channels loses a share of them: measured, kept in a text
+// file, read again for pruning.
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "compress/group_filter.h"
+#include "tasks/task.h"
+
+namespace espalier {
+
+/// One measured point of a curve.
+struct SensitivityPoint {
+  double ratio = 0;
+  int removed = 0;  ///< removed_count(channels, ratio)
+  double metric = 0;
+  double loss = 0;  ///< (baseline - metric) / baseline, as measured: noise can make it negative
+};
+
+/// The curve of one group.
+struct GroupSensitivity {
+  struct Member {
+    std::string parameter;  ///< "block2/project/w"
+    int axis = 0;
+    std::string role;  ///< why it belongs to the group: "makes it", "depthwise", "per channel", "reads it"
+  };
+  std::string name;  ///< of the group, "block2/project"
+  int channels = 0;
+  std::vector<Member> members;
+  std::vector<SensitivityPoint> points;  ///< by rising ratio
+};
+
+/// What a sensitivity file holds: the curves, and on what they were measured.
+struct Sensitivity {
+  std::string metric_name;  ///< "top1"
+  double baseline = 0;      ///< the metric with nothing removed
+  int64_t samples = 0;      ///< images the metric was measured on
+  int64_t batches = -1;     ///< only the first so many batches; -1: all
+  std::string criterion;
+  std::vector<double> ratios;            ///< every ratio that was asked for
+  uint64_t data = 0;                     ///< BatchSource::hash()
+  uint64_t model = 0;                    ///< Graph::hash()
+  std::string note;                      ///< for people: what it was computed on
+  std::vector<GroupSensitivity> groups;  ///< in order of the network
+
+  const GroupSensitivity* find(const std::string& group) const;  ///< nullptr if there is none
+  bool complete() const;                                         ///< every group has a point at every ratio
+};
+
+struct SensitivityOptions {
+  std::vector<double> ratios = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
+  std::string criterion = "l1";
+  int64_t batches = -1;  ///< evaluate on the first so many batches only; -1: all
+  GroupFilter groups;    ///< which ones to measure
+  /// Bytes of activations kept between the groups, besides weights and one run's own memory. With less than
+  /// the evaluation set needs, the start of the network is computed several times; results are the same.
+  int64_t memory = int64_t{1} << 30;
+  std::string note;  ///< goes into the file
+};
+
+/// Measures the curve of every group with physically smaller graphs in Sessions. What stands before a group
+/// in the network is computed once per batch, not once per ratio and group. `file` is written atomically
+/// after every point; when it exists with the same model, data, criterion and batches, measuring continues
+/// where it stopped (and says so), and ratios or groups that it lacks are added. Deterministic. Throws Error
+/// for a file of another model, data set or criterion, a baseline of zero, a metric that is not finite;
+/// Interrupted, with all finished points saved, after Ctrl-C.
+Sensitivity measure_sensitivity(const Graph& graph, const Task& task, BatchSource& source,
+                                const std::filesystem::path& file, const SensitivityOptions& options = {});
+
+Json to_json(const Sensitivity& sensitivity);
+/// Strict: version, types, values in range. `place` starts the messages.
+Sensitivity sensitivity_from_json(const Json& json, const std::string& place);
+/// Throws Error naming file and fault.
+Sensitivity load_sensitivity(const std::filesystem::path& file);
+void save_sensitivity(const std::filesystem::path& file, const Sensitivity& sensitivity);
+
+/// Throws Error unless the file was measured on exactly this model, weights included. `place` is the file.
+void check_same_model(const Sensitivity& sensitivity, const Graph& graph, const std::string& place);
+/// Throws Error unless every group of the file exists in the graph with as many channels: what a DEFAULT file
+/// must satisfy.
+void check_same_groups(const Sensitivity& sensitivity, const Graph& graph, const std::string& place);
+
+/// The shipped file for a model of models/model_table.h: ESPALIER_RECIPES/sensitivities/NAME.json, else the
+/// one of the source folder that this program was built from. Throws Error naming the shipped ones when there
+/// is none.
+std::filesystem::path default_sensitivities(const std::string& model_name);
+
+/// The curves for people: one line a group, one column a ratio, losses in percent.
+std::string sensitivity_table(const Sensitivity& sensitivity);
+/// One line a point: group,channels,ratio,removed,metric,loss.
+std::string sensitivity_csv(const Sensitivity& sensitivity);
+
+}  // namespace espalier
