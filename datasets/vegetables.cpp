@@ -1,0 +1,269 @@
+// Draws one vegetable picture. A kind is a row of ranges; a picture draws from them.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "datasets/drawing.h"
+#include "datasets/synthetic.h"
+
+namespace espalier {
+
+namespace {
+
+struct Range {
+  double low, high;
+  double draw(Random& random) const { return random.uniform(low, high); }
+};
+
+struct ColorRange {
+  Range hue, saturation, value;
+  Rgb draw(Random& r) const {
+    const double h = hue.draw(r), s = saturation.draw(r);
+    return from_hsv(h, s, value.draw(r));
+  }
+};
+
+enum class Top { kNone, kLeaves, kCalyx, kStem, kCap, kBlades };
+
+/// One kind: what its pictures are drawn from. Lengths are shares of the object's own half length.
+struct Kind {
+  const char* name;
+  ColorRange skin, second;  ///< `second`: stripes, rings, speckles and the far end
+  Range width, taper,
+      power;           ///< half width; its change along the axis; roundness of the ends (2: an ellipse)
+  double bend, rough;  ///< of the axis; of the outline
+  int ribs;            ///< ridges from end to end
+  double rib_depth, stripes, rings, speckles, fade, gloss;
+  Top top;
+  int most;  ///< objects in a picture
+};
+
+constexpr ColorRange kGreen = {{85, 130}, {0.45, 0.85}, {0.25, 0.6}};
+constexpr ColorRange kDarkGreen = {{95, 140}, {0.5, 0.9}, {0.15, 0.4}};
+constexpr ColorRange kCream = {{35, 60}, {0.05, 0.3}, {0.75, 0.98}};
+constexpr ColorRange kBrown = {{20, 42}, {0.35, 0.65}, {0.4, 0.75}};
+
+// clang-format off
+constexpr Kind kKinds[] = {
+    // name, skin, second, width, taper, power, bend, rough, ribs, depth, stripes, rings, speckles, fade, gloss, top, most
+    {"carrot", {{14, 32}, {0.7, 0.95}, {0.65, 0.95}}, {{16, 30}, {0.6, 0.9}, {0.4, 0.6}},
+     {0.16, 0.3}, {-0.75, -0.4}, {2.5, 5}, 0.12, 0.04, 0, 0, 0, 0.5, 0.1, 0, 0.2, Top::kLeaves, 3},
+    {"cucumber", kDarkGreen, kGreen,
+     {0.15, 0.25}, {-0.12, 0.12}, {3, 6}, 0.18, 0.02, 0, 0, 0.15, 0, 0.5, 0.1, 0.35, Top::kNone, 3},
+    {"tomato", {{-6, 22}, {0.75, 0.97}, {0.5, 0.92}}, {{20, 75}, {0.6, 0.9}, {0.5, 0.8}},
+     {0.82, 1.1}, {-0.1, 0.1}, {2, 2.5}, 0, 0.04, 5, 0.05, 0, 0, 0, 0.25, 0.8, Top::kCalyx, 3},
+    {"potato", {{28, 46}, {0.3, 0.6}, {0.5, 0.85}}, kBrown,
+     {0.55, 0.85}, {-0.25, 0.25}, {2, 2.6}, 0.06, 0.14, 0, 0, 0, 0, 0.55, 0, 0.1, Top::kNone, 4},
+    {"pepper", {{-5, 120}, {0.75, 0.97}, {0.45, 0.9}}, {{20, 110}, {0.6, 0.9}, {0.4, 0.8}},
+     {0.58, 0.9}, {-0.35, -0.05}, {2.6, 4}, 0.05, 0.07, 4, 0.3, 0, 0, 0, 0.25, 0.9, Top::kStem, 2},
+    {"zucchini", {{85, 135}, {0.45, 0.85}, {0.2, 0.55}}, {{70, 110}, {0.3, 0.6}, {0.5, 0.75}},
+     {0.16, 0.28}, {-0.05, 0.28}, {4, 9}, 0.1, 0.02, 6, 0.1, 0.35, 0, 0.35, 0, 0.4, Top::kStem, 3},
+    {"onion", {{22, 48}, {0.45, 0.85}, {0.5, 0.9}}, {{10, 35}, {0.4, 0.7}, {0.35, 0.65}},
+     {0.8, 1.05}, {-0.3, 0.0}, {1.7, 2.2}, 0, 0.04, 11, 0.03, 0.45, 0, 0.1, 0.2, 0.4, Top::kStem, 3},
+    {"aubergine", {{265, 310}, {0.4, 0.8}, {0.12, 0.35}}, {{275, 320}, {0.4, 0.7}, {0.3, 0.5}},
+     {0.32, 0.55}, {0.2, 0.5}, {2.2, 3}, 0.12, 0.02, 0, 0, 0.05, 0, 0, 0.1, 0.9, Top::kCalyx, 2},
+    {"mushroom", {{25, 48}, {0.08, 0.4}, {0.55, 0.95}}, kBrown,
+     {0.85, 1.15}, {-0.1, 0.1}, {1.9, 2.4}, 0, 0.05, 0, 0, 0, 0, 0.3, 0, 0.15, Top::kCap, 4},
+    {"beetroot", {{325, 358}, {0.45, 0.85}, {0.22, 0.5}}, {{330, 365}, {0.3, 0.6}, {0.3, 0.5}},
+     {0.7, 1.0}, {-0.45, -0.1}, {1.9, 2.4}, 0, 0.08, 0, 0, 0, 0.35, 0.35, 0, 0.15, Top::kLeaves, 3},
+    {"garlic", {{30, 60}, {0.03, 0.2}, {0.75, 0.98}}, {{290, 345}, {0.1, 0.35}, {0.6, 0.85}},
+     {0.85, 1.1}, {-0.45, -0.1}, {1.7, 2.1}, 0, 0.05, 7, 0.22, 0.3, 0, 0, 0.1, 0.2, Top::kStem, 4},
+    {"leek", {{45, 70}, {0.05, 0.25}, {0.8, 0.97}}, kGreen,
+     {0.1, 0.17}, {-0.05, 0.15}, {5, 10}, 0.08, 0.01, 0, 0, 0.3, 0, 0, 0.9, 0.25, Top::kBlades, 4},
+    {"ginger", {{30, 46}, {0.3, 0.6}, {0.55, 0.85}}, kBrown,
+     {0.35, 0.6}, {-0.3, 0.3}, {2, 3}, 0.3, 0.28, 0, 0, 0, 0.6, 0.3, 0, 0.1, Top::kNone, 4},
+    {"cabbage", {{75, 115}, {0.25, 0.6}, {0.5, 0.85}}, {{65, 90}, {0.08, 0.3}, {0.75, 0.95}},
+     {0.88, 1.1}, {-0.1, 0.1}, {2, 2.4}, 0, 0.07, 9, 0.12, 0.7, 0, 0.15, 0.1, 0.2, Top::kNone, 1},
+    {"asparagus", {{70, 110}, {0.35, 0.7}, {0.4, 0.75}}, {{255, 330}, {0.15, 0.4}, {0.35, 0.6}},
+     {0.05, 0.09}, {0.0, 0.3}, {3, 6}, 0.05, 0.01, 0, 0, 0, 0.35, 0.2, 0.5, 0.2, Top::kNone, 7},
+};
+// clang-format on
+
+float f(double value) { return static_cast<float>(value); }
+
+/// The object itself, then what grows at its end.
+std::vector<Body> draw_object(const Kind& kind, float x, float y, float half, float angle, Random& random) {
+  Body body{.x = x, .y = y, .angle = angle, .half = half};
+  body.noise.seed = random.bits();
+  body.skin = kind.skin.draw(random);
+  body.second = kind.second.draw(random);
+  body.width = f(kind.width.draw(random));
+  body.taper = f(kind.taper.draw(random));
+  body.power = f(kind.power.draw(random));
+  body.bend = f(random.uniform(-kind.bend, kind.bend));
+  body.rough = f(kind.rough * random.uniform(0.5, 1.5));
+  body.ribs = kind.ribs;
+  const auto varied = [&](double value) { return f(value * random.uniform(0.3, 1.2)); };
+  body.rib_depth = varied(kind.rib_depth);
+  body.stripes = varied(kind.stripes);
+  body.rings = varied(kind.rings);
+  body.speckles = varied(kind.speckles);
+  body.fade = varied(kind.fade);
+  body.gloss = varied(kind.gloss);
+
+  std::vector<Body> parts = {body};
+  // The end where it grew, at u = -1. Shops often cut it off.
+  const float ex = x - half * std::cos(angle), ey = y - half * std::sin(angle);
+  const bool cut = random.flip(0.35);
+  const Rgb green = kGreen.draw(random);
+  const auto add = [&](float turn, float length, float width, float bend, const Rgb& color, float offset) {
+    const float a = angle + turn, reach = half * length;
+    Body part{.x = ex - (reach - offset * half) * std::cos(a),
+              .y = ey - (reach - offset * half) * std::sin(a),
+              .angle = a,
+              .half = reach,
+              .width = width,
+              .taper = 0,
+              .power = 2.2f,
+              .bend = bend,
+              .rough = 0.05f};
+    part.skin = color * f(random.uniform(0.8, 1.2));
+    part.second = color;
+    part.noise.seed = random.bits();
+    parts.push_back(part);
+  };
+  switch (cut && kind.top != Top::kCap ? Top::kNone : kind.top) {
+    case Top::kLeaves:
+      for (int i = 3 + random.below(4); i > 0; --i)
+        add(f(random.uniform(-0.6, 0.6)), f(random.uniform(0.25, 0.5)), f(random.uniform(0.1, 0.25)),
+            f(random.uniform(-0.3, 0.3)), green, 0.05f);
+      break;
+    case Top::kCalyx:
+      for (int i = 0; i < 5; ++i)
+        add(f(-1.3 + 0.65 * i + random.uniform(-0.15, 0.15)), f(random.uniform(0.14, 0.22)), 0.3f, 0.1f,
+            green, 0.3f);
+      break;
+    case Top::kStem:
+      add(f(random.uniform(-0.3, 0.3)), f(random.uniform(0.1, 0.22)), f(random.uniform(0.25, 0.4)), 0.05f,
+          mix(green, body.skin, f(random.uniform(0.0, 0.8))), 0.1f);
+      break;
+    case Top::kCap: {
+      const float length = f(random.uniform(0.35, 0.7));
+      add(f(random.uniform(-0.2, 0.2)), length, f(random.uniform(0.35, 0.65)), 0.05f, kCream.draw(random),
+          0.45f);
+      std::swap(parts[0], parts[1]);  // the cap hides the upper end of its stem
+      break;
+    }
+    case Top::kBlades:
+      for (int i = 2 + random.below(3); i > 0; --i)
+        add(f(random.uniform(-0.35, 0.35)), f(random.uniform(0.35, 0.6)), f(random.uniform(0.12, 0.2)),
+            f(random.uniform(-0.2, 0.2)), green, 0.2f);
+      break;
+    case Top::kNone:
+      break;
+  }
+  return parts;
+}
+
+void paint_background(Canvas& canvas, Random& random) {
+  const Noise noise{random.bits()};
+  const Rgb first = from_hsv(random.uniform(0, 360), random.uniform(0, 0.55), random.uniform(0.15, 0.95));
+  const Rgb second =
+      mix(first, from_hsv(random.uniform(0, 360), random.uniform(0, 0.6), random.uniform(0.1, 0.9)),
+          f(random.uniform(0.2, 0.8)));
+  const int style = random.below(4);
+  const float turn = f(random.uniform(0, std::numbers::pi)), scale = f(random.uniform(3, 14));
+  const float cosine = std::cos(turn), sine = std::sin(turn);
+  for (int y = 0; y < canvas.side; ++y)
+    for (int x = 0; x < canvas.side; ++x) {
+      const float px = f(x) / f(canvas.side), py = f(y) / f(canvas.side);
+      const float u = cosine * px + sine * py, v = cosine * py - sine * px;
+      float share = 0.5f + 0.5f * noise.layered(scale * px, scale * py);
+      if (style == 1) share = 0.5f + 0.5f * std::sin(4 * scale * u + 3 * noise(2 * u, 12 * v));  // planks
+      if (style == 2)
+        share = (std::sin(3 * scale * u) > 0) != (std::sin(3 * scale * v) > 0) ? 0.9f : 0.1f;  // cloth
+      if (style == 3) share = u + 0.1f * noise(9 * px, 9 * py);                                // a plain wall
+      canvas.at(x, y) = mix(first, second, std::clamp(share, 0.0f, 1.0f));
+    }
+}
+
+/// A price tag or a hand: a flat patch in front of things.
+void paint_patch(Canvas& canvas, Random& random) {
+  Body patch{.x = f(random.uniform(0, 1)),
+             .y = f(random.uniform(0, 1)),
+             .angle = f(random.uniform(0, 3.14)),
+             .half = f(random.uniform(0.1, 0.25))};
+  patch.width = f(random.uniform(0.3, 0.8));
+  patch.power = f(random.uniform(2, 20));
+  patch.skin = from_hsv(random.uniform(0, 360), random.uniform(0, 0.8), random.uniform(0.2, 1));
+  patch.second = patch.skin;
+  patch.noise.seed = random.bits();
+  paint(canvas, patch, {{0, 0, 1}, f(random.uniform(0.7, 1))});
+}
+
+/// Exposure, colour of the light, blur, noise of the sensor, 8 bits.
+Image develop(const Canvas& canvas, Random& random) {
+  const int size = canvas.side / 2;
+  const float exposure = f(random.uniform(0.55, 1.3)), warmth = f(random.uniform(-0.12, 0.12)),
+              tint = f(random.uniform(-0.06, 0.06)), haze = f(random.uniform(0, 0.12)),
+              grain = f(random.uniform(0.005, 0.05)), blur = f(random.uniform(0, 0.6));
+  std::vector<Rgb> small(static_cast<size_t>(size) * size);
+  const auto at = [&](int x, int y) -> const Rgb& {
+    return canvas.pixels[static_cast<size_t>(y) * canvas.side + x];
+  };
+  for (int y = 0; y < size; ++y)
+    for (int x = 0; x < size; ++x)
+      small[static_cast<size_t>(y) * size + x] =
+          (at(2 * x, 2 * y) + at(2 * x + 1, 2 * y) + at(2 * x, 2 * y + 1) + at(2 * x + 1, 2 * y + 1)) * 0.25f;
+  Image image(size, size);
+  const auto near = [&](int x, int y) -> const Rgb& {
+    return small[static_cast<size_t>(std::clamp(y, 0, size - 1)) * size + std::clamp(x, 0, size - 1)];
+  };
+  for (int y = 0; y < size; ++y)
+    for (int x = 0; x < size; ++x) {
+      const Rgb around = (near(x - 1, y) + near(x + 1, y) + near(x, y - 1) + near(x, y + 1)) * 0.25f;
+      const Rgb c = mix(near(x, y), around, blur) * exposure;
+      const float rgb[3] = {c.r * (1 + warmth), c.g * (1 + tint), c.b * (1 - warmth)};
+      const float speck = grain * f(random.normal());
+      for (int k = 0; k < 3; ++k) {
+        const float v = haze + (1 - haze) * rgb[k] + speck;
+        image.at(x, y)[k] = static_cast<uint8_t>(std::clamp(v, 0.0f, 1.0f) * 255 + 0.5f);
+      }
+    }
+  return image;
+}
+
+}  // namespace
+
+const std::vector<std::string>& vegetable_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const Kind& kind : kKinds) all.push_back(kind.name);
+    return all;
+  }();
+  return names;
+}
+
+Image draw_vegetable(int kind, int size, uint64_t seed, uint64_t index) {
+  constexpr int kCount = static_cast<int>(std::size(kKinds));
+  ESPALIER_CHECK(kind >= 0 && kind < kCount, "vegetable kind is ", kind, "; 0 .. ", kCount - 1, " are known");
+  ESPALIER_CHECK(size >= 16 && size <= 4096, "size of a drawn picture is ", size,
+                 "; it must lie in 16 .. 4096");
+  Random random(seed, Purpose::kSynthetic, static_cast<uint64_t>(kind), index);
+  Canvas canvas(2 * size);
+  paint_background(canvas, random);
+  const float slant = f(random.uniform(0, 2 * std::numbers::pi)), height = f(random.uniform(0.35, 0.9));
+  const float flat = std::sqrt(1 - height * height);
+  const Light light{{flat * std::cos(slant), flat * std::sin(slant), height}, f(random.uniform(0.25, 0.6))};
+
+  const auto place = [&](const Kind& what, double reach, double smallest, double largest) {
+    const float angle = f(random.uniform(0, 2 * std::numbers::pi));
+    const float x = f(0.5 + random.uniform(-reach, reach)), y = f(0.5 + random.uniform(-reach, reach));
+    // Thin things are shown longer, round ones shorter, so that all fill about the same area.
+    const double area = std::sqrt(0.35 / std::max(what.width.high, 0.12));
+    const float half = f(random.uniform(smallest, largest) * std::min(area, 1.6));
+    for (const Body& body : draw_object(what, x, y, half, angle, random)) paint(canvas, body, light);
+  };
+  for (int i = random.below(3); i > 0; --i) paint_patch(canvas, random);
+  // Something of another kind lies further away.
+  if (random.flip(0.4)) place(kKinds[(kind + 1 + random.below(kCount - 1)) % kCount], 0.45, 0.1, 0.2);
+  for (int i = 1 + random.below(kKinds[kind].most); i > 0; --i) place(kKinds[kind], 0.2, 0.2, 0.42);
+  for (int i = random.below(3); i > 0; --i) paint_patch(canvas, random);
+  return develop(canvas, random);
+}
+
+}  // namespace espalier
