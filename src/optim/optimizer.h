@@ -1,0 +1,87 @@
+#pragma once
+// How a step moves the parameters. All parameters move in one parallel pass (kernels/optimizer.h).
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace espalier {
+
+namespace kernels {
+class SliceTable;
+}
+
+/// A trainable tensor, its unique name, and what is special about it.
+struct OptimizedParameter {
+  std::string name;
+  Tensor tensor;           ///< f32; its grad() is what a step reads
+  float rate_factor = 1;   ///< times the learning rate
+  float decay_factor = 1;  ///< times the weight decay; 0 exempts it
+};
+
+/// Which parameters weight decay leaves alone. The reference's classifier decays everything, its detector and
+/// segmenter exempt the norms.
+struct DecayScope {
+  bool norms = true;   ///< decay scales and shifts of batch norms
+  bool biases = true;  ///< decay biases of convolutions and linear layers
+};
+
+/// The trainable parameters of a graph in order of values, handles shared with it.
+std::vector<OptimizedParameter> parameters_of(const Graph& graph, const DecayScope& decay = {});
+
+/// Moves parameters against their gradients. Has state, one tensor or more a parameter, saved by name.
+class Optimizer {
+ public:
+  explicit Optimizer(std::vector<OptimizedParameter> parameters);
+  virtual ~Optimizer();
+  Optimizer(const Optimizer&) = delete;
+
+  virtual const char* name() const = 0;
+  const std::vector<OptimizedParameter>& parameters() const { return parameters_; }
+
+  /// L2 norm of all gradients together, in double; NaN or infinite as soon as one element is.
+  double gradient_norm();
+  /// One update with gradients multiplied by `gradient_scale` (clipping), then forgets the gradients.
+  /// Parameters that have none stay as they are.
+  void step(double rate, double gradient_scale = 1);
+  void clear_gradients();
+  int64_t steps() const { return steps_; }  ///< taken so far
+
+  /// Named tensors that a resumed run needs: "velocity/block3/expand/w".
+  std::vector<std::pair<std::string, Tensor>> state() const;
+  /// Takes what state() gave. Throws Error when a tensor is missing, unknown or of another shape.
+  void load_state(const std::map<std::string, Tensor>& state, int64_t steps);
+
+ protected:
+  /// Zeros like every parameter; `kind` becomes the first part of their names.
+  void add_state(const std::string& kind);
+  virtual void update(const kernels::SliceTable& table, double rate, double gradient_scale) = 0;
+
+  int64_t steps_ = 0;
+
+ private:
+  void gather(double rate);
+
+  std::vector<OptimizedParameter> parameters_;
+  std::vector<std::pair<std::string, Tensors>> state_;
+  std::unique_ptr<kernels::SliceTable> table_;
+};
+
+/// What a recipe says of the optimizer.
+struct OptimizerOptions {
+  std::string name = "sgd";    ///< "sgd" or "adamw"
+  double momentum = 0.9;       ///< sgd
+  double weight_decay = 1e-4;  ///< in [0, 1]
+  bool decoupled = false;      ///< sgd: decay the weights themselves instead of adding to the gradient
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  ///< adamw
+  DecayScope decay;
+};
+
+/// Throws Error for an unknown name or an impossible value.
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, const Graph& graph);
+
+}  // namespace espalier
