@@ -24,6 +24,7 @@ class ChannelTies {
   Axis in(int i, int axis = -1) const;
   Axis out(int i = 0, int axis = -1) const;
   int extent(Axis axis) const;
+  int inputs() const { return static_cast<int>(in_.size()); }  ///< of the current item
 
   /// Channel c of a goes with channel c of b; the extents must be equal.
   void same(Axis a, Axis b);

@@ -11,11 +11,14 @@
   X(activation)         \
   X(add)                \
   X(batch_norm)         \
+  X(concat)             \
   X(conv2d)             \
   X(depthwise_conv2d)   \
   X(dropout)            \
   X(global_avg_pool)    \
   X(linear)             \
+  X(max_pool)           \
+  X(resize)             \
   X(sigmoid)            \
   X(softmax_cross_entropy)
 

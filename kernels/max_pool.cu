@@ -1,0 +1,80 @@
+#include "kernels/max_pool.h"
+
+#include "kernels/launch.h"
+
+namespace espalier::kernels {
+
+namespace {
+
+/// The first largest element of a window: where it is and what it is.
+struct Winner {
+  int h = -1, v = -1;
+  float value = 0;
+};
+
+ESPALIER_HD Winner winner(const ConvShape& s, const float* image, int p, int q, int c) {
+  Winner best;
+  for (int r = 0; r < s.R; ++r)
+    for (int t = 0; t < s.S; ++t) {
+      const int h = p * s.stride - s.pad.top + r, v = q * s.stride - s.pad.left + t;
+      if (h < 0 || h >= s.H || v < 0 || v >= s.W) continue;
+      const float value = image[(int64_t{h} * s.W + v) * s.C + c];
+      // !(<=) lets NaN win, so that it is seen instead of swallowed.
+      if (best.h < 0 || !(value <= best.value)) {
+        best.h = h;
+        best.v = v;
+        best.value = value;
+      }
+    }
+  return best;
+}
+
+/// One row is one output pixel.
+struct Forward {
+  ConvShape s;
+  const float* x;
+  float* y;
+  template <int T>
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
+    const int q = static_cast<int>(row % s.Q()), p = static_cast<int>(row / s.Q() % s.P());
+    const float* image = x + row / s.Q() / s.P() * s.H * s.W * s.C;
+    for (int c = 0; c < n; ++c) y[row * s.C + c0 + c] = winner(s, image, p, q, c0 + c).value;
+  }
+};
+
+/// One row is one input pixel.
+struct Backward {
+  ConvShape s;
+  const float *x, *dy;
+  float* dx;
+  template <int T>
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
+    const int v = static_cast<int>(row % s.W), h = static_cast<int>(row / s.W % s.H);
+    const int64_t number = row / s.W / s.H;
+    const float* image = x + number * s.H * s.W * s.C;
+    float sum[T] = {};
+    for (int r = 0; r < s.R; ++r)
+      for (int t = 0; t < s.S; ++t) {
+        const int pr = h + s.pad.top - r, qt = v + s.pad.left - t;
+        if (pr < 0 || qt < 0 || pr % s.stride || qt % s.stride) continue;
+        const int p = pr / s.stride, q = qt / s.stride;
+        if (p >= s.P() || q >= s.Q()) continue;
+        for (int c = 0; c < n; ++c) {
+          const Winner best = winner(s, image, p, q, c0 + c);
+          if (best.h == h && best.v == v) sum[c] += dy[((number * s.P() + p) * s.Q() + q) * s.C + c0 + c];
+        }
+      }
+    for (int c = 0; c < n; ++c) dx[row * s.C + c0 + c] = sum[c];
+  }
+};
+
+}  // namespace
+
+void max_pool_forward(Device device, const ConvShape& s, const float* x, float* y) {
+  for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.C, Forward{s, x, y}, s.R * s.S);
+}
+void max_pool_backward(Device device, const ConvShape& s, const float* x, const float* dy, float* dx) {
+  for_each_tile(device, int64_t{s.N} * s.H * s.W, s.C, Backward{s, x, dy, dx}, s.R * s.S);
+}
+
+}  // namespace espalier::kernels

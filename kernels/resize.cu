@@ -1,0 +1,112 @@
+#include "kernels/resize.h"
+
+#include "kernels/launch.h"
+
+namespace espalier::kernels {
+
+namespace {
+
+/// What one output position reads along an axis: `low` and `low + step` with weights 1 - f and f.
+struct Source {
+  int low, high;
+  float f;
+};
+
+ESPALIER_HD Source source(Sampling sampling, int i, int in, int out) {
+  if (sampling == Sampling::kNearest) {
+    const int at = static_cast<int>(int64_t{i} * in / out);
+    return {at, at, 0.0f};
+  }
+  float at;
+  if (sampling == Sampling::kAlignCorners)
+    at = out > 1 ? static_cast<float>(i) * static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.0f;
+  else
+    at = (static_cast<float>(i) + 0.5f) * static_cast<float>(in) / static_cast<float>(out) - 0.5f;
+  at = at < 0 ? 0.0f : at;
+  int low = static_cast<int>(at);
+  low = low < in - 1 ? low : in - 1;
+  const int high = low + 1 < in ? low + 1 : low;
+  return {low, high, at - static_cast<float>(low)};
+}
+
+/// The weight with which output i reads input `pixel`.
+ESPALIER_HD float weight(const Source& s, int pixel) {
+  return (s.low == pixel ? 1.0f - s.f : 0.0f) + (s.high == pixel ? s.f : 0.0f);
+}
+
+/// Outputs that may read `pixel` lie in [first, last): those whose source is less than one pixel away, with a
+/// margin for rounding; the weights decide. The first and last pixel also serve what is clamped to them.
+ESPALIER_HD void readers(Sampling sampling, int pixel, int in, int out, int* first, int* last) {
+  const bool corners = sampling == Sampling::kAlignCorners && in > 1;
+  const float scale = corners ? static_cast<float>(out - 1) / static_cast<float>(in - 1)
+                              : static_cast<float>(out) / static_cast<float>(in);
+  const float center = sampling == Sampling::kHalfPixel ? 0.5f : 0.0f;
+  const int low = static_cast<int>((static_cast<float>(pixel - 1) + center) * scale - center) - 2;
+  const int high = static_cast<int>((static_cast<float>(pixel + 1) + center) * scale - center) + 3;
+  *first = pixel > 0 && low > 0 ? low : 0;
+  *last = pixel < in - 1 && high < out ? high : out;
+}
+
+/// One row is one output pixel.
+struct Forward {
+  ResizeShape s;
+  const float* x;
+  float* y;
+  template <int T>
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
+    const Source h = source(s.sampling, static_cast<int>(row / s.Q % s.P), s.H, s.P);
+    const Source v = source(s.sampling, static_cast<int>(row % s.Q), s.W, s.Q);
+    const float* image = x + row / s.Q / s.P * s.H * s.W * s.C + c0;
+    const float* a = image + (int64_t{h.low} * s.W + v.low) * s.C;
+    float* out = y + row * s.C + c0;
+    if (s.sampling == Sampling::kNearest) {
+      for (int c = 0; c < n; ++c) out[c] = a[c];
+      return;
+    }
+    const float* b = image + (int64_t{h.low} * s.W + v.high) * s.C;
+    const float* d = image + (int64_t{h.high} * s.W + v.low) * s.C;
+    const float* e = image + (int64_t{h.high} * s.W + v.high) * s.C;
+    for (int c = 0; c < n; ++c) {
+      const float top = a[c] + v.f * (b[c] - a[c]), bottom = d[c] + v.f * (e[c] - d[c]);
+      out[c] = top + h.f * (bottom - top);
+    }
+  }
+};
+
+/// One row is one input pixel.
+struct Backward {
+  ResizeShape s;
+  const float* dy;
+  float* dx;
+  template <int T>
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
+    const int v = static_cast<int>(row % s.W), h = static_cast<int>(row / s.W % s.H);
+    const float* image = dy + row / s.W / s.H * s.P * s.Q * s.C + c0;
+    int p0, p1, q0, q1;
+    readers(s.sampling, h, s.H, s.P, &p0, &p1);
+    readers(s.sampling, v, s.W, s.Q, &q0, &q1);
+    float sum[T] = {};
+    for (int p = p0; p < p1; ++p) {
+      const float wp = weight(source(s.sampling, p, s.H, s.P), h);
+      if (wp == 0) continue;
+      for (int q = q0; q < q1; ++q) {
+        const float w = wp * weight(source(s.sampling, q, s.W, s.Q), v);
+        if (w == 0) continue;
+        const float* g = image + (int64_t{p} * s.Q + q) * s.C;
+        for (int c = 0; c < n; ++c) sum[c] += w * g[c];
+      }
+    }
+    for (int c = 0; c < n; ++c) dx[row * s.C + c0 + c] = sum[c];
+  }
+};
+
+}  // namespace
+
+void resize_forward(Device device, const ResizeShape& s, const float* x, float* y) {
+  for_each_tile(device, int64_t{s.N} * s.P * s.Q, s.C, Forward{s, x, y}, 4);
+}
+void resize_backward(Device device, const ResizeShape& s, const float* dy, float* dx) {
+  for_each_tile(device, int64_t{s.N} * s.H * s.W, s.C, Backward{s, dy, dx}, 16);
+}
+
+}  // namespace espalier::kernels

@@ -1,0 +1,75 @@
+#include "kernels/concat.h"
+
+#include "base/error.h"
+#include "ops/channel_ties.h"
+#include "ops/ops.h"
+
+namespace espalier {
+
+namespace {
+
+/// See concat() in ops.h. In: any number of [N,H,W,Ci] of one type. Out: [N,H,W,sum of Ci].
+struct Concat final : Op {
+  const char* name() const override { return "concat"; }
+
+  Metas infer(std::span<const Meta> in) const override {
+    ESPALIER_CHECK(!in.empty(), "concat: there is nothing to join");
+    Shape y = in[0].shape;
+    ESPALIER_CHECK(y.axes() >= 1, "concat: input 0 has no axes");
+    for (size_t i = 1; i < in.size(); ++i) {
+      Shape rest = in[i].shape, first = in[0].shape;
+      ESPALIER_CHECK(rest.axes() == first.axes() && in[i].dtype == in[0].dtype, "concat: input ", i, " is ",
+                     in[i], ", input 0 is ", in[0], "; they may differ in channels only");
+      const int last = rest.axes() - 1;
+      y[last] += rest[last];
+      rest[last] = first[last] = 0;
+      ESPALIER_CHECK(rest == first, "concat: input ", i, " is ", in[i], ", input 0 is ", in[0],
+                     "; they may differ in channels only");
+    }
+    return {{y, in[0].dtype}};
+  }
+
+  void forward(Ctx& c) const override {
+    const Tensor& y = c.out[0];
+    int first = 0;
+    for (const Tensor& x : c.in) {
+      kernels::copy_channels(y.device(), y.elements() / y.channels(), x.channels(), bytes_of(y.dtype()),
+                             x.data(), x.channels(), 0, y.data(), y.channels(), first);
+      first += x.channels();
+    }
+  }
+
+  Tensors backward(Ctx& c, std::span<const Tensor> dy) const override {
+    Tensors dx(c.in.size());
+    int first = 0;
+    for (size_t i = 0; i < c.in.size(); ++i) {
+      const int channels = c.in[i].channels();
+      if (c.needs_grad[i]) {
+        dx[i] = Tensor(c.in[i].shape(), dy[0].device());
+        kernels::copy_channels(dy[0].device(), dx[i].elements() / channels, channels, 4, dy[0].data(),
+                               dy[0].channels(), first, dx[i].data(), channels, 0);
+      }
+      first += channels;
+    }
+    return dx;
+  }
+
+  void channels(ChannelTies& t) const override {
+    int first = 0;
+    for (int i = 0; i < t.inputs(); ++i) {
+      const int count = t.extent(t.in(i));
+      t.same(t.in(i), 0, t.out(), first, count);
+      first += count;
+    }
+  }
+  void attributes(AttributeVisitor&) override {}
+  int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
+  Keep keep() const override { return {.inputs = 0}; }
+};
+
+}  // namespace
+
+std::shared_ptr<Op> make_concat() { return std::make_shared<Concat>(); }
+Tensor concat(const Tensors& x) { return apply1(std::make_shared<Concat>(), x); }
+
+}  // namespace espalier
