@@ -4,8 +4,8 @@
 
 namespace espalier::test {
 
-/// A path under the shared data, weights and golden numbers: $ESPALIER_SHARED, by default ../shared beside the sources.
-/// Tests skip where it does not exist.
+/// A path under the shared data, weights and golden numbers: $ESPALIER_SHARED, by default ../shared beside
+/// the sources. Tests skip where it does not exist.
 std::string shared_path(const std::string& relative);
 
 }  // namespace espalier::test

@@ -1,0 +1,15 @@
+#include "support/device_test.h"
+
+#include <cstdlib>
+#include <string>
+
+namespace espalier::test {
+
+void DeviceTest::SetUp() {
+  if (GetParam() == Device::kCpu || kernels::cuda_available()) return;
+  const char* required = std::getenv("ESPALIER_REQUIRE_CUDA");
+  if (required && std::string(required) == "1") FAIL() << "ESPALIER_REQUIRE_CUDA=1, and no GPU answers";
+  GTEST_SKIP() << "no GPU answers";
+}
+
+}  // namespace espalier::test

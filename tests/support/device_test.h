@@ -1,0 +1,21 @@
+#pragma once
+// Tests that run on every device: cases are named /cpu and /cuda. Without a GPU the second is skipped, and
+// counted; ESPALIER_REQUIRE_CUDA=1 makes that a failure.
+
+#include <gtest/gtest.h>
+
+#include "kernels/device.h"
+
+namespace espalier::test {
+
+class DeviceTest : public ::testing::TestWithParam<Device> {
+ protected:
+  void SetUp() override;
+};
+
+}  // namespace espalier::test
+
+#define ESPALIER_TEST_ON_EVERY_DEVICE(Fixture)                                                     \
+  INSTANTIATE_TEST_SUITE_P(On, Fixture,                                                            \
+                           ::testing::Values(::espalier::Device::kCpu, ::espalier::Device::kCuda), \
+                           [](const auto& info) { return std::string(::espalier::name(info.param)); })
