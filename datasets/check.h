@@ -7,17 +7,15 @@
 namespace espalier {
 
 /// Looks at every split that exists and lists everything, not just the first: bad lines, missing, unreadable
-/// and duplicate files, labels out of range, classes without pictures, pictures of the same content in one or
-/// two splits. Result:
+/// and duplicate files, labels out of range, classes without pictures, the same picture (by its bytes) in two
+/// splits or with two labels. Result:
 ///
-///   {"problems": n, "format", "root", "labels": [...],
-///    "splits": {"train": {"list", "samples", "unreadable", "per_class": [..], "sizes": {"width": {min,
-///    median, max}, ..},
-///               "formats": {..}}, ...},
-///    "findings": [{"severity": "error" | "warning", "kind", "split", "where", "message"}, ...]}
+///   {"problems": errors, "warnings": n, "format", "root", "labels": [..],
+///    "splits": {"train": {"list", "samples", "usable", "unreadable", "ignored": [..], "per_class": [..],
+///                         "width": {min, median, max}, "height": {..}, "formats": {"JPEG": n, ..}}, ..},
+///    "findings": [{"severity": "error" | "warning", "kind", "split", "where", "message"}, ..]}
 ///
-/// `problems` counts the errors. Throws Error only when there is nothing to look at: no root, or an unknown
-/// format.
+/// Throws Error only when there is nothing to look at: no root, or an unknown format.
 Json check_dataset(const DataSpec& spec);
 
 /// The report as lines for a person.

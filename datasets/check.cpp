@@ -1,0 +1,218 @@
+#include "datasets/check.h"
+
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "datasets/listing.h"
+#include "io/file.h"
+#include "io/image.h"
+
+namespace espalier {
+
+namespace {
+
+/// What one decoding tells about a file.
+struct Look {
+  ImageInfo info;
+  uint64_t content = 0;  ///< hash of the file's bytes
+  std::string error;     ///< empty if the picture is good
+};
+
+struct SplitContents {
+  Split split;
+  Listing listing;
+  std::vector<bool> bad;
+  std::vector<Look> looks;
+};
+
+class Findings {
+ public:
+  void add(const char* severity, const std::string& kind, Split split, const std::string& where,
+           const std::string& message) {
+    list_.push_back({{"severity", severity},
+                     {"kind", kind},
+                     {"split", name(split)},
+                     {"where", where},
+                     {"message", message}});
+  }
+  void errors(const std::vector<DataProblem>& problems, Split split) {
+    for (const DataProblem& p : problems) add("error", p.kind, split, p.where, p.message);
+  }
+  int64_t count(const char* severity) const {
+    return std::count_if(list_.begin(), list_.end(),
+                         [&](const Json& f) { return f["severity"] == severity; });
+  }
+  Json take() { return std::move(list_); }
+
+ private:
+  Json list_ = Json::array();
+};
+
+Look look_at(const std::filesystem::path& path) {
+  Look look;
+  try {
+    const std::string bytes = read_file(path);
+    const auto span = std::as_bytes(std::span(bytes));
+    look.content = fnv1a(bytes.data(), bytes.size());
+    look.info = inspect_image(span, path.string());
+    decode_image(span, path.string());
+  } catch (const Error& error) {
+    look.error = error.what();
+  }
+  return look;
+}
+
+Json spread(std::vector<int> values) {
+  std::sort(values.begin(), values.end());
+  return {{"min", values.front()}, {"median", values[values.size() / 2]}, {"max", values.back()}};
+}
+
+Json describe_split(const SplitContents& contents) {
+  const Listing& listing = contents.listing;
+  std::vector<int> widths, heights, counts(listing.labels.size());
+  std::map<std::string, int> formats;
+  int64_t unreadable = 0, usable = 0;
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    if (contents.bad[i]) continue;
+    const Look& look = contents.looks[i];
+    if (!look.error.empty()) {
+      ++unreadable;
+      continue;
+    }
+    ++usable;
+    ++counts[listing.samples[i].label];
+    widths.push_back(look.info.width);
+    heights.push_back(look.info.height);
+    ++formats[look.info.format];
+  }
+  Json json = {{"list", listing.list},     {"samples", listing.samples.size()}, {"usable", usable},
+               {"unreadable", unreadable}, {"ignored", listing.ignored},        {"per_class", counts}};
+  if (usable > 0) {
+    json["width"] = spread(widths);
+    json["height"] = spread(heights);
+    json["formats"] = formats;
+  }
+  return json;
+}
+
+/// Reads one split and notes what is wrong within it; none when there is nothing to read.
+std::optional<SplitContents> look_at_split(const DataSpec& spec, Split split, Findings& findings) {
+  const DataFormat& format = find_format(spec);
+  SplitContents contents{split, {}, {}, {}};
+  Listing& listing = contents.listing;
+  try {
+    if (split == Split::kTest && !format.has_split(spec, split)) return std::nullopt;
+    listing = format.read(spec, split);
+  } catch (const Error& error) {
+    findings.add("error", "list", split, spec.root.string(), error.what());
+    return std::nullopt;
+  }
+  contents.bad.resize(listing.samples.size());
+  findings.errors(listing.problems, split);
+  findings.errors(find_bad_entries(spec.root, listing, contents.bad), split);
+  contents.looks.resize(listing.samples.size());
+  tbb::parallel_for(size_t{0}, contents.looks.size(), [&](size_t i) {
+    if (!contents.bad[i]) contents.looks[i] = look_at(spec.root / listing.samples[i].path);
+  });
+  std::vector<bool> unusable = contents.bad;
+  for (size_t i = 0; i < contents.looks.size(); ++i) {
+    if (contents.looks[i].error.empty()) continue;
+    unusable[i] = true;
+    findings.add("error", "unreadable", split, listing.where[i], contents.looks[i].error);
+  }
+  if (listing.samples.empty() && listing.problems.empty())
+    findings.add("error", "empty_list", split, listing.list, listing.list + ": lists no pictures; add some");
+  else
+    for (const DataProblem& p : find_empty_classes(listing, split, unusable))
+      findings.add(split == Split::kTrain ? "error" : "warning", p.kind, split, p.where, p.message);
+  for (const std::string& file : listing.ignored)
+    findings.add("warning", "ignored", split, file,
+                 file + ": is no JPEG, PNG or BMP by its name and is left out; convert or remove it");
+  return contents;
+}
+
+/// The same bytes twice: between splits the measure is spoilt, within one with two labels one of them is
+/// wrong.
+void find_identical(const std::vector<SplitContents>& splits, Findings& findings) {
+  struct Place {
+    const SplitContents* contents;
+    size_t sample;
+    const std::string& label() const {
+      return contents->listing.labels[contents->listing.samples[sample].label];
+    }
+    const std::string& path() const { return contents->listing.samples[sample].path; }
+  };
+  std::map<uint64_t, Place> first;
+  for (const SplitContents& contents : splits)
+    for (size_t i = 0; i < contents.looks.size(); ++i) {
+      if (contents.bad[i] || !contents.looks[i].error.empty()) continue;
+      const Place here{&contents, i};
+      const auto [found, fresh] = first.emplace(contents.looks[i].content, here);
+      if (fresh) continue;
+      const Place& other = found->second;
+      const bool same_split = other.contents == &contents, same_label = other.label() == here.label();
+      findings.add(same_split && same_label ? "warning" : "error", same_split ? "identical" : "leak",
+                   contents.split, contents.listing.where[i],
+                   str(contents.listing.where[i], ": '", here.path(), "' is the same picture as '",
+                       other.path(), "'", same_split ? "" : str(" in ", name(other.contents->split)),
+                       same_label ? "" : str(", there as ", other.label(), ", here as ", here.label()),
+                       "; remove one of the two"));
+    }
+}
+
+}  // namespace
+
+Json check_dataset(const DataSpec& spec) {
+  find_format(spec);
+  Findings findings;
+  std::vector<SplitContents> splits;
+  for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
+    if (auto contents = look_at_split(spec, split, findings)) splits.push_back(std::move(*contents));
+  find_identical(splits, findings);
+  Json labels = Json::array(), described = Json::object();
+  for (const SplitContents& contents : splits) {
+    if (labels.empty()) labels = contents.listing.labels;
+    described[name(contents.split)] = describe_split(contents);
+  }
+  return {{"problems", findings.count("error")},
+          {"warnings", findings.count("warning")},
+          {"format", spec.format},
+          {"root", spec.root.string()},
+          {"labels", labels},
+          {"splits", described},
+          {"findings", findings.take()}};
+}
+
+std::string describe(const Json& report) {
+  std::ostringstream out;
+  out << report["root"].get<std::string>() << " (" << report["format"].get<std::string>()
+      << "): " << report["labels"].size() << " classes\n";
+  for (const auto& [split, about] : report["splits"].items()) {
+    out << "  " << split << ": " << about["usable"] << " of " << about["samples"] << " pictures usable";
+    if (about.contains("width")) {
+      const auto range = [&](const char* axis) {
+        const Json& s = about[axis];
+        return str(s["min"], " .. ", s["max"], " (median ", s["median"], ")");
+      };
+      const auto counts = about["per_class"].get<std::vector<int>>();
+      const auto [least, most] = std::minmax_element(counts.begin(), counts.end());
+      out << ", width " << range("width") << ", height " << range("height") << ", " << *least << " .. "
+          << *most << " a class";
+    }
+    out << "\n";
+  }
+  for (const Json& finding : report["findings"])
+    out << finding["severity"].get<std::string>() << ": " << finding["message"].get<std::string>() << "\n";
+  out << report["problems"] << " problems, " << report["warnings"] << " warnings\n";
+  return out.str();
+}
+
+}  // namespace espalier
