@@ -1,5 +1,6 @@
 #include "cli/command.h"
 #include "cli/step.h"
+#include "compress/sensitivity.h"
 #include "recipe/stages.h"
 
 namespace espalier {
@@ -14,21 +15,25 @@ Command add_prune(CLI::App& program) {
       "prune", "remove channels by their sensitivities; retrain with train --from afterwards");
   app->add_option("MODEL", options->model, "a model file")->required();
   app->add_option("--out", options->out, "the pruned model's file")->required();
-  add_machine_options(app, options->step);
+  add_data_options(app, options->step);
   add_stage_flags(app, "prune", options->step, {"sensitivity"});
   auto sensitivity = std::make_shared<std::string>();
   app->add_option("--sensitivity", *sensitivity, "the JSON file of `espalier sensitivity`, or DEFAULT")
       ->required();
   return {app, [options, sensitivity](const Output& output) -> int {
             options->step.flags["sensitivity"] = *sensitivity;
-            const Recipe recipe = step_recipe(options->step, options->model, false);
+            // Data are only needed for measuring the norms anew.
+            const bool data = !options->step.recipe.empty() || !options->step.data.empty();
+            std::string& recalibrate = options->step.flags["recalibrate"];
+            if (!data && recalibrate.empty()) recalibrate = "0";
+            const Recipe recipe = step_recipe(options->step, options->model, recalibrate != "0");
             Workbench bench(recipe);
             const Model model = load_model(options->model);
             const StageJob job = {.bench = bench,
                                   .stage = recipe.stages.at(0),
                                   .model_in = options->model,
                                   .sensitivity = *sensitivity == "DEFAULT"
-                                                     ? default_sensitivity(model.architecture.at("name"))
+                                                     ? default_sensitivities(model.architecture.at("name"))
                                                      : std::filesystem::path(*sensitivity),
                                   .model_out = options->out};
             Json metrics = prune_stage(job);

@@ -7,6 +7,7 @@
 #include "base/nearest.h"
 #include "datasets/transforms.h"
 #include "recipe/result.h"
+#include "recipe/stages.h"
 #include "tasks/task.h"
 
 namespace espalier {
@@ -156,8 +157,7 @@ class StageReader {
     if (!given.is_object()) document_.fail_at(stage.path, "expected a section {key: value, ...}");
     // The stage's own keys are checked where they stand, the shared ones where they stand.
     stage.options = check_section(document_, stage.path, given, kind.keys);
-    if (stage.kind == "train")
-      stage.options = check_section(document_, stage.path, merged(training_, given), kind.keys);
+    if (stage.kind == "train") check_training(stage, merged(training_, given));
     stage.name = name_of(entry, stage.kind);
     check_name(stage);
     if (kind.reads_model) find_source(stage);
@@ -167,6 +167,18 @@ class StageReader {
     stage.options.erase("name");
     stage.options.erase("from");
     stages_.push_back(std::move(stage));
+  }
+
+  /// Also what single keys cannot show: a schedule that does not fit into the run.
+  void check_training(StageSpec& stage, const Json& given) const {
+    stage.options = check_section(document_, stage.path, given, find_stage_kind("train")->keys);
+    if (stage.options.at("schedule").at("unit") == "steps") return;  // the data decide how many there are
+    constexpr int kManySteps = 1000;
+    try {
+      Schedule(train_options(stage.options).schedule, kManySteps, stage.options.at("epochs").get<int64_t>());
+    } catch (const Error& e) {
+      document_.fail_at(stage.path, e.what());
+    }
   }
 
   void check_name(const StageSpec& stage) const {

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "compress/criterion.h"
 #include "recipe/recipe.h"
 
 namespace espalier {
@@ -111,29 +112,41 @@ std::vector<Key> training_keys() {
            open_high(number("momentum", 0.9, 0, 1, "sgd")),
            number("weight_decay", 1e-4, 0, 1, "per step; coupled: added to the gradient"),
            boolean("decoupled", false, "sgd: decay the weights themselves, as adamw always does"),
-           boolean("decay_norms", true, "decay scales, shifts and biases too"),
-           open_high(number("beta1", 0.9, 0, 1, "adamw")), open_high(number("beta2", 0.999, 0, 1, "adamw")),
-           open_low(number("eps", 1e-8, 0, 1, "adamw"))},
+           boolean("decay_norms", true, "decay scales and shifts of norms too"),
+           boolean("decay_biases", true, "decay biases too"), open_high(number("beta1", 0.9, 0, 1, "adamw")),
+           open_high(number("beta2", 0.999, 0, 1, "adamw")), open_low(number("eps", 1e-8, 0, 1, "adamw"))},
           "how a step moves the parameters"),
       section(
           "schedule",
           {choice("name", "piecewise", {"constant", "piecewise", "polynomial", "cosine"},
                   "of the learning rate"),
-           list(Kind::kNumbers, "at", Json::array({0.5, 0.8}), 0, 1,
-                "piecewise: where it falls, as shares of the run"),
+           list(Kind::kNumbers, "at", Json::array({0.5, 0.8}), 0, kAny,
+                "piecewise: where it falls, increasing"),
+           choice("unit", "run", {"run", "epochs", "steps"}, "of `at`; run: shares of it, 0.5 is its middle"),
            open_low(number("gamma", 0.1, 0, 1, "piecewise: by which factor")),
-           number("power", 0.9, 0, 10, "polynomial"), number("end", 0.0, 0, 1, "last value, as share of lr"),
-           number("warmup_epochs", 0.0, 0, 1000, "linear from 0 to lr")},
+           number("power", 0.9, 0, 10, "polynomial"),
+           number("end", 0.0, 0, 1, "polynomial, cosine: last value, as share of lr"),
+           number("warmup_epochs", 0.0, 0, 1000, "linear from warmup_start to lr"),
+           number("warmup_start", 0.0, 0, 1, "as share of lr")},
           "how the learning rate falls"),
       open_high(number("label_smoothing", 0.0, 0, 1, "share of a target spread over all classes")),
       list(Kind::kNumbers, "class_weights", nullptr, 0, kAny, "one a class"),
       open_high(number("ema", 0.0, 0, 1, "decay of the averaged weights that are evaluated; 0 is off")),
       number("clip", 0.0, 0, kAny, "largest norm of all gradients together; 0 is off"),
-      integer("early_stop", 0, 0, 100000, "evaluations without a better metric before it ends; 0 is off"),
+      section("early_stop",
+              {integer("patience", 0, 0, 100000, "evaluations without improvement that end it; 0: never"),
+               number("threshold", 1e-4, 0, 1, "what counts as an improvement of the metric")},
+              "ends a training that no longer improves"),
       integer("evaluate_every", 1, 1, 100000, "epochs"),
       choice("keep", "best", {"best", "last"},
              "which model goes on: the best on val, or that of the last epoch"),
   };
+}
+
+std::vector<std::string> criteria() {
+  std::vector<std::string> names;
+  for (const CriterionEntry& entry : criterion_table()) names.push_back(entry.name);
+  return names;
 }
 
 Key name_key() { return text("name", nullptr, "of the stage; the kind by default"); }
@@ -173,7 +186,10 @@ const std::vector<StageKind>& stage_kinds() {
                 0.99, "shares of a group's channels to remove"),
            integer("batches", nullptr, 1, kAny, "evaluate on the first so many batches only"),
            choice("list", "val", {"train", "val"}, "which images"),
-           choice("criterion", "l1", {"l1"}, "which channels go first: least sum of magnitudes"),
+           choice("criterion", "l1", criteria(), "which channels go first; l1: least sum of magnitudes"),
+           of_kind(Kind::kTexts, "include", nullptr, "only groups with a layer that matches (* and ?)"),
+           of_kind(Kind::kTexts, "exclude", nullptr, "no group with a layer that matches (* and ?)"),
+           of_kind(Kind::kBytes, "memory", "1GB", "of activations kept between the groups"),
        })},
       {"prune", "removes channels, by sensitivities", true, true,
        with_common({
@@ -183,11 +199,16 @@ const std::vector<StageKind>& stage_kinds() {
            open_low(number("keep_macs", nullptr, 0, 1, "share of the multiply-accumulates to keep at most")),
            open_low(number("keep_parameters", nullptr, 0, 1, "share of the parameters to keep at most")),
            number("tolerance", nullptr, 0, 1, "largest loss of a single group (the reference's rule)"),
+           choice("rule", "tolerance", {"tolerance", "greedy"},
+                  "for a budget; tolerance: each group loses as much as its curve allows; greedy: the "
+                  "cheapest cuts first"),
            integer("keep_multiple_of", 8, 1, 1024, "channels left are a multiple: whole vectors"),
            integer("min_channels", 8, 1, 65536, "least width of a group"),
            open_high(number("max_ratio", 0.9, 0, 1, "largest share of one group to remove")),
            of_kind(Kind::kTexts, "include", nullptr, "only groups with a layer that matches (* and ?)"),
            of_kind(Kind::kTexts, "exclude", nullptr, "no group with a layer that matches (* and ?)"),
+           integer("recalibrate", 10, 0, 100000,
+                   "training batches to measure the norms' statistics anew on; 0: none"),
        })},
       {"int8", "converts from FP32 to INT8", true, true,
        with_common({

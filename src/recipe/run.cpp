@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/version.h"
+#include "compress/sensitivity.h"
 #include "graph/cost.h"
 #include "io/file.h"
 #include "recipe/benchmark.h"
@@ -76,7 +77,7 @@ class Inputs {
     if (stage.kind != "prune") return {};
     const std::string name = stage.options.at("sensitivity");
     return recipe_.find(name)  ? out_ / name / kSensitivityFile
-           : name == "DEFAULT" ? default_sensitivity(recipe_.model.name)
+           : name == "DEFAULT" ? default_sensitivities(recipe_.model.name)
                                : fs::path(name);
   }
 
@@ -92,7 +93,7 @@ class Inputs {
     if (stage.kind == "prune") inputs["sensitivity"] = hash(sensitivity_of(stage));
     if (stage.kind == "train") {
       inputs["train"] = bench_.data_hash("train");
-      inputs["batch"] = recipe_.data.batch;
+      if (stage.options.at("batch").is_null()) inputs["options"]["batch"] = recipe_.data.batch;
     }
     if (stage.kind == "sensitivity" || stage.kind == "int8")
       inputs["list"] = bench_.data_hash(stage.options.at("list"));
@@ -211,7 +212,9 @@ class Runner {
                           .stage = stage,
                           .folder = run_.stage(stage.name),
                           .model_in = inputs_.model_of(stage.from),
-                          .sensitivity = inputs_.sensitivity_of(stage),
+                          .sensitivity = stage.kind == "sensitivity"
+                                             ? run_.stage(stage.name) / kSensitivityFile
+                                             : inputs_.sensitivity_of(stage),
                           .model_out = run_.stage(stage.name) / kModelFile};
     StageRecord record;
     record.inputs = inputs;
@@ -258,7 +261,7 @@ class Runner {
     const auto start = std::chrono::steady_clock::now();
     std::vector<Graph> graphs;
     for (const StageSpec* variant : variants)
-      graphs.push_back(load_model(inputs_.model_of(variant->name)).graph);
+      graphs.push_back(load_model(inputs_.model_of(variant->name)).graph.to(bench_.device()));
     std::vector<const Graph*> pointers;
     for (const Graph& graph : graphs) pointers.push_back(&graph);
     const Json& options = bench_stage_.options;

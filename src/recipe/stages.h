@@ -12,6 +12,7 @@
 #include "io/model_file.h"
 #include "recipe/recipe.h"
 #include "tasks/task.h"
+#include "train/loop.h"
 
 namespace espalier {
 
@@ -81,8 +82,14 @@ Json evaluate_stage(const StageJob& job);  ///< takes a model as it is: a row of
 /// nullptr for kinds that are not run alone.
 StageFunction find_stage_function(const std::string& kind);
 
-/// The file that DEFAULT stands for. Throws Error when none is shipped for the model.
-std::filesystem::path default_sensitivity(const std::string& model_name);
+/// What a train stage's checked keys mean to the loop. Throws Error for what does not fit together.
+TrainOptions train_options(const Json& options);
+
+/// What a train stage's checked keys mean to the loop. Throws Error for what does not fit together.
+TrainOptions train_options(const Json& options);
+
+/// The model of a stage that needs FP32. Throws Error for an INT8 one.
+Model load_float_model(const StageJob& job);
 
 /// The metric of a model as it will run, on a list; {"value", "low", "high", "samples", "loss", ...}.
 Json evaluate_model(Workbench& bench, const Model& model, const std::string& list);

@@ -1,0 +1,119 @@
+// Sensitivity and pruning.
+
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+#include "compress/prune.h"
+#include "compress/sensitivity.h"
+#include "graph/cost.h"
+#include "io/file.h"
+#include "recipe/run_folder.h"
+#include "recipe/stages.h"
+
+namespace espalier {
+
+namespace {
+
+GroupFilter filter_of(const Json& options) {
+  const auto patterns = [&](const char* key) {
+    return options.at(key).is_null() ? std::vector<std::string>()
+                                     : options.at(key).get<std::vector<std::string>>();
+  };
+  return {.include = patterns("include"), .exclude = patterns("exclude")};
+}
+
+std::optional<double> number_of(const Json& options, const char* key) {
+  if (options.at(key).is_null()) return {};
+  return options.at(key).get<double>();
+}
+
+SelectOptions select_options(const Json& options) {
+  return {.tolerance = number_of(options, "tolerance"),
+          .keep_macs = number_of(options, "keep_macs"),
+          .keep_parameters = number_of(options, "keep_parameters"),
+          .rule = selection_rule_from_name(options.at("rule")),
+          .keep_multiple_of = options.at("keep_multiple_of"),
+          .min_channels = options.at("min_channels"),
+          .max_ratio = options.at("max_ratio"),
+          .groups = filter_of(options)};
+}
+
+double percent(int64_t part, int64_t whole) {
+  return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+}  // namespace
+
+Model load_float_model(const StageJob& job) {
+  Model model = load_model(job.model_in);
+  for (const Graph::Value& value : model.graph.values)
+    ESPALIER_CHECK(!value.param.defined() || value.param.dtype() == DType::kF32, job.model_in.string(),
+                   ": is an INT8 model, and ", job.stage.kind, " needs the FP32 one that it was made from");
+  return model;
+}
+
+Json sensitivity_stage(const StageJob& job) {
+  const Model model = load_float_model(job);
+  job.bench.check_model(model, job.model_in.string());
+  const Json& options = job.stage.options;
+  const auto source =
+      job.bench.evaluation_batches(options.at("list"), model.preprocessing, job.bench.recipe().data.batch);
+  const auto task = make_task(model.task, static_cast<int>(model.labels.size()), Json::object());
+  const Json& memory = options.at("memory");
+  const Sensitivity measured = measure_sensitivity(
+      model.graph.to(job.bench.device()), *task, *source, job.sensitivity,
+      {.ratios = options.at("ratios").get<std::vector<double>>(),
+       .criterion = options.at("criterion"),
+       .batches = options.at("batches").is_null() ? -1 : options.at("batches").get<int64_t>(),
+       .groups = filter_of(options),
+       .memory = memory.is_string() ? parse_bytes(memory.get<std::string>()) : memory.get<int64_t>(),
+       .note = job.bench.recipe().data.spec.root.filename().string() + "/" +
+               options.at("list").get<std::string>()});
+  spdlog::info("sensitivities:\n{}", sensitivity_table(measured));
+  return {{"baseline", measured.baseline},
+          {"groups", measured.groups.size()},
+          {"samples", measured.samples},
+          {"summary", fmt::format("{} groups at {} ratios on {} images", measured.groups.size(),
+                                  measured.ratios.size(), measured.samples)}};
+}
+
+Json prune_stage(const StageJob& job) {
+  Model model = load_float_model(job);
+  const Json& options = job.stage.options;
+  const Sensitivity sensitivity = load_sensitivity(job.sensitivity);
+  const std::string place = job.sensitivity.string();
+  // DEFAULT was measured on other weights of the same network; anything else must be of this very model.
+  if (options.at("sensitivity") == "DEFAULT")
+    check_same_groups(sensitivity, model.graph, place);
+  else
+    check_same_model(sensitivity, model.graph, place);
+  const PruningPlan plan = select_channels(model.graph, sensitivity, select_options(options));
+  spdlog::info("pruning:\n{}", describe(plan));
+  model.graph = prune(model.graph, plan);
+  if (const int64_t batches = options.at("recalibrate"); batches > 0) {
+    const auto source = job.bench.training_batches(job.bench.recipe().data.batch);
+    recalibrate_batch_norms(model.graph, *source, batches);
+  }
+  add_lineage(model, job, {{"sensitivity", file_hash(job.sensitivity)}, {"plan", to_json(plan)}});
+  model.metrics = Json::object();  // those of the unpruned network
+  save_model(job.model_out, model);
+  return {
+      {"plan", to_json(plan)},
+      {"summary",
+       fmt::format("MACs {:.1f} M of {:.1f} M ({:.1f} %), parameters {} of {} ({:.1f} %)",
+                   static_cast<double>(plan.after.macs) / 1e6, static_cast<double>(plan.before.macs) / 1e6,
+                   percent(plan.after.macs, plan.before.macs), plan.after.parameters, plan.before.parameters,
+                   percent(plan.after.parameters, plan.before.parameters))}};
+}
+
+StageFunction find_stage_function(const std::string& kind) {
+  if (kind == "train") return train_stage;
+  if (kind == "sensitivity") return sensitivity_stage;
+  if (kind == "prune") return prune_stage;
+  if (kind == "int8") return int8_stage;
+  if (kind == "evaluate") return evaluate_stage;
+  return nullptr;
+}
+
+}  // namespace espalier

@@ -1,0 +1,153 @@
+// Training: a new network, one with imported weights, or one that an earlier stage made.
+
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "io/weight_import.h"
+#include "recipe/run_folder.h"
+#include "recipe/stages.h"
+#include "train/loop.h"
+
+namespace espalier {
+
+namespace {
+
+TimeUnit unit_of(const std::string& name) {
+  return name == "run" ? TimeUnit::kRun : name == "epochs" ? TimeUnit::kEpochs : TimeUnit::kSteps;
+}
+
+Model new_model(Workbench& bench) {
+  const Recipe& recipe = bench.recipe();
+  Model model;
+  ModelSpec spec = recipe.model;
+  const int classes = static_cast<int>(bench.labels().size());
+  ESPALIER_CHECK(spec.classes == 0 || spec.classes == classes, "model.classes is ", spec.classes,
+                 " but the data have ", classes, "; leave the key out, the data decide");
+  spec.classes = classes;
+  model.task = find_model(spec.name).task;
+  model.labels = bench.labels();
+  model.architecture = complete_spec(spec);
+  model.graph = build_model(spec, recipe.data.size, recipe.seed);
+  model.metrics = Json::object();
+  model.lineage = Json::array();
+  if (!recipe.weights.empty()) {
+    const ImportReport report = import_weights(model.graph, spec.name, recipe.weights);
+    std::string fresh;
+    for (const std::string& name : report.initialised)
+      fresh += (fresh.empty() ? "; newly initialised: " : ", ") + name;
+    spdlog::info("{}: {} parameters taken{}", recipe.weights.string(), report.loaded, fresh);
+    model.lineage.push_back({{"stage", "import"},
+                             {"file", recipe.weights.filename().string()},
+                             {"hash", file_hash(recipe.weights)},
+                             {"initialised", report.initialised}});
+  }
+  return model;
+}
+
+Json task_options(const Json& options) {
+  Json task = Json::object();
+  if (options.at("label_smoothing").get<double>() > 0)
+    task["label_smoothing"] = options.at("label_smoothing");
+  if (!options.at("class_weights").is_null()) task["class_weights"] = options.at("class_weights");
+  return task;
+}
+
+void check_input_size(const Model& model, int size, const std::string& file) {
+  const Shape input = model.graph.values[model.graph.inputs.at(0)].meta.shape;
+  ESPALIER_CHECK(input[1] == size && input[2] == size, file, ": was made for ", input[1], "x", input[2],
+                 " pictures but data.size is ", size, "; set data.size=", input[1]);
+}
+
+}  // namespace
+
+ScheduleOptions schedule_options(const Json& options) {
+  const Json& schedule = options.at("schedule");
+  return {.name = schedule.at("name"),
+          .rate = options.at("optimizer").at("lr"),
+          .at = schedule.at("at").get<std::vector<double>>(),
+          .at_unit = unit_of(schedule.at("unit")),
+          .gamma = schedule.at("gamma"),
+          .power = schedule.at("power"),
+          .end = schedule.at("end"),
+          .warmup = schedule.at("warmup_epochs"),
+          .warmup_unit = TimeUnit::kEpochs,
+          .warmup_start = schedule.at("warmup_start")};
+}
+
+TrainOptions train_options(const Json& options) {
+  const Json& optimizer = options.at("optimizer");
+  const Json& stop = options.at("early_stop");
+  return {
+      .epochs = options.at("epochs"),
+      .optimizer = {.name = optimizer.at("name"),
+                    .momentum = optimizer.at("momentum"),
+                    .weight_decay = optimizer.at("weight_decay"),
+                    .decoupled = optimizer.at("decoupled"),
+                    .beta1 = optimizer.at("beta1"),
+                    .beta2 = optimizer.at("beta2"),
+                    .eps = optimizer.at("eps"),
+                    .decay = {.norms = optimizer.at("decay_norms"), .biases = optimizer.at("decay_biases")}},
+      .schedule = schedule_options(options),
+      .ema = options.at("ema"),
+      .clip = options.at("clip"),
+      .early_stop = {.patience = stop.at("patience"), .threshold = stop.at("threshold")},
+      .evaluate_every = options.at("evaluate_every"),
+      .keep = options.at("keep") == "best" ? Keep::kBest : Keep::kLast};
+}
+
+Json train_stage(const StageJob& job) {
+  Workbench& bench = job.bench;
+  const Recipe& recipe = bench.recipe();
+  const Json& options = job.stage.options;
+  const int batch = options.at("batch").is_null() ? recipe.data.batch : options.at("batch").get<int>();
+
+  Model model;
+  if (job.model_in.empty()) {
+    model = new_model(bench);
+  } else {
+    model = load_float_model(job);
+    bench.check_model(model, job.model_in.string());
+    check_input_size(model, recipe.data.size, job.model_in.string());
+  }
+  model.preprocessing = recipe.data.eval_transforms;
+  const auto task = make_task(model.task, static_cast<int>(model.labels.size()), task_options(options));
+  const auto source = bench.training_batches(batch);
+  const auto eval = bench.evaluation_batches("val", model.preprocessing, recipe.data.batch);
+
+  TrainOptions train = train_options(options);
+  train.seed = recipe.seed;
+  train.device = bench.device();
+  train.folder = job.folder;
+  const std::string identity = options.dump() + (job.model_in.empty() ? "" : file_hash(job.model_in));
+  train.recipe_hash = fnv1a(identity.data(), identity.size());
+  const TrainResult result =
+      espalier::train(model, *task, *source, *eval, train, show_progress(*task, train));
+  if (result.stopped_early)
+    spdlog::info("{}: stopped early after {} epochs", job.stage.name, result.epochs.size());
+
+  model.metrics = {{job.stage.name, {{"best", to_json(result.best)}, {"last", to_json(result.last)}}}};
+  for (auto& [when, metric] : model.metrics[job.stage.name].items()) metric.erase("details");
+  add_lineage(model, job,
+              {{"epochs", result.epochs.size()}, {"data", hex(source->hash())}, {"options", options}});
+  model.graph = model.graph.to(Device::kCpu);
+  save_model(job.model_out, model);
+
+  Json epochs = Json::array();
+  for (const EpochReport& epoch : result.epochs) {
+    Json entry = {{"loss", epoch.loss}, {"lr", epoch.rate}};
+    if (epoch.metric) entry[epoch.metric->name] = epoch.metric->value;
+    epochs.push_back(std::move(entry));
+  }
+  return {{"best_epoch", result.best_epoch + 1},
+          {"best", result.best.value},
+          {"steps", result.steps},
+          {"stopped_early", result.stopped_early},
+          {"training_images_per_second", result.images_per_second},
+          {"loader_wait", result.loader_wait},
+          {"peak_bytes", result.peak_bytes},
+          {"epochs", epochs}};
+}
+
+}  // namespace espalier
