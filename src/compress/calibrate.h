@@ -1,0 +1,78 @@
+#pragma once
+// From pictures to ranges: streaming histograms of every activation, and calibrators that read them.
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "graph/graph.h"
+#include "passes/quantize.h"
+#include "tasks/batch.h"
+
+namespace espalier {
+
+/// Counts of |x| in 2048 bins. The range grows by powers of two and bins merge in pairs, so the counts are a
+/// function of the values alone, however they were batched, and memory is constant.
+class Histogram {
+ public:
+  static constexpr int kBins = 2048;
+
+  /// Adds |values|. Throws Error at the first NaN or infinity.
+  void add(const float* values, int64_t count);
+
+  double width() const { return width_; }  ///< of a bin; 0 while nothing but zeros was seen
+  float largest() const { return largest_; }
+  int64_t count() const { return count_; }
+  const std::vector<int64_t>& bins() const { return bins_; }
+
+ private:
+  void grow(float value);
+
+  std::vector<int64_t> bins_ = std::vector<int64_t>(kBins);
+  double width_ = 0;
+  float largest_ = 0;
+  int64_t count_ = 0, zeros_ = 0;
+};
+
+/// The largest magnitude worth a code. `levels` is how many codes there are for magnitudes: 128 for s8 and u8
+/// alike.
+using CalibratorFunction = double (*)(const Histogram& histogram, const struct CalibrateOptions& options);
+
+struct CalibratorEntry {
+  std::string name;
+  std::string description;
+  CalibratorFunction range;
+};
+
+/// kl, min_max, percentile.
+const std::vector<CalibratorEntry>& calibrator_table();
+/// Throws Error naming the known ones.
+const CalibratorEntry& find_calibrator(const std::string& name);
+
+struct CalibrateOptions {
+  std::string calibrator = "kl";
+  double percentile = 99.99;    ///< for the calibrator of that name
+  int64_t batches = -1;         ///< of the source; -1: all
+  bool paddlex_compat = false;  ///< the reference's KL: candidates from 1432, 255 levels
+};
+
+/// Measures the ranges of all activations that quantize() needs, on the graph of prepare_for_quantization().
+/// Throws Error naming the layer whose activation holds NaN, and when the source gives nothing.
+std::map<std::string, float> calibrate(const Graph& prepared, BatchSource& source,
+                                       const CalibrateOptions& options = {});
+
+struct QuantizeReport {
+  int quantized = 0;              ///< items that run in INT8
+  std::vector<std::string> fp32;  ///< items that stay
+  std::map<std::string, float> ranges;
+  int64_t images = 0;  ///< calibrated on
+};
+
+/// prepare, calibrate, quantize.
+Graph quantize_model(const Graph& graph, BatchSource& source, const CalibrateOptions& calibration = {},
+                     const QuantizeOptions& options = {}, QuantizeReport* report = nullptr);
+
+Json to_json(const QuantizeReport& report);
+
+}  // namespace espalier

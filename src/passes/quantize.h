@@ -1,0 +1,34 @@
+#pragma once
+// FP32 graph to INT8 graph, in the arithmetic that README.md, "INT8", fixes: zero point 0, s8 weights with a
+// scale per output channel, u8 activations where nothing is negative, s32 accumulators and biases, one
+// rounding per output.
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace espalier {
+
+struct QuantizeOptions {
+  bool per_channel = true;  ///< one weight scale per output channel; false: one per tensor, for comparison
+  bool paddlex_compat = false;         ///< the reference's: s8 everywhere, also where nothing is negative
+  std::vector<std::string> keep_fp32;  ///< patterns ('*', '?') of items that stay FP32
+};
+
+/// `ranges` gives the largest magnitude that each activation's codes stand for, by value name of the graph
+/// after prepare_for_quantization(); compress/calibrate.h measures them. Returns a new graph; items that have
+/// no INT8 form run in FP32 between a dequantize and a quantize. Throws Error when a range is missing or not
+/// positive, or when a pattern matches nothing.
+Graph quantize(const Graph& prepared, const std::map<std::string, float>& ranges,
+               const QuantizeOptions& options = {});
+
+/// A private copy with norms folded and epilogues fused: what is calibrated and then quantised.
+Graph prepare_for_quantization(const Graph& graph);
+
+/// True if the value can only hold numbers >= 0: it comes out of a ReLU, perhaps through pooling, resizing or
+/// concat.
+bool never_negative(const Graph& graph, int value);
+
+}  // namespace espalier
