@@ -14,7 +14,7 @@
 
 namespace espalier {
 
-enum class Keep { kBest, kLast };
+enum class KeptModel { kBest, kLast };
 
 struct TrainOptions {
   int epochs = 10;
@@ -24,7 +24,7 @@ struct TrainOptions {
   double clip = 0;  ///< largest norm of all gradients together; 0: off
   EarlyStopOptions early_stop;
   int evaluate_every = 1;   ///< epochs; the last epoch is always evaluated
-  Keep keep = Keep::kBest;  ///< which parameters the model has afterwards
+  KeptModel keep = KeptModel::kBest;  ///< which parameters the model has afterwards
   uint64_t seed = 1;        ///< of dropout; data order and augmentation belong to the source
   Device device = Device::kCpu;
 
