@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "compress/calibrate.h"
 #include "compress/criterion.h"
 #include "recipe/recipe.h"
 
@@ -149,6 +150,12 @@ std::vector<std::string> criteria() {
   return names;
 }
 
+std::vector<std::string> calibrators() {
+  std::vector<std::string> names;
+  for (const CalibratorEntry& entry : calibrator_table()) names.push_back(entry.name);
+  return names;
+}
+
 Key name_key() { return text("name", nullptr, "of the stage; the kind by default"); }
 Key from_key() {
   return text("from", nullptr, "the stage whose model it reads (the one before), a model file, or 'scratch'");
@@ -212,14 +219,14 @@ const std::vector<StageKind>& stage_kinds() {
        })},
       {"int8", "converts from FP32 to INT8", true, true,
        with_common({
-           choice("calibrator", "kl", {"kl", "min_max", "percentile", "mse"},
-                  "how activation ranges are chosen"),
-           number("percentile", 99.99, 50, 100, "of the magnitudes, for that calibrator"),
+           choice("calibrator", "kl", calibrators(), "how the range of an activation is chosen"),
+           number("percentile", 99.99, 50, 100, "of the magnitudes, for the calibrator of that name"),
            integer("calibration_batches", 32, 1, 100000, "batches the ranges are measured on"),
            choice("list", "train", {"train", "val"}, "which images; always with the evaluation's transforms"),
            choice("weights", "per_channel", {"per_channel", "per_tensor"},
                   "one scale a filter or one a layer"),
-           boolean("paddlex_compat", false, "signed codes everywhere, as the reference does"),
+           of_kind(Kind::kTexts, "keep_fp32", nullptr, "items that stay FP32 (* and ?)"),
+           boolean("paddlex_compat", false, "signed codes everywhere and the reference's KL"),
        })},
       {"evaluate", "takes a model as it is: a row of the table", true, true, with_common({})},
       {"bench",

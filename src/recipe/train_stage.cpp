@@ -94,7 +94,7 @@ TrainOptions train_options(const Json& options) {
       .clip = options.at("clip"),
       .early_stop = {.patience = stop.at("patience"), .threshold = stop.at("threshold")},
       .evaluate_every = options.at("evaluate_every"),
-      .keep = options.at("keep") == "best" ? Keep::kBest : Keep::kLast};
+      .keep = options.at("keep") == "best" ? KeptModel::kBest : KeptModel::kLast};
 }
 
 Json train_stage(const StageJob& job) {
