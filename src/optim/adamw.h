@@ -19,7 +19,7 @@ class AdamW final : public Optimizer {
   const char* name() const override { return "adamw"; }
 
  private:
-  void update(const kernels::SliceTable& table, double rate, double gradient_scale) override;
+  void update(const kernels::SliceTable& table, double gradient_scale) override;
   AdamWOptions options_;
 };
 

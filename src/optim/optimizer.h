@@ -36,7 +36,7 @@ std::vector<OptimizedParameter> parameters_of(const Graph& graph, const DecaySco
 /// Moves parameters against their gradients. Has state, one tensor or more a parameter, saved by name.
 class Optimizer {
  public:
-  explicit Optimizer(std::vector<OptimizedParameter> parameters);
+  Optimizer(std::vector<OptimizedParameter> parameters, double weight_decay);
   virtual ~Optimizer();
   Optimizer(const Optimizer&) = delete;
 
@@ -59,7 +59,7 @@ class Optimizer {
  protected:
   /// Zeros like every parameter; `kind` becomes the first part of their names.
   void add_state(const std::string& kind);
-  virtual void update(const kernels::SliceTable& table, double rate, double gradient_scale) = 0;
+  virtual void update(const kernels::SliceTable& table, double gradient_scale) = 0;
 
   int64_t steps_ = 0;
 
@@ -67,6 +67,7 @@ class Optimizer {
   void gather(double rate);
 
   std::vector<OptimizedParameter> parameters_;
+  double weight_decay_;
   std::vector<std::pair<std::string, Tensors>> state_;
   std::unique_ptr<kernels::SliceTable> table_;
 };

@@ -30,8 +30,8 @@ struct ScheduleOptions {
 ///   cosine      base * (end + (1 - end) * (1 + cos(pi t)) / 2)       (Loshchilov and Hutter, 2017)
 class Schedule {
  public:
-  /// Throws Error for an unknown name, values out of range, boundaries that do not increase or lie outside
-  /// the run, or a warm-up that reaches past the first boundary or the end.
+  /// Throws Error for an unknown name, values out of range, boundaries that do not increase, or a warm-up
+  /// that reaches past the first boundary or the end. A boundary past the end never comes.
   Schedule(const ScheduleOptions& options, int64_t steps_per_epoch, int64_t epochs);
 
   double rate(int64_t step) const;  ///< of the update number `step`, counting from 0

@@ -20,7 +20,7 @@ class Sgd final : public Optimizer {
   const char* name() const override { return "sgd"; }
 
  private:
-  void update(const kernels::SliceTable& table, double rate, double gradient_scale) override;
+  void update(const kernels::SliceTable& table, double gradient_scale) override;
   SgdOptions options_;
 };
 

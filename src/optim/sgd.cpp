@@ -1,0 +1,21 @@
+#include "optim/sgd.h"
+
+#include "base/error.h"
+#include "kernels/optimizer.h"
+
+namespace espalier {
+
+Sgd::Sgd(std::vector<OptimizedParameter> parameters, const SgdOptions& options)
+    : Optimizer(std::move(parameters), options.weight_decay), options_(options) {
+  ESPALIER_CHECK(options.momentum >= 0 && options.momentum < 1, "sgd: momentum is ", options.momentum,
+                 "; it must lie in [0, 1)");
+  add_state("velocity");
+}
+
+void Sgd::update(const kernels::SliceTable& table, double gradient_scale) {
+  kernels::sgd_step(table, {.momentum = static_cast<float>(options_.momentum),
+                            .gradient_scale = static_cast<float>(gradient_scale),
+                            .decoupled = options_.decoupled});
+}
+
+}  // namespace espalier

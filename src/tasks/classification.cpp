@@ -1,0 +1,193 @@
+// One label a picture: cross entropy, top-1 and top-5.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/nearest.h"
+#include "ops/ops.h"
+#include "tasks/task.h"
+#include "tasks/task_table.h"
+
+namespace espalier {
+
+namespace {
+
+/// The 95 % score interval of a proportion (Wilson, 1927), which stays inside 0 .. 1 and holds for few
+/// samples.
+std::pair<double, double> wilson(int64_t hits, int64_t samples) {
+  constexpr double z = 1.959963984540054;
+  const double n = static_cast<double>(samples), p = static_cast<double>(hits) / n;
+  const double centre = (p + z * z / (2 * n)) / (1 + z * z / n);
+  const double half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+}
+
+/// Classes by falling score, equal ones by number; the first `count` of them.
+std::vector<int> best_classes(const float* scores, int classes, int count) {
+  std::vector<int> order(static_cast<size_t>(classes));
+  for (int k = 0; k < classes; ++k) order[k] = k;
+  std::partial_sort(order.begin(), order.begin() + count, order.end(), [scores](int a, int b) {
+    return scores[a] > scores[b] || (scores[a] == scores[b] && a < b);
+  });
+  order.resize(static_cast<size_t>(count));
+  return order;
+}
+
+/// log of the sum of exp(x), in double.
+double log_sum_exp(const float* x, int count) {
+  const double top = *std::max_element(x, x + count);
+  double sum = 0;
+  for (int k = 0; k < count; ++k) sum += std::exp(x[k] - top);
+  return top + std::log(sum);
+}
+
+const Tensor& logits_of(const Tensors& outputs) {
+  ESPALIER_CHECK(outputs.size() == 1 && outputs[0].shape().axes() == 2, "classification: the network has ",
+                 outputs.size(), " outputs", outputs.empty() ? "" : str(", the first ", outputs[0].shape()),
+                 "; one of [N,classes] is needed");
+  return outputs[0];
+}
+
+std::string image_name(const Batch& batch, int i) {
+  return i < static_cast<int>(batch.names.size()) ? batch.names[i] : str("image ", i, " of the batch");
+}
+
+class ClassificationMetric final : public Metric {
+ public:
+  explicit ClassificationMetric(const char* name) : name_(name) {}
+
+  void update(const Tensors& outputs, const Batch& batch) override {
+    const Tensor& logits = logits_of(outputs);
+    const int images = logits.shape()[0], classes = logits.shape()[1];
+    ESPALIER_CHECK(batch.targets.size() == 1 && batch.targets[0].shape() == Shape({images}),
+                   "classification: there are labels for another number of images than ", images);
+    if (confusion_.empty()) {
+      classes_ = classes;
+      confusion_.assign(static_cast<size_t>(classes) * classes, 0);
+    }
+    ESPALIER_CHECK(classes == classes_, "classification: outputs have ", classes, " classes after ",
+                   classes_);
+    const Tensor labels = batch.targets[0].to(Device::kCpu);
+    for (int i = 0; i < images; ++i) {
+      const float* x = logits.f32() + int64_t{i} * classes;
+      const int label = labels.s32()[i];
+      ESPALIER_CHECK(label >= 0 && label < classes, image_name(batch, i), ": its label is ", label,
+                     ", the network has classes 0 .. ", classes - 1);
+      for (int k = 0; k < classes; ++k)
+        ESPALIER_CHECK(std::isfinite(x[k]), image_name(batch, i), ": the network's output for class ", k,
+                       " is ", x[k], "; its weights or running statistics are damaged, or training diverged");
+      const std::vector<int> best = best_classes(x, classes, std::min(5, classes));
+      ++confusion_[static_cast<size_t>(label) * classes + best[0]];
+      hits_ += best[0] == label;
+      hits_of_five_ += std::find(best.begin(), best.end(), label) != best.end();
+      loss_ += log_sum_exp(x, classes) - x[label];
+      ++samples_;
+    }
+  }
+
+  MetricResult result() const override {
+    ESPALIER_CHECK(samples_ > 0, "classification: no image was measured");
+    MetricResult r;
+    r.name = name_;
+    r.samples = samples_;
+    r.value = share(hits_, samples_);
+    std::tie(r.low, r.high) = wilson(hits_, samples_);
+    r.loss = loss_ / static_cast<double>(samples_);
+    Json per_class = Json::array(), counts = Json::array(), confusion = Json::array();
+    for (int label = 0; label < classes_; ++label) {
+      const auto row = confusion_.begin() + int64_t{label} * classes_;
+      int64_t count = 0;
+      for (int k = 0; k < classes_; ++k) count += row[k];
+      counts.push_back(count);
+      // A class without images has no accuracy; it is not 0.
+      per_class.push_back(count ? Json(share(row[label], count)) : Json(nullptr));
+      confusion.push_back(std::vector<int64_t>(row, row + classes_));
+    }
+    const int few = std::min(5, classes_);
+    r.details = std::make_shared<Json>(Json{{"top" + std::to_string(few), share(hits_of_five_, samples_)},
+                                            {"per_class", per_class},
+                                            {"counts", counts},
+                                            {"confusion", confusion}});
+    return r;
+  }
+
+ private:
+  static double share(int64_t hits, int64_t of) {
+    return static_cast<double>(hits) / static_cast<double>(of);
+  }
+
+  const char* name_;
+  int classes_ = 0;
+  int64_t samples_ = 0, hits_ = 0, hits_of_five_ = 0;
+  double loss_ = 0;
+  std::vector<int64_t> confusion_;  ///< [label, prediction]
+};
+
+struct Classification final : Task {
+  CrossEntropyOptions options;
+
+  const char* name() const override { return "classification"; }
+  const char* metric_name() const override { return "top1"; }
+
+  Tensor loss(const Tensors& outputs, const Batch& batch) const override {
+    ESPALIER_CHECK(batch.targets.size() == 1, "classification: a batch has ", batch.targets.size(),
+                   " targets; one is needed, the labels");
+    const Tensor& logits = logits_of(outputs);
+    return softmax_cross_entropy(logits, batch.targets[0].to(logits.device()), options);
+  }
+
+  std::unique_ptr<Metric> metric() const override {
+    return std::make_unique<ClassificationMetric>(metric_name());
+  }
+
+  Json decode(const Tensors& outputs, int image, const std::vector<std::string>& labels) const override {
+    const Tensor logits = logits_of(outputs).to(Device::kCpu);
+    ESPALIER_CHECK(image >= 0 && image < logits.shape()[0], "classification: image ", image, " of ",
+                   logits.shape()[0]);
+    const int classes = logits.shape()[1];
+    const float* x = logits.f32() + int64_t{image} * classes;
+    const double total = log_sum_exp(x, classes);
+    Json best = Json::array();
+    for (const int k : best_classes(x, classes, std::min(5, classes)))
+      best.push_back({{"category_id", k},
+                      {"category", k < static_cast<int>(labels.size()) ? labels[k] : std::to_string(k)},
+                      {"score", std::exp(x[k] - total)}});
+    return best;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_classification(int classes, const Json& given) {
+  ESPALIER_CHECK(classes >= 1, "classification: classes is ", classes, "; it must be at least 1");
+  auto task = std::make_unique<Classification>();
+  const std::vector<std::string> known = {"label_smoothing", "class_weights"};
+  for (const auto& [key, value] : given.items()) {
+    ESPALIER_CHECK(std::find(known.begin(), known.end(), key) != known.end(),
+                   "classification: unknown option '", key, "'", did_you_mean(key, known));
+    if (value.is_null()) continue;
+    if (key == "label_smoothing") {
+      ESPALIER_CHECK(value.is_number() && value.get<double>() >= 0 && value.get<double>() < 1,
+                     "classification: label_smoothing is ", value.dump(), "; it must lie in [0, 1)");
+      task->options.label_smoothing = value.get<float>();
+      continue;
+    }
+    ESPALIER_CHECK(value.is_array() && static_cast<int>(value.size()) == classes,
+                   "classification: class_weights is ", value.dump(), "; a list of ", classes,
+                   " numbers is needed, one a class");
+    double sum = 0;
+    for (const Json& weight : value) {
+      ESPALIER_CHECK(weight.is_number() && weight.get<double>() >= 0 && std::isfinite(weight.get<float>()),
+                     "classification: class_weights has ", weight.dump(), "; weights cannot be negative");
+      sum += weight.get<double>();
+      task->options.class_weights.push_back(weight.get<float>());
+    }
+    ESPALIER_CHECK(sum > 0, "classification: class_weights are all 0; nothing would be learned");
+  }
+  return task;
+}
+
+}  // namespace espalier
