@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "base/nearest.h"
 #include "base/version.h"
 #include "cli/command.h"
@@ -97,9 +98,9 @@ std::string usage_error(const std::vector<std::string>& arguments) {
 
 int run_command_line(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
   Program program;
-  const Output output(out, program.json);
+  const Output output(out, err, program.json);
   const auto failed = [&](int code, const std::string& message) {
-    err << "espalier: " << message << std::endl;
+    output.error(message);
     output.object({{"error", message}, {"exit_code", code}});
     return code;
   };
@@ -109,8 +110,9 @@ int run_command_line(const std::vector<std::string>& arguments, std::ostream& ou
   } catch (const CLI::ParseError& e) {
     return program.app.exit(e, out, err);
   }
-  watch_for_interrupts();
   try {
+    init_logging();
+    watch_for_interrupts();
     for (const Command& command : program.commands)
       if (command.app->parsed()) return command.body(output);
     return failed(kInternalError, "no command ran");

@@ -15,22 +15,23 @@
 
 namespace espalier {
 
-/// Where a command's results go: either its text or its JSON.
+/// Where a command's results go: either its text or its JSON; what went wrong goes to the other stream.
 class Output {
  public:
-  Output(std::ostream& out, const bool& json) : out_(out), json_(json) {}
+  Output(std::ostream& out, std::ostream& err, const bool& json) : out_(out), err_(err), json_(json) {}
   bool json() const { return json_; }
   /// A line, or several, for people; nothing with --json.
   void text(const std::string& text) const {
-    if (!json_) out_ << text << (text.ends_with('\n') ? "" : "\n") << std::flush;
+    if (!json_ && !text.empty()) out_ << text << (text.ends_with('\n') ? "" : "\n") << std::flush;
   }
   /// The command's one JSON object; nothing without --json.
   void object(const Json& json) const {
     if (json_) out_ << json.dump(2) << "\n" << std::flush;
   }
+  void error(const std::string& message) const { err_ << "espalier: " << message << std::endl; }
 
  private:
-  std::ostream& out_;
+  std::ostream &out_, &err_;
   const bool& json_;
 };
 

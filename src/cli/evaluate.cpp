@@ -28,7 +28,7 @@ Command add_evaluate(CLI::App& program) {
             measured["list"] = options->list;
             output.text(fmt::format("{} on {}: {}", options->model, options->list,
                                     metric_text(measured.at("name"), measured)));
-            output.text(details_text(measured));
+            output.text(details_text(measured, model.labels));
             output.object(measured);
             return kOk;
           }};

@@ -12,8 +12,28 @@ namespace espalier {
 Json to_json(const MetricResult& result) {
   Json json = {{"name", result.name}, {"value", result.value},     {"low", result.low},
                {"high", result.high}, {"samples", result.samples}, {"loss", result.loss}};
-  if (result.details) json["details"] = *result.details;
+  if (!result.details) return json;
+  // Single numbers, such as top-5, stand beside the metric; lists stay apart.
+  for (const auto& [key, value] : result.details->items())
+    (value.is_number() ? json : json["details"])[key] = value;
   return json;
+}
+
+std::string details_text(const Json& measured, const std::vector<std::string>& labels) {
+  if (!measured.contains("details") || !measured.at("details").contains("per_class")) return "";
+  const Json& details = measured.at("details");
+  std::string text = fmt::format("{:<28} {:>6} {:>6}  {}\n", "class", "%", "images", "most often taken for");
+  for (size_t k = 0; k < labels.size(); ++k) {
+    const Json &share = details.at("per_class").at(k), &row = details.at("confusion").at(k);
+    size_t rival = k;
+    for (size_t other = 0; other < row.size(); ++other)
+      if (other != k && row[other] > 0 && (rival == k || row[other] > row[rival])) rival = other;
+    text += fmt::format("{:<28} {:>6} {:>6}  {}\n", labels[k],
+                        share.is_null() ? "-" : fmt::format("{:.1f}", 100 * share.get<double>()),
+                        details.at("counts").at(k).get<int64_t>(),
+                        rival == k ? "" : fmt::format("{} ({})", labels[rival], row[rival].get<int64_t>()));
+  }
+  return text;
 }
 
 Json evaluate_model(Workbench& bench, const Model& model, const std::string& list) {

@@ -92,7 +92,7 @@ Model load_float_model(const StageJob& job);
 Json evaluate_model(Workbench& bench, const Model& model, const std::string& list);
 
 /// Per-class accuracy and the confusion matrix, for people; empty when the task has none.
-std::string details_text(const Json& measured);
+std::string details_text(const Json& measured, const std::vector<std::string>& labels);
 Json to_json(const MetricResult& result);
 
 /// Appends what this job does to the model's history.
