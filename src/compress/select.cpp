@@ -1,0 +1,283 @@
+#include "compress/select.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/nearest.h"
+#include "compress/criterion.h"
+#include "compress/curve.h"
+
+namespace espalier {
+
+namespace {
+
+void check(const SelectOptions& o) {
+  const int given = o.tolerance.has_value() + o.keep_macs.has_value() + o.keep_parameters.has_value();
+  ESPALIER_CHECK(given == 1, "prune: ", given ? "more than one" : "none",
+                 " of tolerance, keep_macs and keep_parameters is given; say exactly one");
+  ESPALIER_CHECK(!o.tolerance || (*o.tolerance >= 0 && *o.tolerance <= 1), "prune: tolerance ",
+                 o.tolerance.value_or(0), " is no share of the metric; give 0 .. 1");
+  for (const auto& [key, share] :
+       {std::pair{"keep_macs", o.keep_macs}, {"keep_parameters", o.keep_parameters}})
+    ESPALIER_CHECK(!share || (*share > 0 && *share <= 1), "prune: ", key, " ", share.value_or(0),
+                   " is no share; give 0 < share <= 1");
+  ESPALIER_CHECK(o.keep_multiple_of >= 1 && o.min_channels >= 1, "prune: keep_multiple_of is ",
+                 o.keep_multiple_of, " and min_channels ", o.min_channels, "; both must be at least 1");
+  ESPALIER_CHECK(o.max_ratio >= 0 && o.max_ratio < 1, "prune: max_ratio ", o.max_ratio,
+                 " would leave nothing; give 0 <= max_ratio < 1");
+}
+
+/// Channel counts under discussion, and what a network of such counts costs.
+class Selector {
+ public:
+  Selector(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options)
+      : graph_(graph), sensitivity_(sensitivity), options_(options), groups_(channel_groups(graph)) {
+    plan_.criterion = sensitivity.criterion;
+    plan_.before = cost(graph);
+    const std::vector<bool> wanted = filter_groups(graph, groups_, options.groups);
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      const GroupSensitivity* measured = sensitivity.find(groups_[g].name);
+      const int channels = groups_[g].channels;
+      curves_.emplace_back(measured ? measured->points : std::vector<SensitivityPoint>());
+      least_.push_back(kept_at(g, channels, 1));
+      GroupPlan plan{.name = groups_[g].name, .layers = layers_of(graph, groups_[g])};
+      plan.before = plan.kept = channels;
+      if (!wanted[g])
+        plan.reason = "excluded";
+      else if (!measured || measured->points.empty())
+        plan.reason = "not measured";
+      else if (least_[g] == channels)
+        plan.reason = "narrow";
+      if (!plan.reason.empty()) least_[g] = channels;
+      plan_.groups.push_back(std::move(plan));
+    }
+  }
+
+  /// Each group by its own curve as it was measured.
+  void by_reference_rule() {
+    plan_.rule = "reference";
+    plan_.tolerance = options_.tolerance;
+    for (size_t g = 0; g < groups_.size(); ++g)
+      if (may_shrink(g))
+        set(g, ratio_for_tolerance(sensitivity_.find(groups_[g].name)->points, *options_.tolerance));
+  }
+
+  /// The least tolerance whose counts meet the budget: what is kept never grows with the tolerance.
+  void by_bisection() {
+    plan_.rule = name(SelectionRule::kTolerance);
+    const auto meets = [this](double tolerance) {
+      for (size_t g = 0; g < groups_.size(); ++g)
+        if (may_shrink(g)) set(g, curves_[g].ratio_within(tolerance));
+      return over_budget() <= 0;
+    };
+    double low = 0, high = 0;
+    for (const Curve& curve : curves_) high = std::max(high, curve.largest_loss());
+    if (over_budget() <= 0 || meets(0)) high = 0;
+    for (int step = 0; step < 50 && high > 0; ++step)
+      (meets((low + high) / 2) ? high : low) = (low + high) / 2;
+    if (over_budget() > 0) meets(high);
+    plan_.tolerance = high;
+  }
+
+  /// Again and again the cut that loses least for what it saves. A cut may take several steps at once, so
+  /// that a flat part of a curve behind a steep one is seen.
+  void by_greed() {
+    plan_.rule = name(SelectionRule::kGreedy);
+    for (double over = over_budget(); over > 0; over = over_budget()) {
+      const double now = price();
+      size_t best = groups_.size();
+      int best_kept = 0;
+      double best_rate = 0, best_saved = 0;
+      for (size_t g = 0; g < groups_.size(); ++g) {
+        int& kept = plan_.groups[g].kept;
+        const int before = kept;
+        if (before <= least_[g]) continue;
+        kept = least_[g];
+        const double saved_a_channel = (now - price()) / (before - kept);
+        kept = before;
+        for (int k = next_below(before); k >= least_[g]; k = next_below(k)) {
+          const double saved = saved_a_channel * (before - k), rate = (loss(g, k) - loss(g, before)) / saved;
+          if (best == groups_.size() || rate < best_rate || (rate == best_rate && saved > best_saved)) {
+            best = g;
+            best_kept = k;
+            best_rate = rate;
+            best_saved = saved;
+          }
+          if (saved >= over) break;  // more than the budget asks for
+        }
+      }
+      plan_.groups[best].kept = best_kept;
+    }
+  }
+
+  /// Throws Error with what is reachable when the budget is not.
+  void check_reachable() {
+    for (size_t g = 0; g < groups_.size(); ++g) plan_.groups[g].kept = least_[g];
+    const bool reachable = over_budget() <= 0;
+    const double least = price() / full_price();
+    for (GroupPlan& group : plan_.groups) group.kept = group.before;
+    ESPALIER_CHECK(reachable, "prune: ", options_.keep_macs ? "keep_macs " : "keep_parameters ", budget(),
+                   " cannot be met: with every group cut as far as its curve, max_ratio, min_channels, ",
+                   "include and exclude allow, ", fmt::format("{:.1f} %", 100 * least),
+                   " are left; raise it, or allow more");
+  }
+
+  PruningPlan finish() {
+    double kept = 1;
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      GroupPlan& group = plan_.groups[g];
+      group.ratio = 1.0 - static_cast<double>(group.kept) / group.before;
+      group.loss = loss(g, group.kept);
+      if (group.kept == group.before && group.reason.empty()) group.reason = "sensitive";
+      kept *= 1 - std::min(1.0, group.loss);
+    }
+    plan_.predicted_loss = 1 - kept;
+    plan_.after = cost_now();
+    return std::move(plan_);
+  }
+
+ private:
+  bool may_shrink(size_t g) const { return least_[g] < groups_[g].channels; }
+  double loss(size_t g, int kept) const {
+    return curves_[g].loss(1.0 - static_cast<double>(kept) / groups_[g].channels);
+  }
+  int rounded_up(int channels) const {
+    const int multiple = options_.keep_multiple_of;
+    return (channels + multiple - 1) / multiple * multiple;
+  }
+
+  /// What a group keeps at a ratio: within the options' and the curve's bounds, a multiple unless whole.
+  int kept_at(size_t g, int channels, double ratio) const {
+    ratio = std::min({ratio, options_.max_ratio, curves_[g].largest_ratio()});
+    const int kept = std::max(options_.min_channels, channels - removed_count(channels, ratio));
+    return std::min(channels, rounded_up(kept));
+  }
+  void set(size_t g, double ratio) { plan_.groups[g].kept = kept_at(g, groups_[g].channels, ratio); }
+  int next_below(int kept) const { return rounded_up(kept) - options_.keep_multiple_of; }
+
+  /// Shapes are inferred with the counts of the plan; no tensor is touched.
+  Cost cost_now() const {
+    Metas metas;
+    for (const Graph::Value& v : graph_.values) metas.push_back(v.meta);
+    for (size_t g = 0; g < groups_.size(); ++g)
+      for (const ChannelGroup::Member& m : groups_[g].members)
+        metas[m.value].shape[m.axis] -= plan_.groups[g].before - plan_.groups[g].kept;
+    Cost c;
+    for (size_t v = 0; v < metas.size(); ++v) {
+      if (!graph_.values[v].param.defined()) continue;
+      c.bytes += metas[v].shape.elements() * bytes_of(metas[v].dtype);
+      if (graph_.values[v].trainable) c.parameters += metas[v].shape.elements();
+    }
+    for (const Graph::Item& item : graph_.items) {
+      Metas in, out;
+      for (const int v : item.in) in.push_back(metas[v]);
+      out = item.op->infer(in);
+      for (size_t i = 0; i < out.size(); ++i) metas[item.out[i]] = out[i];
+      c.macs += item.op->macs(in, out);
+    }
+    return c;
+  }
+  double price_of(const Cost& c) const {
+    return static_cast<double>(options_.keep_macs ? c.macs : c.parameters);
+  }
+  double price() const { return price_of(cost_now()); }
+  double full_price() const { return price_of(plan_.before); }
+  double budget() const { return options_.keep_macs ? *options_.keep_macs : *options_.keep_parameters; }
+  double over_budget() const { return price() - budget() * full_price(); }
+
+  const Graph& graph_;
+  const Sensitivity& sensitivity_;
+  const SelectOptions& options_;
+  std::vector<ChannelGroup> groups_;
+  std::vector<Curve> curves_;
+  std::vector<int> least_;  ///< per group: the fewest channels it may keep
+  PruningPlan plan_;
+};
+
+}  // namespace
+
+SelectionRule selection_rule_from_name(const std::string& text) {
+  for (const SelectionRule rule : {SelectionRule::kTolerance, SelectionRule::kGreedy})
+    if (text == name(rule)) return rule;
+  fail(str("selection rule '", text, "' is unknown", did_you_mean(text, {"tolerance", "greedy"})));
+}
+
+const char* name(SelectionRule rule) { return rule == SelectionRule::kTolerance ? "tolerance" : "greedy"; }
+
+double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double tolerance) {
+  for (size_t i = points.size(); i-- > 0;) {
+    const SensitivityPoint& a = points[i];
+    if (a.loss > tolerance) continue;
+    if (i + 1 == points.size()) return a.ratio;
+    const SensitivityPoint& b = points[i + 1];
+    return a.ratio + (tolerance - a.loss) * (b.ratio - a.ratio) / (b.loss - a.loss);
+  }
+  return 0;
+}
+
+PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity,
+                            const SelectOptions& options) {
+  check(options);
+  check_same_groups(sensitivity, graph, "sensitivities");
+  Selector selector(graph, sensitivity, options);
+  if (options.tolerance) {
+    selector.by_reference_rule();
+  } else {
+    selector.check_reachable();
+    if (options.rule == SelectionRule::kTolerance)
+      selector.by_bisection();
+    else
+      selector.by_greed();
+  }
+  return selector.finish();
+}
+
+Json to_json(const PruningPlan& plan) {
+  const auto totals = [](const Cost& c) {
+    return Json{{"parameters", c.parameters}, {"macs", c.macs}, {"bytes", c.bytes}};
+  };
+  Json groups = Json::array();
+  for (const GroupPlan& g : plan.groups)
+    groups.push_back({{"name", g.name},
+                      {"layers", g.layers},
+                      {"before", g.before},
+                      {"kept", g.kept},
+                      {"ratio", g.ratio},
+                      {"loss", g.loss},
+                      {"reason", g.reason}});
+  return {{"rule", plan.rule},
+          {"criterion", plan.criterion},
+          {"tolerance", plan.tolerance ? Json(*plan.tolerance) : Json(nullptr)},
+          {"predicted_loss", plan.predicted_loss},
+          {"before", totals(plan.before)},
+          {"after", totals(plan.after)},
+          {"groups", groups}};
+}
+
+std::string describe(const PruningPlan& plan) {
+  size_t width = 5;
+  for (const GroupPlan& g : plan.groups) width = std::max(width, g.name.size());
+  std::string text = fmt::format("{:<{}} {:>8} {:>6} {:>7}  {}\n", "group", width, "channels", "kept", "loss",
+                                 "layers cut together, or why it stays whole");
+  for (const GroupPlan& g : plan.groups) {
+    std::string note = g.reason;
+    if (note.empty())
+      for (const std::string& layer : g.layers) note += (note.empty() ? "" : ", ") + layer;
+    text += fmt::format("{:<{}} {:>8} {:>6} {:>5.1f} %  {}\n", g.name, width, g.before, g.kept, 100 * g.loss,
+                        note);
+  }
+  const auto share = [](int64_t a, int64_t b) {
+    return 100.0 * static_cast<double>(a) / static_cast<double>(b);
+  };
+  text += fmt::format("MACs {} -> {} ({:.1f} %), parameters {} -> {} ({:.1f} %); rule {}", plan.before.macs,
+                      plan.after.macs, share(plan.after.macs, plan.before.macs), plan.before.parameters,
+                      plan.after.parameters, share(plan.after.parameters, plan.before.parameters), plan.rule);
+  if (plan.tolerance) text += fmt::format(", tolerance {:.2f} %", 100 * *plan.tolerance);
+  return text + fmt::format(", predicted loss {:.1f} % before retraining\n", 100 * plan.predicted_loss);
+}
+
+}  // namespace espalier

@@ -1,0 +1,249 @@
+#include "compress/sensitivity.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/progress.h"
+#include "compress/criterion.h"
+#include "compress/sweep.h"
+#include "graph/cost.h"
+
+namespace espalier {
+
+namespace {
+
+bool same_ratio(double a, double b) { return std::abs(a - b) < 1e-9; }
+
+const SensitivityPoint* point_at(const GroupSensitivity& group, double ratio) {
+  for (const SensitivityPoint& point : group.points)
+    if (same_ratio(point.ratio, ratio)) return &point;
+  return nullptr;
+}
+
+void insert(GroupSensitivity& group, const SensitivityPoint& point) {
+  const auto after = std::find_if(group.points.begin(), group.points.end(),
+                                  [&](const SensitivityPoint& p) { return p.ratio > point.ratio; });
+  group.points.insert(after, point);
+}
+
+std::vector<double> checked_ratios(std::vector<double> ratios) {
+  ESPALIER_CHECK(!ratios.empty(), "sensitivity: no ratio was given; the usual ones are 0.1, 0.2, ... 0.9");
+  for (const double r : ratios)
+    ESPALIER_CHECK(r > 0 && r < 1, "sensitivity: ratio ", r, " is no share of channels; give 0 < ratio < 1");
+  std::sort(ratios.begin(), ratios.end());
+  ratios.erase(std::unique(ratios.begin(), ratios.end(), same_ratio), ratios.end());
+  return ratios;
+}
+
+GroupSensitivity describe(const Graph& graph, const ChannelGroup& group) {
+  GroupSensitivity g{.name = group.name, .channels = group.channels};
+  for (size_t i = 0; i < group.members.size(); ++i)
+    g.members.push_back({graph.values[group.members[i].value].name, group.members[i].axis, group.tied_by[i]});
+  return g;
+}
+
+/// One sweep: the file's contents, and which groups of the graph are wanted.
+class Measurement {
+ public:
+  Measurement(const Graph& graph, const Task& task, BatchSource& source, const std::filesystem::path& file,
+              const SensitivityOptions& options)
+      : graph_(graph),
+        file_(file),
+        options_(options),
+        ratios_(checked_ratios(options.ratios)),
+        sweep_(graph, task, source, options.batches, options.memory) {
+    find_criterion(options.criterion);
+    const std::vector<ChannelGroup> groups = channel_groups(graph);
+    ESPALIER_CHECK(!groups.empty(), "sensitivity: the model has no channels that could be removed");
+    const std::vector<bool> wanted = filter_groups(graph, groups, options.groups);
+    for (size_t g = 0; g < groups.size(); ++g)
+      if (wanted[g]) groups_.push_back(groups[g]);
+    ESPALIER_CHECK(!groups_.empty(), "sensitivity: include and exclude leave no group to measure");
+    result_ = {.metric_name = task.metric_name(),
+               .batches = options.batches,
+               .criterion = options.criterion,
+               .data = source.hash(),
+               .model = graph.hash(),
+               .note = options.note};
+  }
+
+  Sensitivity run() {
+    if (std::filesystem::exists(file_)) take_over(load_sensitivity(file_));
+    add_what_is_missing();
+    const int64_t total = static_cast<int64_t>(groups_.size() * ratios_.size());
+    done_ = total;
+    for (const ChannelGroup& group : groups_) done_ -= missing(group);
+    if (done_ > 0)
+      spdlog::info("sensitivity: {}: {} of {} points are there already", file_.string(), done_, total);
+    try {
+      if (done_ < total) measure_all(total);
+    } catch (const Interrupted&) {
+      throw Interrupted(str("sensitivity: interrupted; ", done_, " of ", total, " points are in ",
+                            file_.string(), ", the same command continues"));
+    }
+    return result_;
+  }
+
+ private:
+  /// Continues from an earlier file. Throws Error if it measured something else.
+  void take_over(Sensitivity old) {
+    const std::string start = file_.string() + ": holds sensitivities ";
+    const char* advice = "; name another file, or remove this one to measure anew";
+    ESPALIER_CHECK(old.model == result_.model, start, "of another model (or of other weights)", advice);
+    ESPALIER_CHECK(old.data == result_.data, start, "measured on another data set or with other transforms",
+                   advice);
+    ESPALIER_CHECK(old.metric_name == result_.metric_name, start, "in ", old.metric_name, ", not ",
+                   result_.metric_name, advice);
+    ESPALIER_CHECK(old.criterion == result_.criterion, start, "by criterion ", old.criterion, ", not ",
+                   result_.criterion, advice);
+    ESPALIER_CHECK(old.batches == result_.batches, start, "on ",
+                   old.batches < 0 ? std::string("all") : str("the first ", old.batches),
+                   " batches of the list, not ",
+                   result_.batches < 0 ? std::string("all") : str("the first ", result_.batches), advice);
+    check_same_groups(old, graph_, file_.string());
+    if (!result_.note.empty()) old.note = result_.note;
+    result_ = std::move(old);
+  }
+
+  /// Groups in the order of the network, ratios ascending.
+  void add_what_is_missing() {
+    std::vector<GroupSensitivity> ordered;
+    for (const ChannelGroup& group : channel_groups(graph_)) {
+      const bool wanted = std::any_of(groups_.begin(), groups_.end(),
+                                      [&](const ChannelGroup& g) { return g.name == group.name; });
+      if (const GroupSensitivity* old = result_.find(group.name))
+        ordered.push_back(*old);
+      else if (wanted)
+        ordered.push_back(describe(graph_, group));
+    }
+    result_.groups = std::move(ordered);
+    result_.ratios.insert(result_.ratios.end(), ratios_.begin(), ratios_.end());
+    result_.ratios = checked_ratios(result_.ratios);
+  }
+
+  GroupSensitivity& entry(const std::string& name) {
+    return *std::find_if(result_.groups.begin(), result_.groups.end(),
+                         [&](const GroupSensitivity& g) { return g.name == name; });
+  }
+
+  int missing(const ChannelGroup& group) {
+    const GroupSensitivity& curve = entry(group.name);
+    return static_cast<int>(
+        std::count_if(ratios_.begin(), ratios_.end(), [&](double ratio) { return !point_at(curve, ratio); }));
+  }
+
+  void measure_all(int64_t total) {
+    Progress progress("sensitivity", total);
+    progress_ = &progress;
+    if (result_.samples == 0) measure_baseline();
+    // By rising cuts, so that each group continues from the activations of the one before.
+    struct Task {
+      const ChannelGroup* group;
+      int cut;
+      double
+          work;  ///< of one point: what follows the cut, in multiply-accumulates, and something for the rest
+    };
+    std::vector<Task> tasks;
+    for (const ChannelGroup& group : groups_) {
+      Task task{&group, sweep_.cut(group), 1};
+      for (size_t i = task.cut; i < graph_.items.size(); ++i)
+        task.work += static_cast<double>(item_macs(graph_, graph_.items[i]));
+      work_total_ += task.work * missing(group);
+      tasks.push_back(task);
+    }
+    std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.cut < b.cut; });
+    start_ = std::chrono::steady_clock::now();
+    for (const Task& task : tasks) measure_group(*task.group, task.work);
+  }
+
+  void measure_baseline() {
+    const MetricResult result = sweep_.baseline();
+    ESPALIER_CHECK(std::isfinite(result.value), "sensitivity: the model's ", result.name, " is ",
+                   result.value, "; its weights are broken");
+    ESPALIER_CHECK(result.value > 0, "sensitivity: the model's ", result.name,
+                   " is 0 with nothing removed, so no loss can be stated relative to it; train it first, or "
+                   "check that labels and model belong together");
+    result_.baseline = result.value;
+    result_.samples = result.samples;
+    spdlog::info("sensitivity: {} {:.2f} % with nothing removed, {} images", result.name, 100 * result.value,
+                 result.samples);
+    save_sensitivity(file_, result_);
+  }
+
+  void measure_group(const ChannelGroup& group, double work) {
+    GroupSensitivity& curve = entry(group.name);
+    const std::vector<int> order = removal_order(graph_, group, options_.criterion);
+    // Ratios that round to the same count are measured once; none removed is the baseline.
+    std::map<int, double> known = {{0, result_.baseline}};
+    for (const SensitivityPoint& p : curve.points) known[p.removed] = p.metric;
+    std::vector<std::vector<int>> removals;
+    for (const double ratio : ratios_) {
+      if (point_at(curve, ratio)) continue;
+      const int count = removed_count(group.channels, ratio);
+      if (const auto at = known.find(count); at != known.end())
+        record(curve, ratio, count, at->second, work);
+      else if (removals.empty() || static_cast<int>(removals.back().size()) != count)
+        removals.emplace_back(order.begin(), order.begin() + count);
+    }
+    sweep_.measure(group, removals, [&](size_t i, const MetricResult& result) {
+      const int count = static_cast<int>(removals[i].size());
+      ESPALIER_CHECK(std::isfinite(result.value), "sensitivity: ", result.name, " is ", result.value,
+                     " after removing ", count, " channels of ", group.name);
+      for (const double ratio : ratios_)
+        if (!point_at(curve, ratio) && removed_count(group.channels, ratio) == count)
+          record(curve, ratio, count, result.value, work);
+    });
+  }
+
+  void record(GroupSensitivity& curve, double ratio, int count, double metric, double work) {
+    insert(curve, {ratio, count, metric, (result_.baseline - metric) / result_.baseline});
+    save_sensitivity(file_, result_);
+    ++done_;
+    work_done_ += work;
+    using Seconds = std::chrono::duration<double>;
+    const double elapsed = Seconds(std::chrono::steady_clock::now() - start_).count();
+    progress_->update(done_,
+                      str(curve.name, " ", std::lround(100 * ratio), " %: ", result_.metric_name, " ",
+                          std::lround(1000 * metric) / 10.0, " %, ",
+                          Progress::duration(elapsed / work_done_ * (work_total_ - work_done_)), " left"));
+  }
+
+  const Graph& graph_;
+  const std::filesystem::path file_;
+  const SensitivityOptions& options_;
+  const std::vector<double> ratios_;
+  std::vector<ChannelGroup> groups_;
+  Sweep sweep_;
+  Sensitivity result_;
+  int64_t done_ = 0;                       ///< points
+  double work_done_ = 0, work_total_ = 0;  ///< of this run
+  std::chrono::steady_clock::time_point start_;
+  Progress* progress_ = nullptr;
+};
+
+}  // namespace
+
+const GroupSensitivity* Sensitivity::find(const std::string& group) const {
+  for (const GroupSensitivity& g : groups)
+    if (g.name == group) return &g;
+  return nullptr;
+}
+
+bool Sensitivity::complete() const {
+  return !groups.empty() && std::all_of(groups.begin(), groups.end(), [&](const GroupSensitivity& g) {
+    return std::all_of(ratios.begin(), ratios.end(), [&](double r) { return point_at(g, r) != nullptr; });
+  });
+}
+
+Sensitivity measure_sensitivity(const Graph& graph, const Task& task, BatchSource& source,
+                                const std::filesystem::path& file, const SensitivityOptions& options) {
+  return Measurement(graph, task, source, file, options).run();
+}
+
+}  // namespace espalier

@@ -1,0 +1,228 @@
+// Sensitivity files: JSON that a person can read, and the same as tables.
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/nearest.h"
+#include "compress/sensitivity.h"
+#include "io/file.h"
+
+namespace espalier {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kFormat = "espalier sensitivity";
+constexpr int kVersion = 1;
+
+std::string hex(uint64_t hash) { return fmt::format("{:016x}", hash); }
+
+uint64_t from_hex(const std::string& text, const std::string& place) {
+  uint64_t hash = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hash, 16);
+  ESPALIER_CHECK(error == std::errc() && end == text.data() + text.size() && text.size() == 16, place, ": '",
+                 text, "' is no hash of 16 hexadecimal digits");
+  return hash;
+}
+
+void check_keys(const Json& json, const std::set<std::string>& keys, const std::string& place) {
+  ESPALIER_CHECK(json.is_object(), place, ": an object was expected");
+  for (const std::string& key : keys) ESPALIER_CHECK(json.contains(key), place, ": '", key, "' is missing");
+  for (const auto& [key, value] : json.items())
+    ESPALIER_CHECK(keys.count(key), place, ": the key '", key, "' is unknown",
+                   did_you_mean(key, {keys.begin(), keys.end()}));
+}
+
+GroupSensitivity read_group(const Json& json, const std::string& place) {
+  check_keys(json, {"name", "channels", "members", "points"}, place);
+  GroupSensitivity group{.name = json.at("name"), .channels = json.at("channels")};
+  const std::string here = place + " '" + group.name + "'";
+  ESPALIER_CHECK(group.channels > 0, here, ": has ", group.channels, " channels");
+  for (const Json& member : json.at("members")) {
+    check_keys(member, {"parameter", "axis", "role"}, here);
+    group.members.push_back({member.at("parameter"), member.at("axis"), member.at("role")});
+  }
+  double before = 0;
+  for (const Json& point : json.at("points")) {
+    check_keys(point, {"ratio", "removed", "metric", "loss"}, here);
+    const SensitivityPoint p{point.at("ratio"), point.at("removed"), point.at("metric"), point.at("loss")};
+    ESPALIER_CHECK(p.ratio > before && p.ratio < 1, here, ": ratio ", p.ratio,
+                   " is out of place; ratios rise between 0 and 1");
+    ESPALIER_CHECK(p.removed >= 0 && p.removed < group.channels, here, ": ", p.removed, " of ",
+                   group.channels, " channels cannot be removed");
+    ESPALIER_CHECK(std::isfinite(p.metric) && std::isfinite(p.loss), here, ": a value at ratio ", p.ratio,
+                   " is not finite");
+    before = p.ratio;
+    group.points.push_back(p);
+  }
+  return group;
+}
+
+/// One line for each member and point, so that the file can be read and compared.
+std::string text_of(const Json& json) {
+  const auto lines = [](const Json& list) {
+    std::vector<std::string> entries;
+    for (const Json& entry : list) entries.push_back(entry.dump());
+    return entries.empty() ? std::string("[]")
+                           : fmt::format("[\n    {}\n   ]", fmt::join(entries, ",\n    "));
+  };
+  std::vector<std::string> head, groups;
+  for (const auto& [key, value] : json.items())
+    if (key != "groups") head.push_back(fmt::format(" \"{}\": {}", key, value.dump()));
+  for (const Json& group : json.at("groups"))
+    groups.push_back(
+        fmt::format("  {{\n   \"name\": {}, \"channels\": {},\n   \"members\": {},\n   \"points\": {}\n  }}",
+                    group.at("name").dump(), group.at("channels").dump(), lines(group.at("members")),
+                    lines(group.at("points"))));
+  return fmt::format("{{\n{},\n \"groups\": [\n{}\n ]\n}}\n", fmt::join(head, ",\n"),
+                     fmt::join(groups, ",\n"));
+}
+
+}  // namespace
+
+Json to_json(const Sensitivity& s) {
+  Json groups = Json::array();
+  for (const GroupSensitivity& g : s.groups) {
+    Json members = Json::array(), points = Json::array();
+    for (const auto& m : g.members)
+      members.push_back({{"parameter", m.parameter}, {"axis", m.axis}, {"role", m.role}});
+    for (const SensitivityPoint& p : g.points)
+      points.push_back({{"ratio", p.ratio}, {"removed", p.removed}, {"metric", p.metric}, {"loss", p.loss}});
+    groups.push_back({{"name", g.name}, {"channels", g.channels}, {"members", members}, {"points", points}});
+  }
+  return {{"format", kFormat},
+          {"version", kVersion},
+          {"note", s.note},
+          {"metric", s.metric_name},
+          {"baseline", s.baseline},
+          {"samples", s.samples},
+          {"batches", s.batches < 0 ? Json("all") : Json(s.batches)},
+          {"criterion", s.criterion},
+          {"ratios", s.ratios},
+          {"data", hex(s.data)},
+          {"model", hex(s.model)},
+          {"groups", groups}};
+}
+
+Sensitivity sensitivity_from_json(const Json& json, const std::string& place) {
+  try {
+    ESPALIER_CHECK(json.is_object() && json.value("format", "") == kFormat, place,
+                   ": is no sensitivity file; `espalier sensitivity` makes one");
+    const int version = json.value("version", 0);
+    ESPALIER_CHECK(version == kVersion, place, ": has version ", version, ", this program reads ", kVersion,
+                   "; measure anew");
+    check_keys(json,
+               {"format", "version", "note", "metric", "baseline", "samples", "batches", "criterion",
+                "ratios", "data", "model", "groups"},
+               place);
+    Sensitivity s;
+    s.note = json.at("note");
+    s.metric_name = json.at("metric");
+    s.baseline = json.at("baseline");
+    s.samples = json.at("samples");
+    s.batches = json.at("batches") == "all" ? -1 : json.at("batches").get<int64_t>();
+    s.criterion = json.at("criterion");
+    s.ratios = json.at("ratios").get<std::vector<double>>();
+    s.data = from_hex(json.at("data"), place);
+    s.model = from_hex(json.at("model"), place);
+    ESPALIER_CHECK(std::isfinite(s.baseline) && s.baseline > 0, place, ": its baseline is ", s.baseline,
+                   "; measure anew");
+    for (const Json& group : json.at("groups")) {
+      s.groups.push_back(read_group(group, place + ": group"));
+      ESPALIER_CHECK(s.find(s.groups.back().name) == &s.groups.back(), place, ": group '",
+                     s.groups.back().name, "' is there twice");
+    }
+    return s;
+  } catch (const Json::exception& e) {
+    fail(str(place, ": is damaged (", e.what(), "); measure anew"));
+  }
+}
+
+Sensitivity load_sensitivity(const fs::path& file) {
+  const std::string text = read_file(file);
+  const Json json = Json::parse(text, nullptr, false);
+  ESPALIER_CHECK(!json.is_discarded(), file.string(),
+                 ": is no sensitivity file (no JSON, or cut short); measure anew");
+  return sensitivity_from_json(json, file.string());
+}
+
+void save_sensitivity(const fs::path& file, const Sensitivity& sensitivity) {
+  write_atomically(file, text_of(to_json(sensitivity)));
+}
+
+void check_same_model(const Sensitivity& sensitivity, const Graph& graph, const std::string& place) {
+  ESPALIER_CHECK(sensitivity.model == graph.hash(), place,
+                 ": was measured on another model or on other weights of it; measure this one, or say "
+                 "DEFAULT for the shipped curves");
+  check_same_groups(sensitivity, graph, place);
+}
+
+void check_same_groups(const Sensitivity& sensitivity, const Graph& graph, const std::string& place) {
+  const std::vector<ChannelGroup> groups = channel_groups(graph);
+  for (const GroupSensitivity& measured : sensitivity.groups) {
+    const auto group = std::find_if(groups.begin(), groups.end(),
+                                    [&](const ChannelGroup& g) { return g.name == measured.name; });
+    ESPALIER_CHECK(group != groups.end(), place, ": measured group '", measured.name,
+                   "', which this model does not have; the file is of another model");
+    ESPALIER_CHECK(group->channels == measured.channels, place, ": group '", measured.name, "' had ",
+                   measured.channels, " channels when it was measured, here it has ", group->channels,
+                   "; the file is of another model");
+  }
+}
+
+fs::path default_sensitivities(const std::string& model_name) {
+  const char* folder = std::getenv("ESPALIER_RECIPES");
+  const fs::path shipped = fs::path(folder && *folder ? folder : ESPALIER_RECIPES) / "sensitivities";
+  const fs::path file = shipped / (model_name + ".json");
+  if (fs::exists(file)) return file;
+  std::string known;
+  std::error_code code;
+  std::set<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(shipped, code)) files.insert(entry.path());
+  for (const fs::path& path : files)
+    if (path.extension() == ".json") known += (known.empty() ? "" : ", ") + path.stem().string();
+  fail(str("DEFAULT: there is no ", file.string(), "; ",
+           known.empty() ? "set ESPALIER_RECIPES to the folder of the program's recipes"
+                         : "files are shipped for " + known,
+           ", or measure this model with `espalier sensitivity`"));
+}
+
+std::string sensitivity_table(const Sensitivity& s) {
+  size_t width = 5;
+  for (const GroupSensitivity& g : s.groups) width = std::max(width, g.name.size());
+  const auto padded = [width](std::string text) { return text.append(width - text.size(), ' '); };
+  std::string text =
+      fmt::format("loss of {} in % of its {:.2f} % ({} images), by the share of channels removed\n",
+                  s.metric_name, 100 * s.baseline, s.samples);
+  text += padded("group") + " channels";
+  for (const double ratio : s.ratios) text += fmt::format("{:7.2f}", ratio);
+  text += '\n';
+  for (const GroupSensitivity& g : s.groups) {
+    text += padded(g.name) + fmt::format("{:9d}", g.channels);
+    for (const double ratio : s.ratios) {
+      const auto point = std::find_if(g.points.begin(), g.points.end(),
+                                      [&](const auto& p) { return std::abs(p.ratio - ratio) < 1e-9; });
+      text += point == g.points.end() ? "      -" : fmt::format("{:7.1f}", 100 * point->loss);
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+std::string sensitivity_csv(const Sensitivity& s) {
+  std::string text = "group,channels,ratio,removed,metric,loss\n";
+  for (const GroupSensitivity& g : s.groups)
+    for (const SensitivityPoint& p : g.points)
+      text += fmt::format("{},{},{},{},{},{}\n", g.name, g.channels, p.ratio, p.removed, p.metric, p.loss);
+  return text;
+}
+
+}  // namespace espalier
