@@ -23,9 +23,9 @@ struct TrainOptions {
   double ema = 0;   ///< decay of the averaged weights, in [0, 1); 0: off
   double clip = 0;  ///< largest norm of all gradients together; 0: off
   EarlyStopOptions early_stop;
-  int evaluate_every = 1;   ///< epochs; the last epoch is always evaluated
+  int evaluate_every = 1;             ///< epochs; the last epoch is always evaluated
   KeptModel keep = KeptModel::kBest;  ///< which parameters the model has afterwards
-  uint64_t seed = 1;        ///< of dropout; data order and augmentation belong to the source
+  uint64_t seed = 1;                  ///< of dropout; data order and augmentation belong to the source
   Device device = Device::kCpu;
 
   /// Receives checkpoint.safetensors (all state), best.safetensors (a model file), epochs.csv and TensorBoard
@@ -69,6 +69,7 @@ struct TrainCallbacks {
   std::function<void(const EpochReport&)> on_epoch;
 };
 
+/// Metrics come without their details.
 struct TrainResult {
   std::vector<EpochReport> epochs;  ///< all, those before a resume included
   MetricResult best, last;
