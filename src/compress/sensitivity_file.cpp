@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -23,7 +24,11 @@ namespace {
 constexpr const char* kFormat = "espalier sensitivity";
 constexpr int kVersion = 1;
 
-std::string hex(uint64_t hash) { return fmt::format("{:016x}", hash); }
+std::string hex(uint64_t hash) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
 
 uint64_t from_hex(const std::string& text, const std::string& place) {
   uint64_t hash = 0;
@@ -66,24 +71,27 @@ GroupSensitivity read_group(const Json& json, const std::string& place) {
   return group;
 }
 
+std::string joined(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text.append(text.empty() ? "" : ",\n").append(line);
+  return text;
+}
+
 /// One line for each member and point, so that the file can be read and compared.
 std::string text_of(const Json& json) {
-  const auto lines = [](const Json& list) {
-    std::vector<std::string> entries;
-    for (const Json& entry : list) entries.push_back(entry.dump());
-    return entries.empty() ? std::string("[]")
-                           : fmt::format("[\n    {}\n   ]", fmt::join(entries, ",\n    "));
+  const auto list = [](const Json& entries) {
+    std::vector<std::string> lines;
+    for (const Json& entry : entries) lines.push_back(str("    ", entry.dump()));
+    return lines.empty() ? std::string("[]") : str("[\n", joined(lines), "\n   ]");
   };
   std::vector<std::string> head, groups;
   for (const auto& [key, value] : json.items())
-    if (key != "groups") head.push_back(fmt::format(" \"{}\": {}", key, value.dump()));
+    if (key != "groups") head.push_back(str(" \"", key, "\": ", value.dump()));
   for (const Json& group : json.at("groups"))
-    groups.push_back(
-        fmt::format("  {{\n   \"name\": {}, \"channels\": {},\n   \"members\": {},\n   \"points\": {}\n  }}",
-                    group.at("name").dump(), group.at("channels").dump(), lines(group.at("members")),
-                    lines(group.at("points"))));
-  return fmt::format("{{\n{},\n \"groups\": [\n{}\n ]\n}}\n", fmt::join(head, ",\n"),
-                     fmt::join(groups, ",\n"));
+    groups.push_back(str("  {\n   \"name\": ", group.at("name").dump(), ", \"channels\": ",
+                         group.at("channels").dump(), ",\n   \"members\": ", list(group.at("members")),
+                         ",\n   \"points\": ", list(group.at("points")), "\n  }"));
+  return str("{\n", joined(head), ",\n \"groups\": [\n", joined(groups), "\n ]\n}\n");
 }
 
 }  // namespace
