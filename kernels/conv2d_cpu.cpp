@@ -1,9 +1,11 @@
 // Dense convolution by oneDNN, on NHWC activations in place. Pointwise convolutions are matrix products over
 // [N*H*W, C].
 
+#include "kernels/conv2d_cpu.h"
+
 #include <omp.h>
 
-#include "kernels/conv2d_cpu.h"
+#include "kernels/normed_conv_cpu.h"
 
 #ifdef ESPALIER_HAS_ONEDNN
 
@@ -155,6 +157,7 @@ void finish(const ConvShape& s, const Epilogue& e, float* y) {
 namespace cpu {
 
 bool conv2d_forward(const ConvShape& s, const float* x, const float* w, const Epilogue& e, float* y) {
+  if (normed_conv2d_forward(s, x, {}, w, e, y, nullptr)) return true;
   if (pointwise(s)) {
     gemm(Transpose::kNo, Transpose::kYes, int64_t{s.N} * s.H * s.W, s.K, s.C, x, w, y);
   } else {
@@ -169,6 +172,7 @@ bool conv2d_forward(const ConvShape& s, const float* x, const float* w, const Ep
 }
 
 bool conv2d_backward_x(const ConvShape& s, const float* dy, const float* w, float* dx) {
+  if (normed_conv2d_backward(s, nullptr, {}, w, {.g = dy}, {.dx = dx})) return true;
   if (pointwise(s)) {
     gemm(Transpose::kNo, Transpose::kNo, int64_t{s.N} * s.H * s.W, s.C, s.K, dy, w, dx);
     return true;
@@ -182,6 +186,7 @@ bool conv2d_backward_x(const ConvShape& s, const float* dy, const float* w, floa
 }
 
 bool conv2d_backward_w(const ConvShape& s, const float* x, const float* dy, float* dw) {
+  if (normed_conv2d_backward(s, x, {}, nullptr, {.g = dy}, {.dw = dw})) return true;
   if (pointwise(s)) {
     gemm(Transpose::kYes, Transpose::kNo, s.K, s.C, int64_t{s.N} * s.H * s.W, dy, x, dw);
     return true;
@@ -203,9 +208,15 @@ bool conv2d_backward_w(const ConvShape& s, const float* x, const float* dy, floa
 
 namespace espalier::kernels::cpu {
 
-bool conv2d_forward(const ConvShape&, const float*, const float*, const Epilogue&, float*) { return false; }
-bool conv2d_backward_x(const ConvShape&, const float*, const float*, float*) { return false; }
-bool conv2d_backward_w(const ConvShape&, const float*, const float*, float*) { return false; }
+bool conv2d_forward(const ConvShape& s, const float* x, const float* w, const Epilogue& e, float* y) {
+  return normed_conv2d_forward(s, x, {}, w, e, y, nullptr);
+}
+bool conv2d_backward_x(const ConvShape& s, const float* dy, const float* w, float* dx) {
+  return normed_conv2d_backward(s, nullptr, {}, w, {.g = dy}, {.dx = dx});
+}
+bool conv2d_backward_w(const ConvShape& s, const float* x, const float* dy, float* dw) {
+  return normed_conv2d_backward(s, x, {}, nullptr, {.g = dy}, {.dw = dw});
+}
 
 }  // namespace espalier::kernels::cpu
 

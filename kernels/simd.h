@@ -30,6 +30,10 @@ inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 inline Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
 inline Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
 inline Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
+/// a > b ? yes : no
+inline Vector if_greater(Vector a, Vector b, Vector yes, Vector no) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);
+}
 
 #elif defined(__AVX2__) && defined(__FMA__)
 
@@ -51,6 +55,9 @@ inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 inline Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
 inline Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
 inline Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
+inline Vector if_greater(Vector a, Vector b, Vector yes, Vector no) {
+  return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
 
 #else
 
@@ -88,6 +95,7 @@ inline Vector add(Vector a, Vector b) { return a + b; }
 inline Vector multiply(Vector a, Vector b) { return a * b; }
 inline Vector max(Vector a, Vector b) { return a > b ? a : b; }
 inline Vector min(Vector a, Vector b) { return a < b ? a : b; }
+inline Vector if_greater(Vector a, Vector b, Vector yes, Vector no) { return a > b ? yes : no; }
 
 #endif
 
@@ -100,6 +108,11 @@ inline void hold(Vector& v) {
 #else
   (void)v;
 #endif
+}
+
+template <class T>
+inline void hold(T*& p) {
+  asm("" : "+r"(p));
 }
 
 }  // namespace espalier::kernels::simd

@@ -26,8 +26,12 @@ void check_window(const Convolution& op, const kernels::ConvShape& s) {
                  op.act.slope, " and cap ", op.act.cap,
                  "; the slope must be at least 0 and the cap above 0, make it an op of its own otherwise");
   const Padding& p = op.pad;
-  ESPALIER_CHECK(p.top >= 0 && p.left >= 0 && p.bottom >= 0 && p.right >= 0, op.name(),
-                 ": padding must not be negative");
+  ESPALIER_CHECK(p.top >= 0 && p.left >= 0 && p.bottom >= 0 && p.right >= 0, op.name(), ": the padding is ",
+                 p.top, ",", p.left, ",", p.bottom, ",", p.right,
+                 " (top, left, bottom, right); none may be negative");
+  ESPALIER_CHECK(s.N > 0 && s.H > 0 && s.W > 0 && s.C > 0 && s.K > 0 && s.R > 0 && s.S > 0, op.name(),
+                 ": x is ", Shape{s.N, s.H, s.W, s.C}, " and the filter is ", s.R, "x", s.S, " with ", s.K,
+                 " output channels; no extent may be 0");
   ESPALIER_CHECK(s.H + p.top + p.bottom >= s.R && s.W + p.left + p.right >= s.S, op.name(), ": a ", s.R, "x",
                  s.S, " filter does not fit an image of ", s.H, "x", s.W, " with padding ", p.top, ",",
                  p.left, ",", p.bottom, ",", p.right);
@@ -48,9 +52,7 @@ kernels::Epilogue epilogue_of(const Convolution& op, const Ctx& c) {
 
 Tensor before_activation(const Convolution& op, const Ctx& c, const Tensor& dy) {
   if (op.act.is_none()) return dy;
-  ESPALIER_CHECK(op.act.slope >= 0, op.name(), ": the gradient of an activation of slope ", op.act.slope,
-                 " cannot be taken from its output");
-  // Slopes of 0 or more keep the sign, so the output tells on which piece the input was.
+  // check_window() saw to it that the output tells on which piece of the activation the input was.
   Tensor g(dy.shape(), dy.device());
   kernels::activation_backward(g.device(), g.elements(), op.act, c.out[0].f32(), dy.f32(), g.f32());
   return g;

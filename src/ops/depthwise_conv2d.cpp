@@ -1,8 +1,9 @@
-#include "kernels/depthwise.h"
+#include "ops/conv2d.h"
 
 #include "base/error.h"
+#include "kernels/depthwise.h"
+#include "kernels/normed_conv.h"
 #include "ops/channel_ties.h"
-#include "ops/conv2d.h"
 #include "ops/convolution.h"
 #include "ops/ops.h"
 
@@ -39,14 +40,11 @@ Tensors DepthwiseConv2d::backward(Ctx& c, std::span<const Tensor> dy) const {
   const auto s = shape_of(*this, c.in[0].shape(), c.in[1].shape());
   const Tensor g = before_activation(*this, c, dy[0]);
   Tensors dx(c.in.size());
-  if (c.needs_grad[0]) {
-    dx[0] = Tensor(c.in[0].shape(), g.device());
-    kernels::depthwise_backward_x(g.device(), s, g.f32(), c.in[1].f32(), dx[0].f32());
-  }
-  if (c.needs_grad[1]) {
-    dx[1] = Tensor(c.in[1].shape(), g.device());
-    kernels::depthwise_backward_w(g.device(), s, c.in[0].f32(), g.f32(), dx[1].f32());
-  }
+  if (c.needs_grad[0]) dx[0] = Tensor(c.in[0].shape(), g.device());
+  if (c.needs_grad[1]) dx[1] = Tensor(c.in[1].shape(), g.device());
+  kernels::normed_depthwise_backward(
+      g.device(), s, c.in[0].f32(), {}, c.in[1].f32(), {.g = g.f32()},
+      {.dx = dx[0].defined() ? dx[0].f32() : nullptr, .dw = dx[1].defined() ? dx[1].f32() : nullptr});
   epilogue_gradients(*this, c, g, dx);
   return dx;
 }

@@ -1,0 +1,179 @@
+#include "kernels/normed_conv.h"
+
+#include "kernels/batch_norm.h"
+#include "kernels/depthwise.h"
+#include "kernels/launch.h"
+#include "kernels/normed_conv_cpu.h"
+#include "kernels/reference_only.h"
+
+namespace espalier::kernels {
+
+namespace {
+
+struct NormalizeForward {
+  int channels;
+  const float* x;
+  InputNorm norm;
+  const float* residual;
+  float* y;
+  ESPALIER_HD void operator()(int64_t i) const {
+    const int c = static_cast<int>(i % channels);
+    float v = norm.factor[c] * x[i] + norm.offset[c];
+    if (residual) v += residual[i];
+    v = v > 0 ? v : norm.act.slope * v;
+    y[i] = v < norm.act.cap ? v : norm.act.cap;
+  }
+};
+
+/// One row only; a tile sums its channels over all rows, in runs: one sum over all would lose digits.
+struct NormalizeSums {
+  static constexpr int64_t kRun = 256;
+  int64_t rows;
+  int channels;
+  const float *x, *mean, *y, *dy;
+  Activation act;
+  float* sums;
+  template <int T>
+  ESPALIER_HD void tile(int64_t, int c0, int n) const {
+    float total[T] = {}, product[T] = {};
+    for (int64_t first = 0; first < rows; first += kRun) {
+      float part[T] = {}, part_product[T] = {};
+      for (int64_t i = first; i < rows && i < first + kRun; ++i)
+        for (int c = 0; c < n; ++c) {
+          const int64_t at = i * channels + c0 + c;
+          const float g = activation_gradient(act, y ? y[at] : 0, dy[at]);
+          part[c] += g;
+          part_product[c] += g * (x[at] - mean[c0 + c]);
+        }
+      for (int c = 0; c < n; ++c) total[c] += part[c], product[c] += part_product[c];
+    }
+    for (int c = 0; c < n; ++c) sums[c0 + c] = total[c], sums[channels + c0 + c] = product[c];
+  }
+  ESPALIER_HD static float activation_gradient(Activation act, float y, float dy) {
+    if (act.slope == 1.0f && act.cap == Activation::kNoCap) return dy;
+    return y > 0 ? (y < act.cap ? dy : 0.0f) : act.slope * dy;
+  }
+};
+
+struct NormalizeBackwardX {
+  int channels;
+  const float *factor, *y, *dy;
+  Activation act;
+  float *dx, *dresidual;
+  ESPALIER_HD void operator()(int64_t i) const {
+    const float g = NormalizeSums::activation_gradient(act, y ? y[i] : 0, dy[i]);
+    dx[i] = g * factor[i % channels];
+    if (dresidual) dresidual[i] = g;
+  }
+};
+
+struct CompleteGradient {
+  int channels;
+  OutputGradient dy;
+  float* whole;
+  ESPALIER_HD void operator()(int64_t i) const {
+    const int k = static_cast<int>(i % channels);
+    whole[i] = dy.g[i] + (dy.constant[k] + dy.slope[k] * dy.y[i]);
+  }
+};
+
+bool fast(Device device) { return device == Device::kCpu && !reference_only(); }
+
+/// Memory for the tensors that the fast paths never make.
+class Temporary {
+ public:
+  Temporary(Device device, int64_t floats)
+      : device_(device), bytes_(static_cast<size_t>(floats) * sizeof(float)) {
+    if (floats) memory_ = static_cast<float*>(allocate(device, bytes_));
+  }
+  ~Temporary() {
+    if (!memory_) return;
+    synchronize(device_);
+    release(device_, memory_, bytes_);
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  float* get() const { return memory_; }
+
+ private:
+  Device device_;
+  size_t bytes_;
+  float* memory_ = nullptr;
+};
+
+int64_t pixels_in(const ConvShape& s) { return int64_t{s.N} * s.H * s.W; }
+int64_t pixels_out(const ConvShape& s) { return int64_t{s.N} * s.P() * s.Q(); }
+
+using Forward = void (*)(Device, const ConvShape&, const float*, const float*, const Epilogue&, float*);
+using BackwardX = void (*)(Device, const ConvShape&, const float*, const float*, float*);
+using BackwardW = void (*)(Device, const ConvShape&, const float*, const float*, float*);
+
+void forward_in_steps(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
+                      const float* w, float* y, float* moments, Forward convolve) {
+  const Temporary z(device, norm.factor ? pixels_in(s) * s.C : 0);
+  if (norm.factor) normalize_forward(device, pixels_in(s), s.C, x, norm, nullptr, z.get());
+  convolve(device, s, norm.factor ? z.get() : x, w, {}, y);
+  if (moments) moments_forward(device, pixels_out(s), s.K, y, moments);
+}
+
+void backward_in_steps(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
+                       const float* w, const OutputGradient& dy, const NormedGradients& out, BackwardX to_x,
+                       BackwardW to_w) {
+  const int64_t in = pixels_in(s);
+  const Temporary whole(device, dy.slope ? pixels_out(s) * s.K : 0);
+  if (dy.slope) for_each(device, pixels_out(s) * s.K, CompleteGradient{s.K, dy, whole.get()});
+  const float* g = dy.slope ? whole.get() : dy.g;
+  const Temporary z(device, norm.factor ? in * s.C : 0);
+  if (norm.factor) normalize_forward(device, in, s.C, x, norm, nullptr, z.get());
+  if (out.dw) to_w(device, s, norm.factor ? z.get() : x, g, out.dw);
+  if (!out.dx) return;
+  to_x(device, s, g, w, out.dx);
+  if (norm.factor) normalize_backward(device, in, s.C, x, norm, z.get(), out.dx, out.dx, out.sums, nullptr);
+}
+
+}  // namespace
+
+void normed_conv2d_forward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
+                           const float* w, float* y, float* moments) {
+  if (fast(device) && cpu::normed_conv2d_forward(s, x, norm, w, {}, y, moments)) return;
+  forward_in_steps(device, s, x, norm, w, y, moments, conv2d_forward);
+}
+
+void normed_conv2d_backward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
+                            const float* w, const OutputGradient& dy, const NormedGradients& out) {
+  if (fast(device) && cpu::normed_conv2d_backward(s, x, norm, w, dy, out)) return;
+  backward_in_steps(device, s, x, norm, w, dy, out, conv2d_backward_x, conv2d_backward_w);
+}
+
+void normed_depthwise_forward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
+                              const float* w, float* y, float* moments) {
+  if (fast(device) && cpu::normed_depthwise_forward(s, x, norm, w, {}, y, moments)) return;
+  forward_in_steps(device, s, x, norm, w, y, moments, depthwise_forward);
+}
+
+void normed_depthwise_backward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
+                               const float* w, const OutputGradient& dy, const NormedGradients& out) {
+  if (fast(device) && cpu::normed_depthwise_backward(s, x, norm, w, dy, out)) return;
+  backward_in_steps(device, s, x, norm, w, dy, out, depthwise_backward_x, depthwise_backward_w);
+}
+
+void normalize_forward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,
+                       const float* residual, float* y) {
+  if (fast(device)) return cpu::normalize_forward(rows, channels, x, norm, residual, y);
+  for_each(device, rows * channels, NormalizeForward{channels, x, norm, residual, y});
+}
+
+void normalize_backward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,
+                        const float* y, const float* dy, float* dx, float* sums, float* dresidual) {
+  if (fast(device)) return cpu::normalize_backward(rows, channels, x, norm, y, dy, dx, sums, dresidual);
+  for_each_tile(device, 1, channels, NormalizeSums{rows, channels, x, norm.mean, y, dy, norm.act, sums},
+                rows);
+  for_each(device, rows * channels,
+           NormalizeBackwardX{channels, norm.factor, y, dy, norm.act, dx, dresidual});
+}
+
+void moments_forward(Device device, int64_t rows, int channels, const float* x, float* moments) {
+  batch_norm_statistics(device, rows, channels, x, moments, moments + channels);
+}
+
+}  // namespace espalier::kernels

@@ -1,0 +1,61 @@
+#pragma once
+// Convolutions for training that take a batch norm apart: its statistics are gathered where the convolution
+// before it makes their tensor, its normalisation and activation happen where the convolution after it reads
+// it. The normalised tensor never exists in memory, which is what a training step of a small network spends
+// most of its time on (in-place activated batch norm, Bulo et al. 2018, goes half of this way).
+
+#include <cstdint>
+
+#include "kernels/conv2d.h"
+
+namespace espalier::kernels {
+
+/// How a kernel reads a tensor: z = act(factor[c] * x + offset[c]), or z = x where factor is null.
+struct InputNorm {
+  const float* factor = nullptr;
+  const float* offset = nullptr;
+  const float* mean = nullptr;  ///< [C], for the gradients only
+  Activation act;
+};
+
+/// The whole gradient of an output whose moments were taken: dy = g + constant[k] + slope[k] * y, or dy = g
+/// where slope is null.
+struct OutputGradient {
+  const float* g = nullptr;
+  const float* y = nullptr;
+  const float* constant = nullptr;
+  const float* slope = nullptr;
+};
+
+/// Where gradients go; what is null is not computed.
+struct NormedGradients {
+  float* dx = nullptr;  ///< like x: G * factor, where G = dz * act'(.) is the gradient before the activation
+  float* sums = nullptr;  ///< [2,C]: sum of G, sum of G * (x - mean); needs a norm and dx
+  float* dw = nullptr;    ///< like w
+};
+
+/// y = conv(z, w), z from x as `norm` says. moments [2,K] gets the mean and the biased variance of y over N,
+/// P and Q; it may be null.
+void normed_conv2d_forward(Device device, const ConvShape& shape, const float* x, const InputNorm& norm,
+                           const float* w, float* y, float* moments);
+void normed_conv2d_backward(Device device, const ConvShape& shape, const float* x, const InputNorm& norm,
+                            const float* w, const OutputGradient& dy, const NormedGradients& gradients);
+
+/// The same with one filter a channel, w [R,S,C].
+void normed_depthwise_forward(Device device, const ConvShape& shape, const float* x, const InputNorm& norm,
+                              const float* w, float* y, float* moments);
+void normed_depthwise_backward(Device device, const ConvShape& shape, const float* x, const InputNorm& norm,
+                               const float* w, const OutputGradient& dy, const NormedGradients& gradients);
+
+/// y = act(factor[c] * x + offset[c] + residual), residual null or like x. rows x C.
+void normalize_forward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,
+                       const float* residual, float* y);
+/// G = dy * act'(.) from the output y, which may be null without an activation. dx = G * factor; sums as
+/// above; dresidual = G, null if not wanted.
+void normalize_backward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,
+                        const float* y, const float* dy, float* dx, float* sums, float* dresidual);
+
+/// moments [2,C]: mean and biased variance of each channel of x, rows x C.
+void moments_forward(Device device, int64_t rows, int channels, const float* x, float* moments);
+
+}  // namespace espalier::kernels
