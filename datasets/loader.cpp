@@ -74,8 +74,15 @@ struct Pending {
   }
 };
 
+/// As many as asked for, at most one a core.
 int thread_count(int asked) {
-  return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  // TBB keeps one core for its caller, but here the caller waits or computes elsewhere, so one worker more
+  // may run. Kept for the life of the process: a smaller limit of one loader would hold for all others too.
+  static const auto* const limit =
+      new tbb::global_control(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(cores) + 1);
+  (void)limit;
+  return asked > 0 ? std::min(asked, cores) : cores;
 }
 
 class Loader final : public BatchSource {
@@ -86,8 +93,6 @@ class Loader final : public BatchSource {
         options_(options),
         size_(pipeline_.output_size()),
         cache_(data_.samples.size(), options.cache_bytes),
-        // TBB keeps one core for the caller; here the caller waits or computes elsewhere.
-        limit_(tbb::global_control::max_allowed_parallelism, thread_count(options.threads) + 1),
         arena_(thread_count(options.threads), 0) {
     ESPALIER_CHECK(options.batch >= 1, "data.batch is ", options.batch, "; it must be at least 1");
     ESPALIER_CHECK(options.prefetch >= 1, "the loader's prefetch is ", options.prefetch,
@@ -201,7 +206,6 @@ class Loader final : public BatchSource {
   const LoaderOptions options_;
   const Size size_;
   ImageCache cache_;
-  tbb::global_control limit_;
   tbb::task_arena arena_;
   std::unique_ptr<tbb::task_group> tasks_ = std::make_unique<tbb::task_group>();  // its destructor may throw
   std::vector<int> order_;

@@ -157,15 +157,18 @@ ImageInfo read_bmp(const Reader& in, Depth depth) {
   return info;
 }
 
-bool starts(std::string_view text, std::string_view with) { return text.substr(0, with.size()) == with; }
+bool has(std::string_view text, std::string_view word, size_t at) {
+  return text.size() >= at && text.substr(at, word.size()) == word;
+}
+bool starts(std::string_view text, std::string_view with) { return has(text, with, 0); }
 
 /// What a file is that we do not read, for the message; empty if it is not known either.
 std::string foreign_format(std::string_view text) {
   using namespace std::string_view_literals;
   if (starts(text, "GIF8")) return "a GIF";
-  if (starts(text, "RIFF") && text.substr(8, 4) == "WEBP") return "a WebP picture";
+  if (starts(text, "RIFF") && has(text, "WEBP", 8)) return "a WebP picture";
   if (starts(text, "II*\0"sv) || starts(text, "MM\0*"sv)) return "a TIFF picture";
-  if (text.substr(4, 4) == "ftyp") return "a HEIF, AVIF or video file";
+  if (has(text, "ftyp", 4)) return "a HEIF, AVIF or video file";
   if (starts(text, "8BPS")) return "a Photoshop file";
   if (starts(text, "%PDF")) return "a PDF file";
   if (starts(text, "PK\3\4")) return "a ZIP archive";

@@ -1,0 +1,142 @@
+#include "datasets/synthetic.h"
+
+#include <gtest/gtest.h>
+#include <tbb/global_control.h>
+
+#include <map>
+#include <set>
+
+#include "datasets/check.h"
+#include "datasets/dataset.h"
+#include "datasets/pictures.h"
+#include "support/temporary_directory.h"
+
+namespace espalier {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) files[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
+  return files;
+}
+
+constexpr SyntheticOptions kSmall{.classes = 3, .train = 4, .val = 2, .test = 1, .size = 32, .seed = 5};
+
+TEST(Synthetic, IsAnOrdinaryImageList) {
+  const test::TemporaryDirectory folder;
+  make_vegetables(folder.path() / "v", kSmall);
+  const DataSpec spec{.root = folder.path() / "v"};
+  for (const auto& [split, count] : {std::pair{Split::kTrain, 4}, {Split::kVal, 2}, {Split::kTest, 1}}) {
+    const Dataset data = open_dataset(spec, split);
+    EXPECT_EQ(data.class_counts(), std::vector<int>(3, count));
+    EXPECT_EQ(data.labels, std::vector(vegetable_names().begin(), vegetable_names().begin() + 3));
+    const Image image = read_image(data.path(data.samples[0]));
+    EXPECT_EQ(image.width, 32);
+    EXPECT_EQ(image.height, 32);
+  }
+  EXPECT_EQ(check_dataset(spec)["problems"], 0);
+}
+
+TEST(Synthetic, IsAnOrdinaryImageFolder) {
+  const test::TemporaryDirectory folder;
+  SyntheticOptions options = kSmall;
+  options.layout = "image_folder";
+  options.test = 0;
+  make_vegetables(folder.path() / "v", options);
+  const DataSpec spec{.format = "image_folder", .root = folder.path() / "v"};
+  EXPECT_EQ(open_dataset(spec, Split::kTrain).class_counts(), std::vector<int>(3, 4));
+  EXPECT_EQ(open_dataset(spec, Split::kVal).size(), 6);
+  EXPECT_FALSE(has_split(spec, Split::kTest));
+}
+
+TEST(Synthetic, SameOptionsGiveTheSameBytesOnAnyNumberOfThreads) {
+  const test::TemporaryDirectory folder;
+  make_vegetables(folder.path() / "a", kSmall);
+  {
+    const tbb::global_control one(tbb::global_control::max_allowed_parallelism, 1);
+    make_vegetables(folder.path() / "b", kSmall);
+  }
+  EXPECT_EQ(contents(folder.path() / "a"), contents(folder.path() / "b"));
+  SyntheticOptions other = kSmall;
+  other.seed = 6;
+  make_vegetables(folder.path() / "c", other);
+  EXPECT_NE(contents(folder.path() / "a")["carrot/train_carrot_0000.jpg"],
+            contents(folder.path() / "c")["carrot/train_carrot_0000.jpg"]);
+  other = kSmall;
+  other.train = 6;  // more training pictures leave the others as they were
+  make_vegetables(folder.path() / "d", other);
+  auto more = contents(folder.path() / "d");
+  for (const auto& [name, bytes] : contents(folder.path() / "a"))
+    if (name.ends_with(".jpg")) {
+      EXPECT_EQ(more[name], bytes) << name;
+    }
+}
+
+TEST(Synthetic, EveryPictureIsDifferentAndEveryKindDraws) {
+  std::set<std::vector<uint8_t>> seen;
+  for (size_t kind = 0; kind < vegetable_names().size(); ++kind)
+    for (int i = 0; i < 3; ++i) {
+      const Image image = draw_vegetable(static_cast<int>(kind), 24, 1, i);
+      EXPECT_TRUE(seen.insert(image.pixels).second);
+      double mean = 0, square = 0;
+      for (const uint8_t p : image.pixels) mean += p, square += p * p;
+      mean /= static_cast<double>(image.pixels.size());
+      EXPECT_GT(square / static_cast<double>(image.pixels.size()) - mean * mean, 25)
+          << vegetable_names()[kind];
+    }
+  EXPECT_EQ(vegetable_names().size(), 15u);
+}
+
+TEST(Synthetic, LeavesWhatIsThereAlone) {
+  const test::TemporaryDirectory folder;
+  const fs::path v = folder.path() / "v";
+  make_vegetables(v, kSmall);
+  const auto before = contents(v);
+  const auto time = fs::last_write_time(v / "carrot/train_carrot_0000.jpg");
+  make_vegetables(v, kSmall);  // already complete: nothing is written
+  EXPECT_EQ(fs::last_write_time(v / "carrot/train_carrot_0000.jpg"), time);
+
+  SyntheticOptions other = kSmall;
+  other.size = 48;
+  EXPECT_ERROR(make_vegetables(v, other), "holds drawn pictures with other options");
+  EXPECT_EQ(contents(v), before);
+
+  // Killed half way: the same command finishes it.
+  std::string stamp = before.at("drawn.json");
+  stamp.replace(stamp.find("true"), 4, "false");
+  test::write_text(v / "drawn.json", stamp);
+  fs::remove(v / "carrot/train_carrot_0001.jpg");
+  make_vegetables(v, kSmall);
+  EXPECT_EQ(contents(v), before);
+
+  test::write_text(folder.path() / "mine/letter.txt", "dear");
+  EXPECT_ERROR(make_vegetables(folder.path() / "mine", kSmall),
+               "is not empty and was not made by 'data make'");
+  EXPECT_ERROR(make_vegetables(folder.path() / "mine/letter.txt", kSmall), "is a file; choose a new folder");
+  EXPECT_ERROR(make_vegetables(folder.path() / "mine/letter.txt/x", kSmall), "the folder cannot be made");
+}
+
+TEST(Synthetic, RefusesOptionsOutOfRange) {
+  const test::TemporaryDirectory folder;
+  const auto with = [&](auto change) {
+    SyntheticOptions options = kSmall;
+    change(options);
+    return test::message_of([&] { make_vegetables(folder.path() / "v", options); });
+  };
+  EXPECT_EQ(with([](auto& o) { o.classes = 16; }), "data make: classes is 16; it must lie in 2 .. 15");
+  EXPECT_EQ(with([](auto& o) { o.train = 0; }), "data make: train is 0; it must lie in 1 .. 1000000");
+  EXPECT_EQ(with([](auto& o) { o.size = 8; }), "data make: size is 8; it must lie in 16 .. 4096");
+  EXPECT_EQ(with([](auto& o) { o.quality = 101; }), "data make: quality is 101; it must lie in 1 .. 100");
+  EXPECT_EQ(with([](auto& o) { o.layout = "image_folders"; }),
+            "data make: layout is 'image_folders'; did you mean 'image_folder'?");
+  EXPECT_FALSE(fs::exists(folder.path() / "v"));
+  EXPECT_ERROR(draw_vegetable(15, 32, 1, 0), "vegetable kind is 15; 0 .. 14 are known");
+}
+
+}  // namespace
+
+}  // namespace espalier
