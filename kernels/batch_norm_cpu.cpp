@@ -25,34 +25,35 @@ std::vector<double> sum_in_parts(int64_t rows, int width, const Body& body) {
   return totals;
 }
 
-/// y = x * factor + offset is the normalisation with everything per channel folded.
-struct Affine {
-  std::vector<float> factor, offset;
-  explicit Affine(const BatchNormProblem& b) : factor(b.channels), offset(b.channels) {
-    for (int c = 0; c < b.channels; ++c) {
-      factor[c] = b.inverse_deviation[c] * b.scale[c];
-      offset[c] = b.shift[c] - b.mean[c] * factor[c];
-    }
-  }
-};
+/// inverse_deviation * scale of each channel. The normalisation stays (x - mean) * factor + shift: folding
+/// the mean into the shift would save nothing beside the traffic and cancels where the mean is large.
+std::vector<float> factors(const BatchNormProblem& b) {
+  std::vector<float> factor(b.channels);
+  for (int c = 0; c < b.channels; ++c) factor[c] = b.inverse_deviation[c] * b.scale[c];
+  return factor;
+}
 
 /// g[c] = dy[c] through the activation of one row.
 template <bool kResidual>
-inline float gradient(float x, float factor, float offset, float residual, float dy, float slope, float cap) {
-  const float v = kResidual ? x * factor + offset + residual : x * factor + offset;
+inline float gradient(float x, float mean, float factor, float shift, float residual, float dy, float slope,
+                      float cap) {
+  const float v = kResidual ? (x - mean) * factor + shift + residual : (x - mean) * factor + shift;
   return v > 0 ? (v < cap ? dy : 0.0f) : slope * dy;
 }
 
 template <bool kResidual>
-void forward_rows(const BatchNormProblem& b, const Affine& a, int64_t first, int64_t last, float* y) {
+void forward_rows(const BatchNormProblem& b, const std::vector<float>& per_channel, int64_t first,
+                  int64_t last, float* y) {
   const int C = b.channels;
-  const float *factor = a.factor.data(), *offset = a.offset.data(), slope = b.act.slope, cap = b.act.cap;
+  const float *factor = per_channel.data(), *shift = b.shift, *mean = b.mean, slope = b.act.slope,
+              cap = b.act.cap;
   for (int64_t i = first; i < last; ++i) {
     const float *x = b.x + i * C, *r = kResidual ? b.residual + i * C : nullptr;
     float* out = y + i * C;
 #pragma omp simd
     for (int c = 0; c < C; ++c) {
-      float v = kResidual ? x[c] * factor[c] + offset[c] + r[c] : x[c] * factor[c] + offset[c];
+      float v = (x[c] - mean[c]) * factor[c] + shift[c];
+      if (kResidual) v += r[c];
       v = v > 0 ? v : slope * v;
       out[c] = v < cap ? v : cap;
     }
@@ -61,10 +62,10 @@ void forward_rows(const BatchNormProblem& b, const Affine& a, int64_t first, int
 
 /// sums: [g][g * (x - mean)]
 template <bool kResidual>
-void parameter_rows(const BatchNormProblem& b, const Affine& a, const float* dy, int64_t first, int64_t last,
-                    float* sums) {
+void parameter_rows(const BatchNormProblem& b, const std::vector<float>& per_channel, const float* dy,
+                    int64_t first, int64_t last, float* sums) {
   const int C = b.channels;
-  const float *factor = a.factor.data(), *offset = a.offset.data(), *mean = b.mean, slope = b.act.slope,
+  const float *factor = per_channel.data(), *shift = b.shift, *mean = b.mean, slope = b.act.slope,
               cap = b.act.cap;
   float *sum = sums, *product = sums + C;
   for (int64_t i = first; i < last; ++i) {
@@ -72,7 +73,7 @@ void parameter_rows(const BatchNormProblem& b, const Affine& a, const float* dy,
 #pragma omp simd
     for (int c = 0; c < C; ++c) {
       const float g =
-          gradient<kResidual>(x[c], factor[c], offset[c], kResidual ? r[c] : 0.0f, d[c], slope, cap);
+          gradient<kResidual>(x[c], mean[c], factor[c], shift[c], kResidual ? r[c] : 0.0f, d[c], slope, cap);
       sum[c] += g;
       product[c] += g * (x[c] - mean[c]);
     }
@@ -80,10 +81,11 @@ void parameter_rows(const BatchNormProblem& b, const Affine& a, const float* dy,
 }
 
 template <bool kResidual, bool kWriteResidual>
-void x_rows(const BatchNormProblem& b, const Affine& a, const float* dy, const float* constant,
-            const float* slope_of_x, int64_t first, int64_t last, float* dx, float* dresidual) {
+void x_rows(const BatchNormProblem& b, const std::vector<float>& per_channel, const float* dy,
+            const float* constant, const float* slope_of_x, int64_t first, int64_t last, float* dx,
+            float* dresidual) {
   const int C = b.channels;
-  const float *factor = a.factor.data(), *offset = a.offset.data(), *mean = b.mean, slope = b.act.slope,
+  const float *factor = per_channel.data(), *shift = b.shift, *mean = b.mean, slope = b.act.slope,
               cap = b.act.cap;
   for (int64_t i = first; i < last; ++i) {
     const float *x = b.x + i * C, *d = dy + i * C, *r = kResidual ? b.residual + i * C : nullptr;
@@ -91,7 +93,7 @@ void x_rows(const BatchNormProblem& b, const Affine& a, const float* dy, const f
 #pragma omp simd
     for (int c = 0; c < C; ++c) {
       const float g =
-          gradient<kResidual>(x[c], factor[c], offset[c], kResidual ? r[c] : 0.0f, d[c], slope, cap);
+          gradient<kResidual>(x[c], mean[c], factor[c], shift[c], kResidual ? r[c] : 0.0f, d[c], slope, cap);
       if (kWriteResidual) g_out[c] = g;
       out[c] = g * factor[c] - constant[c] - (x[c] - mean[c]) * slope_of_x[c];
     }
@@ -137,19 +139,20 @@ void batch_norm_statistics(int64_t rows, int channels, const float* x, float* me
 }
 
 void batch_norm_forward(const BatchNormProblem& b, float* y) {
-  const Affine a(b);
+  const std::vector<float> factor = factors(b);
   share_rows(b.rows, [&](int64_t first, int64_t last) {
-    b.residual ? forward_rows<true>(b, a, first, last, y) : forward_rows<false>(b, a, first, last, y);
+    b.residual ? forward_rows<true>(b, factor, first, last, y)
+               : forward_rows<false>(b, factor, first, last, y);
   });
 }
 
 void batch_norm_backward_parameters(const BatchNormProblem& b, const float* dy, float* dscale,
                                     float* dshift) {
-  const Affine a(b);
+  const std::vector<float> factor = factors(b);
   const std::vector<double> sums =
       sum_in_parts(b.rows, 2 * b.channels, [&](int64_t first, int64_t last, float* part) {
-        b.residual ? parameter_rows<true>(b, a, dy, first, last, part)
-                   : parameter_rows<false>(b, a, dy, first, last, part);
+        b.residual ? parameter_rows<true>(b, factor, dy, first, last, part)
+                   : parameter_rows<false>(b, factor, dy, first, last, part);
       });
   for (int c = 0; c < b.channels; ++c) {
     dshift[c] = static_cast<float>(sums[c]);
@@ -160,22 +163,22 @@ void batch_norm_backward_parameters(const BatchNormProblem& b, const float* dy, 
 void batch_norm_backward_x(const BatchNormProblem& b, const float* dy, const float* dscale,
                            const float* dshift, bool batch_statistics, float* dx, float* dresidual) {
   // dx = g * factor - constant - (x - mean) * slope, with everything per channel worked out before.
-  const Affine a(b);
+  const std::vector<float> factor = factors(b);
   std::vector<float> constant(b.channels), slope(b.channels);
   if (batch_statistics)
     for (int c = 0; c < b.channels; ++c) {
-      const double scale = double{a.factor[c]} / static_cast<double>(b.rows),
+      const double scale = double{factor[c]} / static_cast<double>(b.rows),
                    of_x = double{b.inverse_deviation[c]} * dscale[c];
       slope[c] = static_cast<float>(scale * of_x);
       constant[c] = static_cast<float>(scale * dshift[c]);
     }
   share_rows(b.rows, [&](int64_t first, int64_t last) {
     if (b.residual && dresidual)
-      x_rows<true, true>(b, a, dy, constant.data(), slope.data(), first, last, dx, dresidual);
+      x_rows<true, true>(b, factor, dy, constant.data(), slope.data(), first, last, dx, dresidual);
     else if (b.residual)
-      x_rows<true, false>(b, a, dy, constant.data(), slope.data(), first, last, dx, dresidual);
+      x_rows<true, false>(b, factor, dy, constant.data(), slope.data(), first, last, dx, dresidual);
     else
-      x_rows<false, false>(b, a, dy, constant.data(), slope.data(), first, last, dx, dresidual);
+      x_rows<false, false>(b, factor, dy, constant.data(), slope.data(), first, last, dx, dresidual);
   });
 }
 

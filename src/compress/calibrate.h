@@ -32,7 +32,7 @@ class Histogram {
   std::vector<int64_t> bins_ = std::vector<int64_t>(kBins);
   double width_ = 0;
   float largest_ = 0;
-  int64_t count_ = 0, zeros_ = 0;
+  int64_t count_ = 0;
 };
 
 /// The largest magnitude worth a code. `levels` is how many codes there are for magnitudes: 128 for s8 and u8

@@ -76,6 +76,8 @@ struct Op {
   virtual int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const = 0;  ///< 0 for cheap ops
 
   virtual Keep keep() const { return {}; }
+  /// False for ops of inference graphs only (INT8); their backward() is no_gradient(*this).
+  virtual bool differentiable() const { return true; }
   /// True if output 0 is a copy of input 0 outside training mode, so that inference graphs drop the op.
   virtual bool identity_in_inference() const { return false; }
   /// The input whose memory output 0 may take in a Session, because forward() and prepared kernels read an

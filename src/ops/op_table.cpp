@@ -7,19 +7,26 @@
 #include "base/error.h"
 #include "ops/op.h"
 
-#define ESPALIER_OPS(X) \
-  X(activation)         \
-  X(add)                \
-  X(batch_norm)         \
-  X(concat)             \
-  X(conv2d)             \
-  X(depthwise_conv2d)   \
-  X(dropout)            \
-  X(global_avg_pool)    \
-  X(linear)             \
-  X(max_pool)           \
-  X(resize)             \
-  X(sigmoid)            \
+#define ESPALIER_OPS(X)         \
+  X(activation)                 \
+  X(add)                        \
+  X(batch_norm)                 \
+  X(concat)                     \
+  X(conv2d)                     \
+  X(depthwise_conv2d)           \
+  X(dequantize)                 \
+  X(dropout)                    \
+  X(global_avg_pool)            \
+  X(linear)                     \
+  X(max_pool)                   \
+  X(quantize)                   \
+  X(quantized_add)              \
+  X(quantized_conv2d)           \
+  X(quantized_depthwise_conv2d) \
+  X(quantized_global_avg_pool)  \
+  X(quantized_linear)           \
+  X(resize)                     \
+  X(sigmoid)                    \
   X(softmax_cross_entropy)
 
 namespace espalier {

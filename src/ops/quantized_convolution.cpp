@@ -1,0 +1,157 @@
+#include "ops/quantized_convolution.h"
+
+#include "base/error.h"
+#include "ops/channel_ties.h"
+
+namespace espalier {
+
+namespace {
+
+enum Input { kX, kW, kBias, kMultiplier, kResidual };
+
+bool is_code(DType type) { return type == DType::kS8 || type == DType::kU8; }
+
+/// Checks what the three ops share and gives the output's meta.
+Metas infer_output(const QuantizedConvolution& op, std::span<const Meta> in, int K, const Shape& y) {
+  const size_t expected = op.has_residual ? 5 : 4;
+  ESPALIER_CHECK(in.size() == expected, op.name(), ": ", in.size(), " inputs, ", expected, " expected");
+  ESPALIER_CHECK(is_code(in[kX].dtype) && in[kW].dtype == DType::kS8, op.name(), ": x is ", in[kX], " and w ",
+                 in[kW], "; x must be s8 or u8, w s8");
+  ESPALIER_CHECK((in[kBias] == Meta{{K}, DType::kS32} && in[kMultiplier] == Meta{{K}, DType::kF32}),
+                 op.name(), ": bias is ", in[kBias], " and multiplier ", in[kMultiplier], "; expected s32[",
+                 K, "] and f32[", K, "]");
+  if (op.has_residual)
+    ESPALIER_CHECK(in[kResidual].shape == y && is_code(in[kResidual].dtype), op.name(), ": residual is ",
+                   in[kResidual], ", the output is ", y);
+  ESPALIER_CHECK(op.stride >= 1, op.name(), ": stride is ", op.stride, "; it must be at least 1");
+  return {{y, dtype_from_name(op.out)}};
+}
+
+Shape output_of(const QuantizedConvolution& op, const kernels::ConvShape& s) {
+  ESPALIER_CHECK(s.H + s.pad.top + s.pad.bottom >= s.R && s.W + s.pad.left + s.pad.right >= s.S, op.name(),
+                 ": a ", s.R, "x", s.S, " filter does not fit an image of ", s.H, "x", s.W);
+  return {s.N, s.P(), s.Q(), s.K};
+}
+
+void tie_rest(const QuantizedConvolution& op, ChannelTies& t) {
+  t.same(t.in(kBias), t.out());
+  t.same(t.in(kMultiplier), t.out());
+  if (op.has_residual) t.same(t.in(kResidual), t.out());
+}
+
+}  // namespace
+
+kernels::Code code_of(DType type) {
+  ESPALIER_CHECK(is_code(type) || type == DType::kF32, "INT8 kernels take s8, u8 and f32, not ", type);
+  return type == DType::kU8   ? kernels::Code::kU8
+         : type == DType::kS8 ? kernels::Code::kS8
+                              : kernels::Code::kF32;
+}
+
+kernels::ConvShape shape_of(const QuantizedConvolution& op, const Shape& x, const Shape& w) {
+  if (x.axes() == 2) return {x[0], 1, 1, x[1], w[0], 1, 1, 1, {}};
+  if (w.axes() == 3) return {x[0], x[1], x[2], x[3], x[3], w[0], w[1], op.stride, op.pad};
+  return {x[0], x[1], x[2], x[3], w[0], w[1], w[2], op.stride, op.pad};
+}
+
+kernels::Requantize requantize_of(const QuantizedConvolution& op, const Tensors& in) {
+  kernels::Requantize r{.bias = in[kBias].s32(),
+                        .multiplier = in[kMultiplier].f32(),
+                        .slope = op.slope,
+                        .low = op.low,
+                        .high = op.high};
+  if (op.has_residual) {
+    r.residual = in[kResidual].data();
+    r.residual_code = code_of(in[kResidual].dtype());
+    r.residual_factor = op.residual_factor;
+  }
+  return r;
+}
+
+void QuantizedConvolution::attributes(AttributeVisitor& v) {
+  v.visit("stride", stride);
+  visit_padding(v, pad);
+  v.visit("out", out);
+  v.visit("in_scale", in_scale);
+  v.visit("out_scale", out_scale);
+  v.visit("residual_factor", residual_factor);
+  v.visit("slope", slope);
+  v.visit("low", low);
+  v.visit("high", high);
+  v.visit("has_residual", has_residual);
+}
+
+Metas QuantizedConv2d::infer(std::span<const Meta> in) const {
+  const Shape &x = in[kX].shape, &w = in[kW].shape;
+  ESPALIER_CHECK(x.axes() == 4 && w.axes() == 4 && x[3] == w[3], "quantized_conv2d: x is ", x, " and w is ",
+                 w, "; expected [N,H,W,C] and [K,R,S,C]");
+  return infer_output(*this, in, w[0], output_of(*this, shape_of(*this, x, w)));
+}
+
+void QuantizedConv2d::forward(Ctx& c) const {
+  kernels::quantized_conv2d(c.device(), shape_of(*this, c.in[kX].shape(), c.in[kW].shape()),
+                            code_of(c.in[kX].dtype()), c.in[kX].data(), c.in[kW].s8(),
+                            requantize_of(*this, c.in), code_of(c.out[0].dtype()), c.out[0].data());
+}
+
+void QuantizedConv2d::channels(ChannelTies& t) const {
+  t.same(t.in(kX), t.in(kW, 3));
+  t.same(t.in(kW, 0), t.out());
+  tie_rest(*this, t);
+}
+
+int64_t QuantizedConv2d::macs(std::span<const Meta> in, std::span<const Meta> out) const {
+  return out[0].shape.elements() * (in[kW].shape.elements() / in[kW].shape[0]);
+}
+
+Metas QuantizedDepthwiseConv2d::infer(std::span<const Meta> in) const {
+  const Shape &x = in[kX].shape, &w = in[kW].shape;
+  ESPALIER_CHECK(x.axes() == 4 && w.axes() == 3 && x[3] == w[2], "quantized_depthwise_conv2d: x is ", x,
+                 " and w is ", w, "; expected [N,H,W,C] and [R,S,C]");
+  return infer_output(*this, in, x[3], output_of(*this, shape_of(*this, x, w)));
+}
+
+void QuantizedDepthwiseConv2d::forward(Ctx& c) const {
+  kernels::quantized_depthwise(c.device(), shape_of(*this, c.in[kX].shape(), c.in[kW].shape()),
+                               code_of(c.in[kX].dtype()), c.in[kX].data(), c.in[kW].s8(),
+                               requantize_of(*this, c.in), code_of(c.out[0].dtype()), c.out[0].data());
+}
+
+void QuantizedDepthwiseConv2d::channels(ChannelTies& t) const {
+  t.same(t.in(kX), t.in(kW));
+  t.same(t.in(kX), t.out());
+  tie_rest(*this, t);
+}
+
+int64_t QuantizedDepthwiseConv2d::macs(std::span<const Meta> in, std::span<const Meta> out) const {
+  return out[0].shape.elements() * in[kW].shape[0] * in[kW].shape[1];
+}
+
+Metas QuantizedLinear::infer(std::span<const Meta> in) const {
+  const Shape &x = in[kX].shape, &w = in[kW].shape;
+  ESPALIER_CHECK(x.axes() == 2 && w.axes() == 2 && x[1] == w[1], "quantized_linear: x is ", x, " and w is ",
+                 w, "; expected [N,C] and [K,C]");
+  return infer_output(*this, in, w[0], {x[0], w[0]});
+}
+
+void QuantizedLinear::forward(Ctx& c) const {
+  kernels::quantized_conv2d(c.device(), shape_of(*this, c.in[kX].shape(), c.in[kW].shape()),
+                            code_of(c.in[kX].dtype()), c.in[kX].data(), c.in[kW].s8(),
+                            requantize_of(*this, c.in), code_of(c.out[0].dtype()), c.out[0].data());
+}
+
+void QuantizedLinear::channels(ChannelTies& t) const {
+  t.same(t.in(kX), t.in(kW, 1));
+  t.same(t.in(kW, 0), t.out());
+  tie_rest(*this, t);
+}
+
+int64_t QuantizedLinear::macs(std::span<const Meta> in, std::span<const Meta>) const {
+  return in[kX].shape[0] * in[kW].shape.elements();
+}
+
+std::shared_ptr<Op> make_quantized_conv2d() { return std::make_shared<QuantizedConv2d>(); }
+std::shared_ptr<Op> make_quantized_depthwise_conv2d() { return std::make_shared<QuantizedDepthwiseConv2d>(); }
+std::shared_ptr<Op> make_quantized_linear() { return std::make_shared<QuantizedLinear>(); }
+
+}  // namespace espalier
