@@ -1,0 +1,259 @@
+// INT8 ops: the shared bodies against exact integers, the prepared kernels bit for bit against the shared
+// bodies.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "kernels/quantized_prepared.h"
+#include "ops/quantized_convolution.h"
+#include "ops/quantized_elementwise.h"
+#include "support/random_tensor.h"
+
+namespace espalier::test {
+namespace {
+
+Tensor random_codes(const Shape& shape, DType type, uint64_t seed) {
+  Random random(seed, Purpose::kTest);
+  const Tensor t(shape, Device::kCpu, type);
+  for (int64_t i = 0; i < t.elements(); ++i) {
+    if (type == DType::kU8)
+      t.u8()[i] = static_cast<uint8_t>(random.below(256));
+    else
+      t.s8()[i] = static_cast<int8_t>(random.below(255) - 127);
+  }
+  return t;
+}
+
+struct Problem {
+  int N, H, W, C, K, kernel, stride;
+  Padding pad;
+  DType x, y;
+  bool residual;
+};
+
+constexpr DType kS8 = DType::kS8, kU8 = DType::kU8, kF32 = DType::kF32;
+
+const Problem kProblems[] = {
+    {1, 7, 7, 64, 96, 1, 1, {}, kU8, kS8, false},             // pointwise, whole vectors
+    {2, 5, 6, 24, 40, 1, 1, {}, kS8, kU8, true},              // pruned widths, signed input
+    {1, 5, 5, 37, 53, 1, 1, {}, kU8, kU8, false},             // channels that fill no group and no vector
+    {1, 1, 1, 1280, 15, 1, 1, {}, kU8, kF32, false},          // a classifier
+    {1, 1, 1, 9, 1000, 1, 1, {}, kS8, kF32, true},            //
+    {1, 17, 15, 3, 32, 3, 2, {1, 1, 1, 1}, kS8, kU8, false},  // a network's first layer
+    {2, 16, 18, 3, 16, 3, 2, {0, 0, 1, 1}, kS8, kU8, false},  // the same, padded as TensorFlow does
+    {1, 6, 5, 16, 24, 3, 1, {1, 1, 1, 1}, kS8, kS8, true},    // a window of whole groups, signed, padded
+    {1, 9, 8, 6, 5, 5, 1, {2, 0, 1, 3}, kU8, kU8, false},     // unequal padding
+};
+
+Tensors inputs_of(const Problem& p, bool depthwise) {
+  const int K = depthwise ? p.C : p.K;
+  Tensors in = {random_codes({p.N, p.H, p.W, p.C}, p.x, 1),
+                depthwise ? random_codes({p.kernel, p.kernel, p.C}, kS8, 2)
+                          : random_codes({p.K, p.kernel, p.kernel, p.C}, kS8, 2)};
+  Random random(3, Purpose::kTest);
+  const Tensor bias({K}, Device::kCpu, DType::kS32), multiplier({K});
+  for (int k = 0; k < K; ++k) {
+    bias.s32()[k] = random.below(4001) - 2000;
+    multiplier.f32()[k] =
+        static_cast<float>(random.uniform(0.3, 1.0) / (40.0 * p.kernel * std::sqrt(depthwise ? 1.0 : p.C)));
+  }
+  in.push_back(bias);
+  in.push_back(multiplier);
+  const int P = (p.H + p.pad.top + p.pad.bottom - p.kernel) / p.stride + 1,
+            Q = (p.W + p.pad.left + p.pad.right - p.kernel) / p.stride + 1;
+  if (p.residual) in.push_back(random_codes({p.N, P, Q, K}, p.y == kU8 ? kU8 : kS8, 4));
+  return in;
+}
+
+template <class Op>
+std::shared_ptr<Op> op_of(const Problem& p, float slope = 1) {
+  auto op = std::make_shared<Op>();
+  op->stride = p.stride;
+  op->pad = p.pad;
+  op->out = name(p.y);
+  op->slope = slope;
+  op->has_residual = p.residual;
+  op->residual_factor = 0.37f;
+  op->low = p.y == kU8 ? 0 : -127;
+  op->high = p.y == kU8 ? 201 : 127;
+  return op;
+}
+
+/// The formula, on integers and one float at a time.
+std::vector<float> reference(const QuantizedConvolution& op, const Tensors& in, const Shape& y,
+                             bool depthwise) {
+  const auto s = shape_of(op, in[0].shape(), in[1].shape());
+  const std::vector<float> x = in[0].to_vector(), w = in[1].to_vector();
+  const std::vector<float> residual = op.has_residual ? in[4].to_vector() : std::vector<float>();
+  std::vector<float> out;
+  for (int64_t at = 0; at < y.elements(); ++at) {
+    const int k = static_cast<int>(at % y.back()), q = static_cast<int>(at / y.back() % s.Q()),
+              p = static_cast<int>(at / y.back() / s.Q() % s.P());
+    const int64_t n = at / y.back() / s.Q() / s.P();
+    int64_t sum = in[2].s32()[k];
+    for (int r = 0; r < s.R; ++r)
+      for (int t = 0; t < s.S; ++t) {
+        const int h = p * s.stride - s.pad.top + r, v = q * s.stride - s.pad.left + t;
+        if (h < 0 || h >= s.H || v < 0 || v >= s.W) continue;
+        for (int c = depthwise ? k : 0; c < (depthwise ? k + 1 : s.C); ++c)
+          sum += static_cast<int64_t>(x[((n * s.H + h) * s.W + v) * s.C + c]) *
+                 static_cast<int64_t>(depthwise ? w[(r * s.S + t) * s.C + c]
+                                                : w[((int64_t{k} * s.R + r) * s.S + t) * s.C + c]);
+      }
+    float f = static_cast<float>(sum) * in[3].f32()[k];
+    if (!(f > 0)) f *= op.slope;
+    if (op.has_residual) f = std::fmaf(residual[at], op.residual_factor, f);
+    if (op.out != "f32")
+      f = std::nearbyint(std::min(std::max(f, static_cast<float>(op.low)), static_cast<float>(op.high)));
+    out.push_back(f);
+  }
+  return out;
+}
+
+/// What a Session runs: the prepared kernel with a team of 1 and of 3.
+std::vector<float> run_prepared(const Op& op, const Tensors& in, const Meta& meta, int threads) {
+  const Tensor y(meta.shape, Device::kCpu, meta.dtype);
+  std::shared_ptr<void> packed;
+  PrepareCtx ctx;
+  ctx.in = in;
+  ctx.out = {y};
+  ctx.is_parameter = {false, true, true, true, false};
+  ctx.packed = &packed;
+  const auto prepared = op.prepare(ctx);
+  auto* cooperative = dynamic_cast<CooperativePrepared*>(prepared.get());
+  if (!cooperative) {
+    prepared->run();
+    return y.to_vector();
+  }
+  // One after another: no kernel here waits for the others in the middle.
+  for (int t = 0; t < threads; ++t) cooperative->run(kernels::Team{t, threads, nullptr});
+  return y.to_vector();
+}
+
+template <class Op>
+void check(const Problem& p, bool depthwise, float slope) {
+  SCOPED_TRACE(str(p.H, "x", p.W, "x", p.C, " k", p.K, " f", p.kernel, " s", p.stride, " ", p.x, " to ", p.y,
+                   " slope ", slope));
+  const auto op = op_of<Op>(p, slope);
+  const Tensors in = inputs_of(p, depthwise);
+  const Tensor y = apply1(op, in);
+  const std::vector<float> got = y.to_vector(), want = reference(*op, in, y.shape(), depthwise);
+  EXPECT_EQ(got, want);
+  EXPECT_EQ(run_prepared(*op, in, y.meta(), 1), got);
+  EXPECT_EQ(run_prepared(*op, in, y.meta(), 3), got);
+  // The case must not be trivial: many different codes.
+  EXPECT_GT(std::set<float>(got.begin(), got.end()).size(), std::min<size_t>(10, got.size() / 2));
+}
+
+TEST(QuantizedConv2d, IsExactAndItsPreparedFormToo) {
+  for (const Problem& p : kProblems)
+    for (float slope : {1.0f, 0.1f})
+      if (!(p.residual && slope != 1)) check<QuantizedConv2d>(p, false, slope);
+}
+
+TEST(QuantizedDepthwiseConv2d, IsExactAndItsPreparedFormToo) {
+  for (Problem p : kProblems) {
+    if (p.kernel == 1) p.kernel = 3, p.pad = {1, 1, 1, 1};
+    check<QuantizedDepthwiseConv2d>(p, true, 1);
+  }
+}
+
+TEST(QuantizedLinear, IsAConvolutionOfOnePixel) {
+  for (int K : {15, 16, 1000}) {
+    auto op = std::make_shared<QuantizedLinear>();
+    op->out = "f32";
+    const Problem p{3, 1, 1, 1280, K, 1, 1, {}, kU8, kF32, false};
+    Tensors in = inputs_of(p, false);
+    in[0] = random_codes({3, 1280}, kU8, 7);
+    in[1] = random_codes({K, 1280}, kS8, 8);
+    const Tensor y = apply1(op, in);
+    EXPECT_EQ(y.to_vector(), reference(*op, in, {3, 1, 1, K}, false));
+    EXPECT_EQ(run_prepared(*op, in, y.meta(), 2), y.to_vector());
+  }
+}
+
+TEST(Quantize, RoundsHalfToEvenAndClamps) {
+  Quantize op;
+  op.scale = 0.5f;
+  const Tensor x =
+      Tensor::from(std::vector<float>{-100, -0.75f, -0.25f, 0, 0.25f, 0.75f, 1.25f, 63.5f, 1e30f}, {9});
+  EXPECT_EQ(apply1(std::make_shared<Quantize>(op), {x}).to_vector(),
+            (std::vector<float>{-127, -2, 0, 0, 0, 2, 2, 127, 127}));
+  op.out = "u8";
+  EXPECT_EQ(apply1(std::make_shared<Quantize>(op), {x}).to_vector(),
+            (std::vector<float>{0, 0, 0, 0, 0, 2, 2, 127, 255}));
+  op.scale = 0;
+  EXPECT_THROW(apply1(std::make_shared<Quantize>(op), {x}), Error);
+}
+
+TEST(Quantize, PreparedFormIsTheSame) {
+  for (const char* out : {"s8", "u8"}) {
+    Quantize op;
+    op.scale = 0.013f;
+    op.out = out;
+    const Tensor x = random_tensor({1, 3, 7, 5}, Device::kCpu, 5);
+    const Tensor y = apply1(std::make_shared<Quantize>(op), {x});
+    for (int threads : {1, 4}) EXPECT_EQ(run_prepared(op, {x}, y.meta(), threads), y.to_vector());
+  }
+}
+
+TEST(Dequantize, UndoesQuantizeToHalfAStep) {
+  Quantize there;
+  there.scale = 0.02f;
+  Dequantize back;
+  back.scale = 0.02f;
+  const Tensor x = random_tensor({200}, Device::kCpu, 6);
+  const std::vector<float> a = x.to_vector();
+  const std::vector<float> b =
+      apply1(std::make_shared<Dequantize>(back), {apply1(std::make_shared<Quantize>(there), {x})})
+          .to_vector();
+  for (size_t i = 0; i < a.size(); ++i)
+    if (std::abs(a[i]) < 2.5f) {
+      EXPECT_TRUE(std::abs(a[i] - b[i]) <= 0.0101f) << a[i] << " became " << b[i];
+    }
+}
+
+TEST(QuantizedAdd, IsOneRounding) {
+  QuantizedAdd op;
+  op.a_factor = 0.7f;
+  op.b_factor = 0.4f;
+  op.out = "u8";
+  op.low = 0;
+  op.high = 255;
+  const Tensor a = random_codes({3, 37}, kU8, 1), b = random_codes({3, 37}, kS8, 2);
+  const std::vector<float> x = a.to_vector(), z = b.to_vector(),
+                           got = apply1(std::make_shared<QuantizedAdd>(op), {a, b}).to_vector();
+  for (size_t i = 0; i < got.size(); ++i)
+    EXPECT_EQ(got[i], std::nearbyint(std::min(255.0f, std::max(0.0f, std::fmaf(z[i], 0.4f, x[i] * 0.7f)))));
+}
+
+TEST(QuantizedGlobalAvgPool, IsTheRoundedMean) {
+  const QuantizedGlobalAvgPool op;
+  for (DType type : {kU8, kS8})
+    for (int C : {16, 37}) {
+      const Tensor x = random_codes({2, 3, 5, C}, type, 9);
+      const std::vector<float> in = x.to_vector();
+      const Tensor y = apply1(std::make_shared<QuantizedGlobalAvgPool>(op), {x});
+      for (int n = 0; n < 2; ++n)
+        for (int c = 0; c < C; ++c) {
+          float sum = 0;
+          for (int i = 0; i < 15; ++i) sum += in[(n * 15 + i) * C + c];
+          EXPECT_EQ(y.to_vector()[n * C + c], std::nearbyint(sum / 15));
+        }
+      for (int threads : {1, 3}) EXPECT_EQ(run_prepared(op, {x}, y.meta(), threads), y.to_vector());
+    }
+}
+
+TEST(QuantizedOps, HaveNoGradientAndSaySo) {
+  const QuantizedConv2d op;
+  EXPECT_FALSE(op.differentiable());
+  Ctx ctx;
+  EXPECT_THROW(op.backward(ctx, {}), Error);
+}
+
+}  // namespace
+}  // namespace espalier::test
