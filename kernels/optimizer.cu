@@ -169,7 +169,7 @@ void adamw_step(const SliceTable& table, const AdamWStep& step) { for_each_block
 
 void average_into(const SliceTable& table, float share) { for_each_block(table, AverageInto{share}); }
 
-double gradient_square_sum(const SliceTable& table) {
+double square_sum(const SliceTable& table) {
   const int64_t blocks = table.block_count();
   if (blocks == 0) return 0;
   const Scratch memory(table.device(), static_cast<size_t>(blocks + kSums) * sizeof(double));

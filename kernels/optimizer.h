@@ -66,6 +66,6 @@ void average_into(const SliceTable& table, float share);
 
 /// The sum of g^2 over all slices, in double over parts of fixed length: the same bits with any number of
 /// threads.
-double gradient_square_sum(const SliceTable& table);
+double square_sum(const SliceTable& table);
 
 }  // namespace espalier::kernels

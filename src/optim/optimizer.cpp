@@ -73,7 +73,7 @@ void Optimizer::gather(double rate) {
 
 double Optimizer::gradient_norm() {
   gather(0);
-  return std::sqrt(kernels::gradient_square_sum(*table_));
+  return std::sqrt(kernels::square_sum(*table_));
 }
 
 void Optimizer::step(double rate, double gradient_scale) {

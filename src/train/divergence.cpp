@@ -55,6 +55,30 @@ std::string first_bad_gradient(const Graph& graph) {
   return "";
 }
 
+std::string first_bad_statistic(const Graph& graph) {
+  for (const Graph::Item& item : graph.items)
+    for (int v : item.in) {
+      if (!graph.is_parameter(v) || graph.values[v].trainable) continue;
+      if (const auto bad = bad_value(graph.values[v].param))
+        return str(item.name, " (", graph.values[v].name, " holds ", *bad, ")");
+    }
+  return "";
+}
+
+StatisticsWatch::StatisticsWatch(const Graph& graph)
+    : table_([&] {
+        for (const Graph::Value& value : graph.values)
+          if (value.param.defined() && !value.trainable && value.param.dtype() == DType::kF32)
+            statistics_.push_back(value.param);
+        return statistics_.empty() ? Device::kCpu : statistics_[0].device();
+      }()) {
+  std::vector<kernels::ParameterSlice> slices;
+  for (const Tensor& t : statistics_) slices.push_back({.g = t.f32(), .elements = t.elements()});
+  table_.set(slices);
+}
+
+bool StatisticsWatch::finite() const { return std::isfinite(kernels::square_sum(table_)); }
+
 void check_finite_parameters(const Graph& graph) {
   for (const Graph::Value& value : graph.values)
     if (value.param.defined())

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "graph/graph.h"
+#include "kernels/optimizer.h"
 
 namespace espalier {
 
@@ -12,8 +13,23 @@ namespace espalier {
 std::string first_bad_activation(const Graph& graph, const Tensors& inputs);
 
 /// After a backward pass: the item nearest to the loss that has a parameter whose gradient is not finite:
-/// "block3/expand/conv (gradient of block3/expand/w holds inf)". Empty when all are finite.
+/// "block3/expand/conv (the gradient of block3/expand/w holds inf)". Empty when all are finite.
 std::string first_bad_gradient(const Graph& graph);
+
+/// The first item with a running statistic that is not finite. An activation's limits can hide from the loss
+/// what a batch norm has overflowed to, but not from its statistics. Empty when all are finite.
+std::string first_bad_statistic(const Graph& graph);
+
+/// Looks over all running statistics in one pass, cheap enough for every step.
+class StatisticsWatch {
+ public:
+  explicit StatisticsWatch(const Graph& graph);
+  bool finite() const;
+
+ private:
+  Tensors statistics_;
+  kernels::SliceTable table_;
+};
 
 /// Throws Error naming the first parameter that holds a value which is not finite.
 void check_finite_parameters(const Graph& graph);

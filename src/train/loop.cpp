@@ -116,6 +116,7 @@ class Trainer {
         callbacks_(callbacks),
         graph_(model.graph.to(options.device)),
         fused_(graph_),
+        statistics_(graph_),
         schedule_(options.schedule, checked_batches(data), options.epochs),
         stop_(options.early_stop) {
     check_options(options);
@@ -302,13 +303,12 @@ class Trainer {
     const Tensor images = batch.images.to(o_.device);
     const Tensor loss = task_.loss(fused_.run({images}), batch);
     report.loss = loss.item();
-    if (!std::isfinite(report.loss))
-      diverged(str("the loss is ", report.loss), report, first_bad_activation(fused_, {images}));
+    if (!std::isfinite(report.loss)) diverged(str("the loss is ", report.loss), report, images);
     backward(loss);
     report.gradient_norm = optimizer_->gradient_norm();
     if (!std::isfinite(report.gradient_norm))
-      diverged(str("the norm of the gradients is ", report.gradient_norm), report,
-               first_bad_gradient(fused_));
+      diverged(str("the norm of the gradients is ", report.gradient_norm), report, images);
+    if (!statistics_.finite()) diverged("a running statistic is not finite", report, images);
     const bool clipped = o_.clip > 0 && report.gradient_norm > o_.clip;
     optimizer_->step(report.rate, clipped ? o_.clip / report.gradient_norm : 1);
     if (ema_) ema_->update();
@@ -318,7 +318,10 @@ class Trainer {
     return report;
   }
 
-  [[noreturn]] void diverged(const std::string& what, const StepReport& at, const std::string& layer) {
+  [[noreturn]] void diverged(const std::string& what, const StepReport& at, const Tensor& images) {
+    std::string layer = first_bad_activation(fused_, {images});
+    if (layer.empty()) layer = first_bad_gradient(fused_);
+    if (layer.empty()) layer = first_bad_statistic(fused_);
     fail(str("training stopped at step ", at.step, " (epoch ", epoch_ + 1, ", step ", step_in_epoch_ + 1,
              " of ", steps_per_epoch_, "): ", what, " at learning rate ", at.rate, "; ",
              layer.empty() ? "no single layer shows it" : "first in " + layer,
@@ -460,6 +463,7 @@ class Trainer {
   const TrainOptions& o_;
   const TrainCallbacks& callbacks_;
   Graph graph_, fused_;  ///< the same parameters: as it is kept, and as it is trained
+  StatisticsWatch statistics_;
   Schedule schedule_;
   EarlyStop stop_;
   std::unique_ptr<Optimizer> optimizer_;
