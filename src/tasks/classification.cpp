@@ -22,7 +22,7 @@ std::pair<double, double> wilson(int64_t hits, int64_t samples) {
   const double n = static_cast<double>(samples), p = static_cast<double>(hits) / n;
   const double centre = (p + z * z / (2 * n)) / (1 + z * z / n);
   const double half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+  return {hits == 0 ? 0.0 : centre - half, hits == samples ? 1.0 : centre + half};
 }
 
 /// Classes by falling score, equal ones by number; the first `count` of them.

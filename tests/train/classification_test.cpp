@@ -197,7 +197,9 @@ TEST(ClassificationTest, OptionsAreStrict) {
               "did you mean 'classification'");
 }
 
-TEST(EvaluateTest, MeasuresAllOrTheFirstBatches) {
+using EvaluateTest = test::SerialTest;
+
+TEST_F(EvaluateTest, MeasuresAllOrTheFirstBatches) {
   const Model model = test::tiny_model();
   Session session(model.graph);
   const auto task = make_task("classification", test::kTinyClasses, Json::object());

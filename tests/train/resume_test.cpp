@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -251,6 +253,25 @@ TEST_F(ResumeTest, AFolderThatCannotBeMadeIsSaidBeforeTraining) {
   const test::TemporaryDirectory folder;
   std::ofstream(folder.path() / "file") << "in the way";
   expect_says(message_of([&] { run_tiny(options_in(folder.path() / "file" / "run")); }), "cannot be made");
+}
+
+TEST_F(ResumeTest, AnotherNumberOfThreadsIsSaid) {
+  const test::TemporaryDirectory folder;
+  EXPECT_THROW(run_tiny(options_in(folder.path()), 0.25f,
+                        [](int e, int64_t b) {
+                          if (e == 1 && b == 3) throw Stopped("here");
+                        }),
+               Stopped);
+  std::ostringstream lines;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines)));
+  kernels::set_threads(2);
+  EXPECT_TRUE(run_tiny(options_in(folder.path())).result.resumed);
+  spdlog::set_default_logger(before);
+  expect_says(lines.str(), "written with 1 threads, now there are 2");
+  expect_says(lines.str(), "may differ");
+  expect_says(lines.str(), "training goes on at epoch 2 of 4, step 3 of 6");
 }
 
 TEST_F(ResumeTest, ACheckpointOfAnotherRunIsRefused) {
