@@ -162,7 +162,9 @@ class Runner {
         run_(out),
         bench_(recipe),
         inputs_(bench_, out),
-        bench_stage_(bench_stage_of(recipe)) {}
+        bench_stage_(bench_stage_of(recipe)) {
+    for (const StageSpec& stage : recipe.stages) total_ += stage.kind != "bench";
+  }
 
   Json run() {
     const auto start = std::chrono::steady_clock::now();

@@ -64,10 +64,16 @@ void check_input_size(const Model& model, int size, const std::string& file) {
 
 ScheduleOptions schedule_options(const Json& options) {
   const Json& schedule = options.at("schedule");
+  const bool given = !schedule.at("at").is_null();
+  std::vector<double> at;
+  if (given)
+    at = schedule.at("at").get<std::vector<double>>();
+  else if (schedule.at("name") == "piecewise")
+    at = {0.5, 0.8};
   return {.name = schedule.at("name"),
           .rate = options.at("optimizer").at("lr"),
-          .at = schedule.at("at").get<std::vector<double>>(),
-          .at_unit = unit_of(schedule.at("unit")),
+          .at = at,
+          .at_unit = given ? unit_of(schedule.at("unit")) : TimeUnit::kRun,
           .gamma = schedule.at("gamma"),
           .power = schedule.at("power"),
           .end = schedule.at("end"),
