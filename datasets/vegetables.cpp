@@ -60,24 +60,24 @@ constexpr Kind kKinds[] = {
      {0.55, 0.85}, {-0.25, 0.25}, {2, 2.6}, 0.06, 0.14, 0, 0, 0, 0, 0.55, 0, 0.1, Top::kNone, 4},
     {"pepper", {{-5, 120}, {0.75, 0.97}, {0.45, 0.9}}, {{20, 110}, {0.6, 0.9}, {0.4, 0.8}},
      {0.58, 0.9}, {-0.35, -0.05}, {2.6, 4}, 0.05, 0.07, 4, 0.3, 0, 0, 0, 0.25, 0.9, Top::kStem, 2},
+    {"aubergine", {{265, 310}, {0.4, 0.8}, {0.12, 0.35}}, {{275, 320}, {0.4, 0.7}, {0.3, 0.5}},
+     {0.32, 0.55}, {0.2, 0.5}, {2.2, 3}, 0.12, 0.02, 0, 0, 0.05, 0, 0, 0.1, 0.9, Top::kCalyx, 2},
     {"zucchini", {{85, 135}, {0.45, 0.85}, {0.2, 0.55}}, {{70, 110}, {0.3, 0.6}, {0.5, 0.75}},
      {0.16, 0.28}, {-0.05, 0.28}, {4, 9}, 0.1, 0.02, 6, 0.1, 0.35, 0, 0.35, 0, 0.4, Top::kStem, 3},
     {"onion", {{22, 48}, {0.45, 0.85}, {0.5, 0.9}}, {{10, 35}, {0.4, 0.7}, {0.35, 0.65}},
      {0.8, 1.05}, {-0.3, 0.0}, {1.7, 2.2}, 0, 0.04, 11, 0.03, 0.45, 0, 0.1, 0.2, 0.4, Top::kStem, 3},
-    {"aubergine", {{265, 310}, {0.4, 0.8}, {0.12, 0.35}}, {{275, 320}, {0.4, 0.7}, {0.3, 0.5}},
-     {0.32, 0.55}, {0.2, 0.5}, {2.2, 3}, 0.12, 0.02, 0, 0, 0.05, 0, 0, 0.1, 0.9, Top::kCalyx, 2},
     {"mushroom", {{25, 48}, {0.08, 0.4}, {0.55, 0.95}}, kBrown,
      {0.85, 1.15}, {-0.1, 0.1}, {1.9, 2.4}, 0, 0.05, 0, 0, 0, 0, 0.3, 0, 0.15, Top::kCap, 4},
     {"beetroot", {{325, 358}, {0.45, 0.85}, {0.22, 0.5}}, {{330, 365}, {0.3, 0.6}, {0.3, 0.5}},
      {0.7, 1.0}, {-0.45, -0.1}, {1.9, 2.4}, 0, 0.08, 0, 0, 0, 0.35, 0.35, 0, 0.15, Top::kLeaves, 3},
     {"garlic", {{30, 60}, {0.03, 0.2}, {0.75, 0.98}}, {{290, 345}, {0.1, 0.35}, {0.6, 0.85}},
-     {0.85, 1.1}, {-0.45, -0.1}, {1.7, 2.1}, 0, 0.05, 7, 0.22, 0.3, 0, 0, 0.1, 0.2, Top::kStem, 4},
+     {0.85, 1.1}, {-0.45, -0.1}, {1.7, 2.1}, 0, 0.05, 7, 0.22, 0.15, 0, 0, 0.1, 0.2, Top::kStem, 4},
     {"leek", {{45, 70}, {0.05, 0.25}, {0.8, 0.97}}, kGreen,
      {0.1, 0.17}, {-0.05, 0.15}, {5, 10}, 0.08, 0.01, 0, 0, 0.3, 0, 0, 0.9, 0.25, Top::kBlades, 4},
     {"ginger", {{30, 46}, {0.3, 0.6}, {0.55, 0.85}}, kBrown,
      {0.35, 0.6}, {-0.3, 0.3}, {2, 3}, 0.3, 0.28, 0, 0, 0, 0.6, 0.3, 0, 0.1, Top::kNone, 4},
     {"cabbage", {{75, 115}, {0.25, 0.6}, {0.5, 0.85}}, {{65, 90}, {0.08, 0.3}, {0.75, 0.95}},
-     {0.88, 1.1}, {-0.1, 0.1}, {2, 2.4}, 0, 0.07, 9, 0.12, 0.7, 0, 0.15, 0.1, 0.2, Top::kNone, 1},
+     {0.88, 1.1}, {-0.1, 0.1}, {2, 2.4}, 0, 0.07, 9, 0.12, 0.45, 0, 0.15, 0.1, 0.2, Top::kNone, 1},
     {"asparagus", {{70, 110}, {0.35, 0.7}, {0.4, 0.75}}, {{255, 330}, {0.15, 0.4}, {0.35, 0.6}},
      {0.05, 0.09}, {0.0, 0.3}, {3, 6}, 0.05, 0.01, 0, 0, 0, 0.35, 0.2, 0.5, 0.2, Top::kNone, 7},
 };
@@ -161,10 +161,10 @@ std::vector<Body> draw_object(const Kind& kind, float x, float y, float half, fl
 
 void paint_background(Canvas& canvas, Random& random) {
   const Noise noise{random.bits()};
-  const Rgb first = from_hsv(random.uniform(0, 360), random.uniform(0, 0.55), random.uniform(0.15, 0.95));
+  const Rgb first = from_hsv(random.uniform(0, 360), random.uniform(0, 0.3), random.uniform(0.15, 0.95));
   const Rgb second =
-      mix(first, from_hsv(random.uniform(0, 360), random.uniform(0, 0.6), random.uniform(0.1, 0.9)),
-          f(random.uniform(0.2, 0.8)));
+      mix(first, from_hsv(random.uniform(0, 360), random.uniform(0, 0.3), random.uniform(0.1, 0.9)),
+          f(random.uniform(0.15, 0.55)));
   const int style = random.below(4);
   const float turn = f(random.uniform(0, std::numbers::pi)), scale = f(random.uniform(3, 14));
   const float cosine = std::cos(turn), sine = std::sin(turn);
@@ -182,14 +182,14 @@ void paint_background(Canvas& canvas, Random& random) {
 }
 
 /// A price tag or a hand: a flat patch in front of things.
-void paint_patch(Canvas& canvas, Random& random) {
+void paint_patch(Canvas& canvas, Random& random, double largest) {
   Body patch{.x = f(random.uniform(0, 1)),
              .y = f(random.uniform(0, 1)),
              .angle = f(random.uniform(0, 3.14)),
-             .half = f(random.uniform(0.1, 0.25))};
+             .half = f(random.uniform(0.08, largest))};
   patch.width = f(random.uniform(0.3, 0.8));
   patch.power = f(random.uniform(2, 20));
-  patch.skin = from_hsv(random.uniform(0, 360), random.uniform(0, 0.8), random.uniform(0.2, 1));
+  patch.skin = from_hsv(random.uniform(0, 360), random.uniform(0, 0.4), random.uniform(0.2, 1));
   patch.second = patch.skin;
   patch.noise.seed = random.bits();
   paint(canvas, patch, {{0, 0, 1}, f(random.uniform(0.7, 1))});
@@ -198,9 +198,9 @@ void paint_patch(Canvas& canvas, Random& random) {
 /// Exposure, colour of the light, blur, noise of the sensor, 8 bits.
 Image develop(const Canvas& canvas, Random& random) {
   const int size = canvas.side / 2;
-  const float exposure = f(random.uniform(0.55, 1.3)), warmth = f(random.uniform(-0.12, 0.12)),
+  const float exposure = f(random.uniform(0.65, 1.3)), warmth = f(random.uniform(-0.12, 0.12)),
               tint = f(random.uniform(-0.06, 0.06)), haze = f(random.uniform(0, 0.12)),
-              grain = f(random.uniform(0.005, 0.05)), blur = f(random.uniform(0, 0.6));
+              grain = f(random.uniform(0.005, 0.035)), blur = f(random.uniform(0, 0.6));
   std::vector<Rgb> small(static_cast<size_t>(size) * size);
   const auto at = [&](int x, int y) -> const Rgb& {
     return canvas.pixels[static_cast<size_t>(y) * canvas.side + x];
@@ -258,11 +258,11 @@ Image draw_vegetable(int kind, int size, uint64_t seed, uint64_t index) {
     const float half = f(random.uniform(smallest, largest) * std::min(area, 1.6));
     for (const Body& body : draw_object(what, x, y, half, angle, random)) paint(canvas, body, light);
   };
-  for (int i = random.below(3); i > 0; --i) paint_patch(canvas, random);
+  for (int i = random.below(3); i > 0; --i) paint_patch(canvas, random, 0.25);
   // Something of another kind lies further away.
-  if (random.flip(0.4)) place(kKinds[(kind + 1 + random.below(kCount - 1)) % kCount], 0.45, 0.1, 0.2);
-  for (int i = 1 + random.below(kKinds[kind].most); i > 0; --i) place(kKinds[kind], 0.2, 0.2, 0.42);
-  for (int i = random.below(3); i > 0; --i) paint_patch(canvas, random);
+  if (random.flip(0.3)) place(kKinds[(kind + 1 + random.below(kCount - 1)) % kCount], 0.45, 0.1, 0.2);
+  for (int i = 1 + random.below(kKinds[kind].most); i > 0; --i) place(kKinds[kind], 0.15, 0.26, 0.48);
+  if (random.flip(0.5)) paint_patch(canvas, random, 0.15);
   return develop(canvas, random);
 }
 
