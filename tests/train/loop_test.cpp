@@ -6,7 +6,9 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "ops/autograd.h"
 #include "runtime/session.h"
+#include "support/expect_close.h"
 #include "support/temporary_directory.h"
 #include "tasks/evaluate.h"
 #include "train/divergence.h"
@@ -69,6 +71,49 @@ TEST_F(TrainTest, ATinyModelLearnsItsTask) {
   Session session(run.model.graph);
   EXPECT_EQ(evaluate(session, *task, eval).value, run.result.last.value);
   for (const Tensor& p : run.model.graph.trainable()) EXPECT_FALSE(p.requires_grad());
+}
+
+TEST_F(TrainTest, AnEpochIsForwardLossBackwardAndStep) {
+  // The same by hand: the graph as it was traced, plain loops for clipping, momentum and decay.
+  const Model model = test::tiny_model();
+  model.graph.require_gradients();
+  TinySource data(6, 8, 1), eval(2, 16, 2);
+  const auto task = make_task("classification", test::kTinyClasses, Json::object());
+  const std::vector<Tensor> parameters = model.graph.trainable();
+  std::vector<std::vector<double>> velocity(parameters.size());
+  data.start(0);
+  Batch batch;
+  for (int step = 0; data.next(batch); ++step) {
+    const TrainingMode training;
+    backward(task->loss(model.graph.run({batch.images}), batch));
+    double square = 0;
+    for (const Tensor& p : parameters)
+      for (float g : p.grad().to_vector()) square += double{g} * g;
+    const double scale = std::min(1.0, 0.7 / std::sqrt(square)), rate = step < 4 ? 0.05 : 0.005;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      std::vector<float> w = parameters[i].to_vector();
+      const std::vector<float> g = parameters[i].grad().to_vector();
+      velocity[i].resize(w.size());
+      for (size_t k = 0; k < w.size(); ++k) {
+        velocity[i][k] = 0.9 * velocity[i][k] + (scale * g[k] + 0.01 * w[k]);
+        w[k] = static_cast<float>(w[k] - rate * velocity[i][k]);
+      }
+      parameters[i].set(w);
+      parameters[i].clear_grad();
+    }
+  }
+  TrainOptions o = tiny_options({}, 1);
+  o.ema = 0;
+  o.clip = 0.7;
+  o.optimizer.weight_decay = 0.01;
+  o.schedule = {.name = "piecewise", .rate = 0.05, .at = {4}, .at_unit = TimeUnit::kSteps, .gamma = 0.1};
+  const test::TinyRun run = run_tiny(o, 0);
+  for (size_t v = 0; v < model.graph.values.size(); ++v) {
+    const Graph::Value& want = model.graph.values[v];
+    if (!want.param.defined()) continue;
+    // Six steps of rounding, in other orders.
+    EXPECT_TRUE(test::expect_close(run.model.graph.values[v].param, want.param, {1e-4, 0.1})) << want.name;
+  }
 }
 
 TEST_F(TrainTest, SameSeedSameBits) {
