@@ -65,12 +65,15 @@ void run_rows(ConvTile tile, int blocks, int count) {
   }
 }
 
+bool is_matrix(const ConvShape& s) { return s.R == 1 && s.S == 1 && s.stride == 1 && s.pad == Padding{}; }
+
 struct Problem {
   const ConvShape& s;
   const PackedFilters& w;
   const float *x, *residual;
-  float* y;
+  float* y;  ///< of output line `origin`, like residual
   Activation act;
+  int origin = 0;
 
   ConvTile tile(const Panel& panel) const {
     ConvTile t;
@@ -105,7 +108,7 @@ struct Problem {
         const Panel panel = next_panel(b, blocks.last, count);
         ConvTile t = tile(panel);
         t.x += first * t.x_row;
-        move_output(t, first * t.y_row);
+        move_output(t, (first - int64_t{origin} * s.W) * t.y_row);
         run_rows(t, panel.blocks, count);
         b += panel.blocks;
       }
@@ -127,7 +130,7 @@ struct Problem {
       all.lines = r1 - r0;
       all.x += (int64_t{n} * s.H + top + r0) * s.W * s.C;
       all.w += r0 * all.w_line;
-      move_output(all, (int64_t{n} * P + p0) * Q * s.K);
+      move_output(all, (int64_t{n} * P + p0 - origin) * Q * s.K);
       for (int p = p0; q1 > q0 && p < p1; ++p) {
         ConvTile t = all;
         t.x += int64_t{p - p0} * s.stride * s.W * s.C + int64_t{q0 * s.stride - s.pad.left} * s.C;
@@ -197,10 +200,19 @@ const float* PackedFilters::bias(int b) const {
   return memory_.get() + blocks_ * block_stride_ + int64_t{b} * kLanes;
 }
 
+void conv2d_lines(const ConvShape& s, Activation act, const PackedFilters& w, const float* x,
+                  const float* residual, float* y, const Share& lines, const Share& blocks) {
+  const Problem problem{s, w, x, residual, y, act, lines.first};
+  if (is_matrix(s))
+    problem.matrix({lines.first * s.W, lines.last * s.W}, blocks);
+  else
+    problem.windows(lines, blocks);
+}
+
 void conv2d_prepared(const ConvShape& s, Activation act, const PackedFilters& w, const float* x,
                      const float* residual, float* y, const Team& team) {
   const Problem problem{s, w, x, residual, y, act};
-  const bool matrix = s.R == 1 && s.S == 1 && s.stride == 1 && s.pad == Padding{};
+  const bool matrix = is_matrix(s);
   const int P = s.P(), Q = s.Q();
   const int rows = matrix ? s.N * P * Q : s.N * P, pixels = matrix ? 1 : Q;
   // Two multiply-adds a cycle; 16 bytes a cycle from a cache that is shared or another core's.

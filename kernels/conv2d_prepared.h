@@ -38,4 +38,9 @@ class PackedFilters {
 void conv2d_prepared(const ConvShape& shape, Activation act, const PackedFilters& w, const float* x,
                      const float* residual, float* y, const Team& team);
 
+/// The same for output lines [lines) of N * P and blocks of channels [blocks) alone. y and residual start at
+/// the first of these lines.
+void conv2d_lines(const ConvShape& shape, Activation act, const PackedFilters& w, const float* x,
+                  const float* residual, float* y, const Share& lines, const Share& blocks);
+
 }  // namespace espalier::kernels

@@ -28,7 +28,7 @@ struct VectorActivation {
       : slope(simd::broadcast(act.slope)), cap(simd::broadcast(act.cap)) {}
   simd::Vector operator()(simd::Vector v) const {
     using namespace simd;
-    return simd::min(simd::fma(slope, simd::min(v, zero()), simd::max(v, zero())), cap);
+    return simd::min(cap, simd::fma(slope, simd::min(zero(), v), simd::max(zero(), v)));
   }
 };
 

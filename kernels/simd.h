@@ -27,6 +27,7 @@ inline void store(float* p, Vector v) { _mm512_storeu_ps(p, v); }
 inline void store(float* p, Vector v, int n) { _mm512_mask_storeu_ps(p, mask(n), v); }
 inline Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+inline Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
 inline Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
 inline Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
 inline Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
@@ -52,6 +53,7 @@ inline void store(float* p, Vector v) { _mm256_storeu_ps(p, v); }
 inline void store(float* p, Vector v, int n) { _mm256_maskstore_ps(p, mask(n), v); }
 inline Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
+inline Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
 inline Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
 inline Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
 inline Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
@@ -92,6 +94,7 @@ inline Vector fma(Vector a, Vector b, Vector c) {
 #endif
 }
 inline Vector add(Vector a, Vector b) { return a + b; }
+inline Vector subtract(Vector a, Vector b) { return a - b; }
 inline Vector multiply(Vector a, Vector b) { return a * b; }
 inline Vector max(Vector a, Vector b) { return a > b ? a : b; }
 inline Vector min(Vector a, Vector b) { return a < b ? a : b; }

@@ -1,7 +1,5 @@
 #include "kernels/team.h"
 
-#include <sched.h>
-
 namespace espalier::kernels {
 
 namespace {
@@ -17,19 +15,19 @@ inline void pause_briefly() {
 }  // namespace
 
 void Barrier::wait(int threads) {
-  constexpr int kSpins = 20000;  // about a millisecond; a thread that is away longer has lost its core
+  constexpr int kSpins = 4000;  // some 50 us: a thread that is away longer has lost its core to someone else
   const int round = round_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
     arrived_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
+    round_.notify_all();
     return;
   }
-  for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
-    if (spins < kSpins)
-      pause_briefly();
-    else
-      sched_yield();
+  for (int spins = 0; spins < kSpins; ++spins) {
+    if (round_.load(std::memory_order_acquire) != round) return;
+    pause_briefly();
   }
+  round_.wait(round, std::memory_order_acquire);
 }
 
 }  // namespace espalier::kernels

@@ -3,6 +3,7 @@
 // cost as much as the small kernels themselves.
 
 #include <atomic>
+#include <cstdint>
 
 namespace espalier::kernels {
 
@@ -28,17 +29,16 @@ struct Team {
   }
 };
 
-/// The half-open range [first, last) of `count` items that one thread takes: equal shares in order, each a
-/// multiple of `step` but the last.
+/// A half-open range of work items.
 struct Share {
   int first, last;
-  Share(int count, int thread, int threads, int step = 1) {
-    const long long steps = (count + step - 1) / step;
-    first = static_cast<int>(steps * thread / threads) * step;
-    last = static_cast<int>(steps * (thread + 1) / threads) * step;
-    if (last > count) last = count;
-    if (first > count) first = count;
-  }
+
+  Share(int first, int last) : first(first), last(last) {}
+  /// What one of `threads` takes of `count` items: nearly equal ranges in order.
+  Share(int count, int thread, int threads)
+      : first(static_cast<int>(int64_t{count} * thread / threads)),
+        last(static_cast<int>(int64_t{count} * (thread + 1) / threads)) {}
+  int count() const { return last - first; }
 };
 
 }  // namespace espalier::kernels

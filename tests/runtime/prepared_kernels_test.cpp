@@ -6,8 +6,7 @@
 #include <ostream>
 
 #include "base/random.h"
-#include "kernels/conv2d_prepared.h"
-#include "kernels/depthwise_prepared.h"
+#include "kernels/block_prepared.h"
 #include "support/expect_close.h"
 
 // The kernels of a Session against their formulas in double, on shapes with tails in rows and channels,
@@ -193,19 +192,92 @@ TEST(DepthwisePrepared, MatchesTheFormula) {
   }
 }
 
+struct BlockCase {
+  ConvShape first, depthwise;
+  int channels;  ///< out
+  bool residual = false;
+};
+
+const BlockCase kBlocks[] = {
+    {{1, 14, 14, 8, 48, 1, 1, 1, {}}, {1, 14, 14, 48, 48, 3, 3, 1, {1, 1, 1, 1}}, 8, true},
+    {{2, 13, 11, 5, 37, 1, 1, 1, {}}, {2, 13, 11, 37, 37, 3, 3, 2, {1, 1, 1, 1}}, 19},
+    {{3, 40, 9, 6, 20, 1, 1, 1, {}}, {3, 40, 9, 20, 20, 5, 5, 1, {2, 2, 2, 2}}, 6, true},
+    {{1, 33, 37, 3, 16, 3, 3, 2, {0, 0, 1, 1}}, {1, 16, 18, 16, 16, 3, 3, 1, {1, 1, 1, 1}}, 10},  // a stem
+    {{1, 5, 4, 7, 100, 1, 1, 1, {}},
+     {1, 5, 4, 100, 100, 3, 3, 1, {1, 1, 1, 1}},
+     33},  // fewer lines than needed
+    {{2, 64, 200, 4, 64, 1, 1, 1, {}},
+     {2, 64, 200, 64, 64, 3, 3, 1, {1, 1, 1, 1}},
+     4,
+     true},  // a ring goes round
+    {{1, 60, 12, 4, 18, 1, 1, 1, {}},
+     {1, 60, 12, 18, 18, 3, 3, 3, {0, 1, 0, 1}},
+     4},  // a stride that skips nothing
+    {{1, 60, 12, 4, 18, 1, 1, 1, {}},
+     {1, 60, 12, 18, 18, 2, 3, 4, {1, 1, 0, 1}},
+     4},  // and one that skips lines
+};
+
+TEST(BlockPrepared, GivesTheBitsOfItsThreeKernels) {
+  for (const BlockCase& c : kBlocks) {
+    const ConvShape &f = c.first, &d = c.depthwise, l{d.N, d.P(), d.Q(), d.C, c.channels, 1, 1, 1, {}};
+    SCOPED_TRACE(::testing::PrintToString(Case{f}) + ", " + ::testing::PrintToString(Case{d}));
+    ASSERT_TRUE(kernels::is_block(f, d, l));
+    const Data first({f}, false), depthwise({d}, true), last({l, {}, true, c.residual}, false);
+    const kernels::PackedFilters first_w(first.w.data(), first.bias.data(), f.K, f.R, f.S, f.C),
+        last_w(last.w.data(), last.bias.data(), l.K, 1, 1, l.C);
+    const kernels::PaddedFilters depthwise_w(depthwise.w.data(), depthwise.bias.data(), d.R, d.S, d.C);
+    std::vector<float> expanded(depthwise.x.size()), filtered(last.x.size());
+    const size_t size = static_cast<size_t>(l.N) * l.H * l.W * l.K;
+    kernels::BlockProblem problem{f,
+                                  d,
+                                  l,
+                                  Activation::relu6(),
+                                  Activation::leaky(),
+                                  Activation::relu(),
+                                  &first_w,
+                                  &depthwise_w,
+                                  &last_w,
+                                  first.x.data(),
+                                  pointer(last.residual),
+                                  expanded.data(),
+                                  filtered.data(),
+                                  nullptr};
+    const std::vector<float> apart = run(size, 2, [&](float* out, const kernels::Team& team) {
+      kernels::conv2d_prepared(f, problem.first_act, first_w, problem.x, nullptr, expanded.data(), team);
+      team.wait();
+      kernels::depthwise_prepared(d, problem.depthwise_act, depthwise_w, expanded.data(), nullptr,
+                                  filtered.data(), team);
+      team.wait();
+      kernels::conv2d_prepared(l, problem.last_act, last_w, filtered.data(), problem.residual, out, team);
+    });
+    for (int threads : {1, 2, 3, 4}) {
+      std::fill(expanded.begin(), expanded.end(), std::numeric_limits<float>::quiet_NaN());
+      std::fill(filtered.begin(), filtered.end(), std::numeric_limits<float>::quiet_NaN());
+      EXPECT_EQ(run(size, threads,
+                    [&](float* out, const kernels::Team& team) {
+                      kernels::BlockProblem own = problem;
+                      own.y = out;
+                      kernels::block_prepared(own, team);
+                    }),
+                apart)
+          << threads << " threads";
+    }
+  }
+}
+
 TEST(Team, SharesCoverEveryItemOnceInOrder) {
   for (int count : {0, 1, 5, 16, 37})
-    for (int threads : {1, 2, 3, 7})
-      for (int step : {1, 4}) {
-        int next = 0;
-        for (int t = 0; t < threads; ++t) {
-          const kernels::Share share(count, t, threads, step);
-          EXPECT_EQ(share.first, next);
-          EXPECT_TRUE(share.last == count || share.last % step == 0);
-          next = share.last;
-        }
-        EXPECT_EQ(next, count);
+    for (int threads : {1, 2, 3, 7}) {
+      int next = 0;
+      for (int t = 0; t < threads; ++t) {
+        const kernels::Share share(count, t, threads);
+        EXPECT_EQ(share.first, next);
+        EXPECT_LE(share.count(), count / threads + 1);
+        next = share.last;
       }
+      EXPECT_EQ(next, count);
+    }
 }
 
 TEST(Team, BarrierSeparatesPhases) {
