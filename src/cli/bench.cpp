@@ -65,7 +65,7 @@ Command add_bench(CLI::App& program) {
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
   return {app, [options](const Output& output) -> int {
-            const Recipe recipe = step_recipe(options->step, "scratch", false);
+            const Recipe recipe = step_recipe(options->step, options->models.at(0), false);
             Workbench bench(recipe);
             std::vector<Graph> graphs;
             for (const std::string& file : options->models)

@@ -14,13 +14,11 @@ namespace {
 std::string transforms_text(const Json& transforms) {
   std::string text;
   for (const auto& [name, about] : transforms.items()) {
-    text += fmt::format("{}: {}\n", name, about.value("help", ""));
-    for (const auto& [argument, of] : about.value("arguments", Json::object()).items()) {
-      text += fmt::format("    {}: {}", argument, of.value("help", ""));
-      if (of.contains("default")) text += "; default " + of.at("default").dump();
-      if (of.contains("range"))
-        text +=
-            "; " + (of.at("range").is_string() ? of.at("range").get<std::string>() : of.at("range").dump());
+    text += fmt::format("{}: {}\n", name, about.at("help").get<std::string>());
+    for (const auto& [argument, of] : about.at("arguments").items()) {
+      text += fmt::format("    {}: {}", argument, of.at("help").get<std::string>());
+      for (const char* key : {"default", "range", "choices"})
+        if (of.contains(key)) text += fmt::format("; {} {}", key, of.at(key).dump());
       text += "\n";
     }
   }
@@ -75,6 +73,7 @@ Command add_data(CLI::App& program) {
               output.object(all);
               return kOk;
             }
+            options->step.kind = "train";
             const Recipe recipe = step_recipe(options->step, "scratch");
             const Json report = check_dataset(recipe.data.spec);
             output.text(describe(report));

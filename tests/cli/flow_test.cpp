@@ -24,12 +24,12 @@ constexpr const char* kTiny = R"(model: {name: mobilenet_v2, width: 0.25}
 data: {root: DATA, size: 32, batch: 16, make: {classes: 3, train: 16, val: 10, test: 6, size: 36}}
 training:
   epochs: 1
-  optimizer: {lr: 0.05}
+  optimizer: {lr: 0.01}
   schedule: {name: cosine}
 stages:
   - train: {name: baseline, epochs: 2}
   - train: {name: control, from: baseline}
-  - sensitivity: {from: baseline, ratios: [0.5], batches: 1}
+  - sensitivity: {from: baseline, ratios: [0.5], batches: 2}
   - prune: {name: cut, keep_macs: 0.8, min_channels: 4, keep_multiple_of: 4}
   - train: {name: pruned}
   - int8: {name: int8, from: baseline, calibration_batches: 1}
@@ -144,7 +144,7 @@ TEST_F(FlowTest, ABoundThatDoesNotHoldIsExitCodeOne) {
     GTEST_SKIP() << "the tiny model is perfect";
   EXPECT_EQ(ran.code, kCheckFailed);
   EXPECT_NE(ran.out.find("FAILED  baseline.top1 is "), std::string::npos) << ran.out;
-  EXPECT_NE(ran.out.find("strict.yaml:16)"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("strict.yaml:17)"), std::string::npos) << ran.out;
 }
 
 TEST_F(FlowTest, ReportPrintsTheTable) {
@@ -221,7 +221,7 @@ TEST_F(FlowTest, StepsAloneFromFlags) {
   ASSERT_EQ(small.code, kOk) << small.err;
   EXPECT_LT(fs::file_size(*folder / "q.safetensors"), fs::file_size(*folder / "p.safetensors"));
   const test::Ran measured = run(with_data(
-      {"sensitivity", model("baseline"), "--out", *folder / "s.json", "--ratios", "0.5", "--batches", "1"}));
+      {"sensitivity", model("baseline"), "--out", *folder / "s.json", "--ratios", "0.5", "--batches", "2"}));
   ASSERT_EQ(measured.code, kOk) << measured.err;
   EXPECT_EQ(read_file(*folder / "s.json"), read_file(sensitivity)) << "the same sweep gives the same file";
 }
@@ -286,7 +286,8 @@ TEST_F(FlowTest, DataCheckFindsNothingAndSomething) {
 TEST(InterruptTest, StopsWith130AndTheSameCommandContinuesToTheSameModel) {
   const test::Folder folder;
   std::string text = kTiny;
-  text = text.substr(0, text.find("  - train: {name: control"));
+  text = text.substr(0, text.find("  - train: {name: control")) +
+         "  - bench: {seconds: 0.01, rounds: 1, batch: 2}\n";
   text.replace(text.find("epochs: 2"), 9, "epochs: 6");
   const std::string recipe = write_recipe(folder, text);
   ASSERT_EQ(run({"data", "make", folder / "data", "--classes", "3", "--train", "16", "--val", "10", "--test",
