@@ -1,6 +1,8 @@
 #include "datasets/synthetic.h"
 
+#include <fcntl.h>
 #include <tbb/parallel_for.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -73,7 +75,6 @@ std::string file_of(const Drawing& d, const SyntheticOptions& o) {
                                     : str(kind, "/", name(d.split), "_", file);
 }
 
-/// Without a flush for each: the stamp vouches for them all.
 void write_file(const fs::path& path, const std::string& bytes) {
   std::ofstream out(path, std::ios::binary);
   out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -83,6 +84,15 @@ void write_file(const fs::path& path, const std::string& bytes) {
 }
 
 }  // namespace
+
+bool must_draw(const fs::path& folder) {
+  if (!fs::exists(folder)) return true;
+  if (!fs::is_directory(folder)) return false;
+  if (fs::is_empty(folder)) return true;
+  if (!fs::exists(folder / kStamp)) return false;
+  const Json stamp = Json::parse(read_file(folder / kStamp), nullptr, false);
+  return stamp.is_object() && stamp.value("complete", true) == false;
+}
 
 void make_vegetables(const fs::path& folder, const SyntheticOptions& o) {
   check_options(o);
@@ -118,6 +128,11 @@ void make_vegetables(const fs::path& folder, const SyntheticOptions& o) {
         if (d.split == split) list += str(file_of(d, o), " ", d.kind, "\n");
       if (!list.empty()) write_file(folder / str(name(split), "_list.txt"), list);
     }
+  }
+  // One flush for all files, before the stamp vouches for them.
+  if (const int d = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); d >= 0) {
+    ::syncfs(d);
+    ::close(d);
   }
   write_atomically(folder / kStamp, stamp_of(o, true));
 }

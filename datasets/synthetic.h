@@ -21,10 +21,15 @@ struct SyntheticOptions {
   int quality = 90;                   ///< of the JPEG files
 };
 
-/// Draws the data set into `folder`, which must not exist or be empty (an existing one with pictures of the
-/// same options is left as it is). The same options give the same bytes, on any number of threads. Throws
-/// Error for options out of range, a folder with other things in it, or one that cannot be written.
+/// Draws the data set into `folder`, which must not exist or be empty. One that is complete with the same
+/// options is left as it is, one that was broken off is finished. The same options give the same bytes, on
+/// any number of threads. Throws Error for options out of range, a folder with other things in it, or one
+/// that cannot be written.
 void make_vegetables(const std::filesystem::path& folder, const SyntheticOptions& options);
+
+/// True when there is nothing in the folder yet, or a drawing that was broken off: make_vegetables() has work
+/// to do.
+bool must_draw(const std::filesystem::path& folder);
 
 /// One picture, as make_vegetables() draws it.
 Image draw_vegetable(int kind, int size, uint64_t seed, uint64_t index);

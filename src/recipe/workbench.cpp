@@ -46,7 +46,7 @@ int Workbench::threads() const { return kernels::threads(); }
 
 void Workbench::make_data() {
   const DataSection& data = recipe_.data;
-  if (!data.make || std::filesystem::exists(data.spec.root)) return;
+  if (!data.make || !must_draw(data.spec.root)) return;
   spdlog::info("drawing {} pictures of {} classes into {}",
                data.make->classes * (data.make->train + data.make->val + data.make->test), data.make->classes,
                data.spec.root.string());
@@ -71,8 +71,8 @@ const Dataset& Workbench::dataset(Split split, bool checked) {
 
 std::string Workbench::data_text() {
   const std::filesystem::path& root = recipe_.data.spec.root;
-  if (recipe_.data.make && !std::filesystem::exists(root))
-    return fmt::format("data: {} does not exist, its pictures will be drawn", root.string());
+  if (recipe_.data.make && must_draw(root))
+    return fmt::format("data: {} is not there, its pictures will be drawn", root.string());
   std::string text = fmt::format("data: {}, {} classes", root.string(), labels().size());
   for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
     if (has_split(recipe_.data.spec, split))
@@ -103,7 +103,7 @@ std::unique_ptr<BatchSource> Workbench::evaluation_batches(const std::string& li
 }
 
 std::string Workbench::data_hash(const std::string& list) {
-  if (recipe_.data.make && !std::filesystem::exists(recipe_.data.spec.root)) return "";
+  if (recipe_.data.make && must_draw(recipe_.data.spec.root)) return "";
   const Json& transforms = list == "train" ? recipe_.data.train_transforms : recipe_.data.eval_transforms;
   return hex(dataset(split_of(list), false).hash ^ Pipeline(transforms).hash());
 }

@@ -95,7 +95,9 @@ TEST(Synthetic, EveryPictureIsDifferentAndEveryKindDraws) {
 TEST(Synthetic, LeavesWhatIsThereAlone) {
   const test::TemporaryDirectory folder;
   const fs::path v = folder.path() / "v";
+  EXPECT_TRUE(must_draw(v));
   make_vegetables(v, kSmall);
+  EXPECT_FALSE(must_draw(v));
   const auto before = contents(v);
   const auto time = fs::last_write_time(v / "carrot/train_carrot_0000.jpg");
   make_vegetables(v, kSmall);  // already complete: nothing is written
@@ -111,10 +113,12 @@ TEST(Synthetic, LeavesWhatIsThereAlone) {
   stamp.replace(stamp.find("true"), 4, "false");
   test::write_text(v / "drawn.json", stamp);
   fs::remove(v / "carrot/train_carrot_0001.jpg");
+  EXPECT_TRUE(must_draw(v));
   make_vegetables(v, kSmall);
   EXPECT_EQ(contents(v), before);
 
   test::write_text(folder.path() / "mine/letter.txt", "dear");
+  EXPECT_FALSE(must_draw(folder.path() / "mine"));
   EXPECT_ERROR(make_vegetables(folder.path() / "mine", kSmall),
                "is not empty and was not made by 'data make'");
   EXPECT_ERROR(make_vegetables(folder.path() / "mine/letter.txt", kSmall), "is a file; choose a new folder");
