@@ -1,4 +1,3 @@
-#include "kernels/conv2d_prepared.h"
 #include "ops/conv2d.h"
 #include "ops/prepared_convolution.h"
 
@@ -9,9 +8,9 @@ std::unique_ptr<Prepared> Conv2d::prepare(const PrepareCtx& ctx) const {
   const Shape &x = ctx.in[0].shape(), &w = ctx.in[1].shape();
   const kernels::ConvShape shape{x[0], x[1], x[2], x[3], w[0], w[1], w[2], stride, pad};
   using Filters = kernels::PackedFilters;
-  return std::make_unique<PreparedConvolution<Filters, kernels::conv2d_prepared>>(
-      ctx, shape, act, has_bias, has_residual,
-      [&](const float* bias) { return new Filters(ctx.in[1].f32(), bias, w[0], w[1], w[2], w[3]); });
+  return std::make_unique<PreparedDense>(ctx, shape, act, has_bias, has_residual, [&](const float* bias) {
+    return new Filters(ctx.in[1].f32(), bias, w[0], w[1], w[2], w[3]);
+  });
 }
 
 }  // namespace espalier

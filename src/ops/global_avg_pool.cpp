@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "ops/channel_ties.h"
+#include "ops/global_avg_pool_prepare.h"
 #include "ops/ops.h"
 
 namespace espalier {
@@ -31,6 +32,10 @@ struct GlobalAvgPool final : Op {
   void attributes(AttributeVisitor&) override {}
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
+  std::unique_ptr<Prepared> prepare(const PrepareCtx& ctx) const override {
+    auto prepared = prepare_global_avg_pool(ctx);
+    return prepared ? std::move(prepared) : Op::prepare(ctx);
+  }
 };
 
 }  // namespace

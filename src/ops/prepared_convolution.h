@@ -3,8 +3,8 @@
 
 #include <memory>
 
-#include "kernels/activation.h"
-#include "kernels/conv_shape.h"
+#include "kernels/conv2d_prepared.h"
+#include "kernels/depthwise_prepared.h"
 #include "kernels/reference_only.h"
 #include "ops/op.h"
 
@@ -33,6 +33,9 @@ struct PreparedConvolution final : CooperativePrepared {
   void run(const kernels::Team& team) override { kKernel(shape, act, *filters, x, residual, y, team); }
   int64_t packed_bytes() const override { return filters->bytes(); }
 };
+
+using PreparedDense = PreparedConvolution<kernels::PackedFilters, kernels::conv2d_prepared>;
+using PreparedDepthwise = PreparedConvolution<kernels::PaddedFilters, kernels::depthwise_prepared>;
 
 /// True if the filters are known now, lie on the CPU, and fast paths are wanted.
 inline bool can_pack(const PrepareCtx& ctx, bool has_bias) {

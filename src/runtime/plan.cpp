@@ -7,6 +7,8 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "ops/conv2d.h"
+#include "ops/prepared_block.h"
 #include "runtime/arena.h"
 
 namespace espalier {
@@ -48,30 +50,52 @@ Plan::Plan(const Graph& graph, const Tensors& inputs, std::vector<std::shared_pt
       device_ = v.param.device();
       break;
     }
+  find_blocks();
   place_values(graph.infer(metas(inputs)));
   prepare_kernels(packed);
+  join_blocks();
+  divide_into_segments();
 }
 
 Plan::~Plan() = default;
+
+void Plan::find_blocks() {
+  const int count = static_cast<int>(graph_.items.size());
+  std::vector<int> uses(graph_.values.size(), 0);
+  for (const Graph::Item& item : graph_.items)
+    for (int v : item.in) ++uses[v];
+  for (int v : graph_.outputs) ++uses[v];
+  const auto follows = [&](int i) {
+    return graph_.items[i].in[0] == graph_.items[i - 1].out[0] && uses[graph_.items[i].in[0]] == 1;
+  };
+  for (int i = 0; i < count; ++i) blocks_.push_back({i, i});
+  for (int i = 0; i + 2 < count; ++i)
+    if (graph_.items[i].as<Conv2d>() && graph_.items[i + 1].as<DepthwiseConv2d>() &&
+        graph_.items[i + 2].as<Conv2d>() && follows(i + 1) && follows(i + 2)) {
+      blocks_[i] = blocks_[i + 1] = blocks_[i + 2] = {i, i + 2};
+      i += 2;
+    }
+}
 
 void Plan::place_values(const Metas& metas) {
   const std::vector<int> storage = storage_of(graph_, metas);
   const int count = static_cast<int>(graph_.items.size());
   std::vector<Lifetime> lives(graph_.values.size());
-  const auto used = [&](int v, int step) {
+  const auto used = [&](int v, int first, int last) {
     if (graph_.is_parameter(v)) return;
     Lifetime& life = lives[storage[v]];
-    if (life.bytes == 0) life.first = step;  // items come in order, producers first
+    if (life.bytes == 0) life.first = first;  // items come in order, producers first
     life.bytes = std::max(life.bytes, metas[v].shape.elements() * bytes_of(metas[v].dtype));
     life.bytes = std::max<int64_t>(life.bytes, 1);
-    life.last = std::max(life.last, step);
+    life.last = std::max(life.last, last);
   };
-  for (int v : graph_.inputs) used(v, 0);
+  for (int v : graph_.inputs) used(v, 0, 0);
   for (int i = 0; i < count; ++i) {
-    for (int v : graph_.items[i].in) used(v, i + 1);
-    for (int v : graph_.items[i].out) used(v, i + 1);
+    const Block& block = blocks_[i];
+    for (int v : graph_.items[i].in) used(v, block.first + 1, block.last + 1);
+    for (int v : graph_.items[i].out) used(v, block.first + 1, block.last + 1);
   }
-  for (int v : graph_.outputs) used(v, count + 1);
+  for (int v : graph_.outputs) used(v, count + 1, count + 1);
 
   std::vector<int> owners;  // values with memory of their own
   std::vector<Lifetime> own;
@@ -112,12 +136,29 @@ void Plan::prepare_kernels(std::vector<std::shared_ptr<void>>& packed) {
     ctx.packed = &packed[i];
     kernels_.push_back(item.op->prepare(ctx));
     cooperative_.push_back(dynamic_cast<CooperativePrepared*>(kernels_.back().get()));
-    const int n = static_cast<int>(i);
-    const bool joins = cooperative_.back() != nullptr;
+  }
+}
+
+void Plan::join_blocks() {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const Block& block = blocks_[i];
+    if (block.first == block.last || block.first != static_cast<int>(i)) continue;
+    auto joined = join_block(*kernels_[i], *kernels_[i + 1], *kernels_[i + 2]);
+    if (!joined) continue;
+    cooperative_[i] = cooperative_[i + 1] = nullptr;
+    cooperative_[i + 2] = joined.get();
+    joined_.push_back(std::move(joined));
+  }
+}
+
+void Plan::divide_into_segments() {
+  for (int i = 0; i < static_cast<int>(kernels_.size()); ++i) {
+    // The first items of a joined block have nothing to do but belong to the segment of the last.
+    const bool joins = cooperative_[blocks_[i].last] != nullptr;
     if (joins && !segments_.empty() && segments_.back().cooperative)
       ++segments_.back().last;
     else
-      segments_.push_back({n, n + 1, joins});
+      segments_.push_back({i, i + 1, joins});
   }
 }
 
@@ -168,8 +209,10 @@ void Plan::run_segment(const Segment& segment, const Tensors* inputs, double* st
       if (stamps && team.thread == 0) stamps[0] = now();
     }
     for (int i = segment.first; i < segment.last; ++i) {
-      cooperative_[i]->run(team);
-      if (i + 1 < segment.last || stamps) team.wait();
+      if (cooperative_[i]) {
+        cooperative_[i]->run(team);
+        if (i + 1 < segment.last || stamps) team.wait();
+      }
       if (stamps && team.thread == 0) stamps[i + 1] = now();
     }
   }

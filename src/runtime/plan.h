@@ -31,8 +31,16 @@ class Plan {
     bool cooperative;
   };
 
+  /// Items [first, last] that run as one kernel if their ops allow it, so that their values live at once.
+  struct Block {
+    int first, last;
+  };
+
+  void find_blocks();
   void place_values(const Metas& metas);
   void prepare_kernels(std::vector<std::shared_ptr<void>>& packed);
+  void join_blocks();
+  void divide_into_segments();
   void copy_inputs(const Tensors& inputs, const kernels::Team& team) const;
   /// True if the first segment's team can copy the inputs.
   bool copies_inside(const Tensors& inputs) const;
@@ -46,7 +54,10 @@ class Plan {
   Tensors at_;  ///< per value
   Tensors inputs_, outputs_;
   std::vector<std::unique_ptr<Prepared>> kernels_;  ///< per item
-  std::vector<CooperativePrepared*> cooperative_;   ///< per item; null for the others
+  std::vector<Block> blocks_;                       ///< per item: the one that it belongs to, or itself alone
+  std::vector<std::unique_ptr<CooperativePrepared>> joined_;
+  std::vector<CooperativePrepared*>
+      cooperative_;  ///< per item; null for others and for joined ones but the last
   std::vector<Segment> segments_;
   kernels::Barrier barrier_;
 };

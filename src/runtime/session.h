@@ -32,8 +32,9 @@ class Session {
   int64_t arena_bytes() const;   ///< of the latest plan
   int64_t packed_bytes() const;  ///< of the latest plan's weights
 
-  /// Milliseconds of each item in one run, in the order of graph().items; for `espalier bench --layers`.
-  /// Their sum exceeds a plain run by the clock's own cost.
+  /// Milliseconds of each item in one run, in the order of graph().items, 0 for items that the kernel of a
+  /// later one includes; for `espalier bench --layers`. Their sum exceeds a plain run by the clock's own
+  /// cost.
   std::vector<double> profile(const Tensors& inputs);
 
  private:

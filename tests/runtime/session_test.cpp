@@ -139,7 +139,7 @@ TEST(Session, TheArenaIsSmallerThanItsValues) {
   for (const Graph::Value& v : session.graph().values)
     if (!v.param.defined()) all += v.meta.shape.elements() * 4;
   EXPECT_GT(session.arena_bytes(), 0);
-  EXPECT_LT(session.arena_bytes() * 4, all);
+  EXPECT_LT(session.arena_bytes() * 3, all);
 }
 
 TEST(Session, PacksWeightsOnceForAllShapes) {
