@@ -41,9 +41,10 @@ void as_levels(const std::vector<int64_t>& bins, int count, int levels, std::vec
 /// reference distribution keeps what lies above in its last bin, the coded one does not.
 double kl_range(const Histogram& h, const CalibrateOptions& o) {
   const std::vector<int64_t>& bins = h.bins();
-  const int levels = o.paddlex_compat ? 255 : 128, start = o.paddlex_compat ? 1432 : 128;
   int last = Histogram::kBins;
   while (last > 1 && bins[last - 1] == 0) --last;
+  // The reference starts at 0.7 of the largest value, and counts 255 levels.
+  const int levels = o.paddlex_compat ? 255 : 128, start = o.paddlex_compat ? last * 7 / 10 : 128;
   double above = 0, least = std::numeric_limits<double>::infinity();
   int best = last;
   for (int i = last; i < Histogram::kBins; ++i) above += static_cast<double>(bins[i]);
@@ -87,9 +88,10 @@ void Histogram::grow(float value) {
 }
 
 void Histogram::add(const float* values, int64_t count) {
+  constexpr int64_t kAlone = 1 << 14;  // fewer values than are worth waking threads for
   float largest = 0;
   bool finite = true;
-#pragma omp parallel for schedule(static) reduction(max : largest) reduction(&& : finite)
+#pragma omp parallel for schedule(static) reduction(max : largest) reduction(&& : finite) if (count > kAlone)
   for (int64_t i = 0; i < count; ++i) {
     const float v = std::abs(values[i]);
     finite = finite && v <= std::numeric_limits<float>::max();
@@ -100,9 +102,9 @@ void Histogram::add(const float* values, int64_t count) {
   if (largest == 0) return;
   grow(largest);
   largest_ = std::max(largest_, largest);
-  const auto per_width = static_cast<float>(1 / width_);  // a power of two: exact
+  const double per_width = 1 / width_;  // a power of two: exact, and too large for a float where values are tiny
   int64_t* bins = bins_.data();
-#pragma omp parallel for schedule(static) reduction(+ : bins[:kBins])
+#pragma omp parallel for schedule(static) reduction(+ : bins[:kBins]) if (count > kAlone)
   for (int64_t i = 0; i < count; ++i) {
     // Zero has a code of its own whatever the range; counting it would only hide the others.
     const float v = std::abs(values[i]);

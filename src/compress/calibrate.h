@@ -54,7 +54,7 @@ struct CalibrateOptions {
   std::string calibrator = "kl";
   double percentile = 99.99;    ///< for the calibrator of that name
   int64_t batches = -1;         ///< of the source; -1: all
-  bool paddlex_compat = false;  ///< the reference's KL: candidates from 1432, 255 levels
+  bool paddlex_compat = false;  ///< the reference's KL: candidates from 0.7 of the largest value, 255 levels
 };
 
 /// Measures the ranges of all activations that quantize() needs, on the graph of prepare_for_quantization().

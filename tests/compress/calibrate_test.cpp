@@ -1,0 +1,193 @@
+#include "compress/calibrate.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "nn/layers.h"
+#include "support/random_tensor.h"
+
+namespace espalier::test {
+namespace {
+
+std::vector<float> normals(int count, uint64_t seed, double outliers = 0) {
+  Random random(seed, Purpose::kTest);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& v : values) v = static_cast<float>(random.normal() * (random.flip(outliers) ? 100 : 1));
+  return values;
+}
+
+Histogram histogram_of(const std::vector<float>& values) {
+  Histogram h;
+  h.add(values.data(), static_cast<int64_t>(values.size()));
+  return h;
+}
+
+double range(const std::string& calibrator, const Histogram& h, const CalibrateOptions& o = {}) {
+  return find_calibrator(calibrator).range(h, o);
+}
+
+TEST(Histogram, DoesNotDependOnHowValuesWereBatched) {
+  std::vector<float> values = normals(20000, 1, 0.001);
+  values.push_back(256.0f);  // a power of two lies on a border
+  values.push_back(0);
+  const Histogram whole = histogram_of(values);
+  for (size_t step : {1u, 7u, 1000u}) {
+    Histogram parts;
+    for (size_t i = 0; i < values.size(); i += step)
+      parts.add(values.data() + i, static_cast<int64_t>(std::min(step, values.size() - i)));
+    EXPECT_EQ(parts.bins(), whole.bins());
+    EXPECT_EQ(parts.width(), whole.width());
+    EXPECT_EQ(parts.largest(), whole.largest());
+    EXPECT_EQ(parts.count(), whole.count());
+  }
+  std::vector<float> reversed(values.rbegin(), values.rend());
+  EXPECT_EQ(histogram_of(reversed).bins(), whole.bins());
+}
+
+TEST(Histogram, CountsMagnitudesOfEverythingButZero) {
+  const Histogram h = histogram_of({-1, 1, 0, 0, 0.5f, -0.25f});
+  int64_t sum = 0;
+  for (int64_t n : h.bins()) sum += n;
+  EXPECT_EQ(sum, 4);
+  EXPECT_EQ(h.count(), 6);
+  EXPECT_EQ(h.largest(), 1);
+  EXPECT_EQ(h.bins()[Histogram::kBins / 2], 2) << "the range is the power of two above the largest";
+}
+
+TEST(Histogram, RefusesWhatIsNotANumber) {
+  Histogram h;
+  for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    const std::vector<float> values = {1, bad, 2};
+    EXPECT_THROW(h.add(values.data(), 3), Error);
+  }
+}
+
+TEST(Histogram, TakesHugeAndTinyValuesTogether) {
+  const Histogram h = histogram_of({1e-30f, 1e30f, 3.0f});
+  EXPECT_EQ(h.largest(), 1e30f);
+  EXPECT_EQ(h.bins()[0], 2);
+}
+
+TEST(Calibrators, MinMaxTakesTheLargest) { EXPECT_FLOAT_EQ(range("min_max", histogram_of({-7, 3, 1})), 7); }
+
+TEST(Calibrators, PercentileLeavesItsShareOut) {
+  std::vector<float> values;
+  for (int i = 1; i <= 10000; ++i) values.push_back(static_cast<float>(i) / 10000);
+  EXPECT_NEAR(range("percentile", histogram_of(values), {.percentile = 99}), 0.99, 0.002);
+  EXPECT_NEAR(range("percentile", histogram_of(values), {.percentile = 100}), 1.0, 1e-6);
+  EXPECT_THROW(range("percentile", histogram_of(values), {.percentile = 0}), Error);
+}
+
+TEST(Calibrators, KlKeepsAUniformDistributionWhole) {
+  std::vector<float> values;
+  for (int i = 1; i < 200000; ++i) values.push_back(static_cast<float>(i) / 200000);
+  EXPECT_GT(range("kl", histogram_of(values)), 0.95);
+}
+
+TEST(Calibrators, KlClipsRareOutliers) {
+  const Histogram h = histogram_of(normals(200000, 3, 0.0001));
+  EXPECT_GT(h.largest(), 100) << "the case has outliers";
+  EXPECT_LT(range("kl", h), 60);
+  EXPECT_GT(range("kl", h), 2.5);
+}
+
+TEST(Calibrators, KlKeepsMostOfANormalDistribution) {
+  const Histogram h = histogram_of(normals(200000, 4));
+  EXPECT_GT(range("kl", h), 2.5);
+  EXPECT_LE(range("kl", h), h.largest() * 1.01);
+}
+
+TEST(Calibrators, TheReferencesVariantSearchesTheUpperPartOnly) {
+  const Histogram h = histogram_of(normals(200000, 3, 0.0001));
+  EXPECT_GE(range("kl", h, {.paddlex_compat = true}), 0.69 * h.largest());
+}
+
+TEST(Calibrators, UnknownNamesAreErrors) { EXPECT_THROW(find_calibrator("magic"), Error); }
+
+/// Fixed batches.
+struct Fixed final : BatchSource {
+  Tensors images;
+  size_t at = 0;
+  void start(int, int64_t first) override { at = static_cast<size_t>(first); }
+  bool next(Batch& batch) override {
+    if (at >= images.size()) return false;
+    batch.images = images[at++];
+    return true;
+  }
+  int64_t batches() const override { return static_cast<int64_t>(images.size()); }
+  int64_t samples() const override { return batches() * (images.empty() ? 0 : images[0].shape()[0]); }
+  uint64_t hash() const override { return 1; }
+};
+
+Graph network() {
+  return build_graph(
+      [](Scope s, const Tensor& x) {
+        const Tensor y = conv_bn(s / "conv", x, 8, {.kernel = 3, .act = Activation::relu6()});
+        return Tensors{fully_connected(s / "classifier", global_avg_pool(y), 4)};
+      },
+      9, 9, 3, 1);
+}
+
+TEST(QuantizeModel, CalibratesConvertsAndReports) {
+  Fixed source;
+  for (uint64_t seed : {1, 2, 3}) source.images.push_back(random_tensor({2, 9, 9, 3}, Device::kCpu, seed));
+  for (const char* calibrator : {"kl", "min_max", "percentile"}) {
+    QuantizeReport report;
+    const Graph g = network(), int8 = quantize_model(g, source, {.calibrator = calibrator}, {}, &report);
+    EXPECT_EQ(report.quantized, 3);
+    EXPECT_TRUE(report.fp32.empty());
+    EXPECT_EQ(report.images, 6);
+    EXPECT_GT(report.ranges.at("image"), 2);
+    const NoGrad no_grad;
+    const std::vector<float> got = int8.run({source.images[0]})[0].to_vector(),
+                             want = g.run({source.images[0]})[0].to_vector();
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 0.05);
+  }
+}
+
+TEST(QuantizeModel, RangesDoNotDependOnTheBatchSize) {
+  Fixed ones, four;
+  Tensor all({4, 9, 9, 3});
+  for (uint64_t i = 0; i < 4; ++i) {
+    ones.images.push_back(random_tensor({1, 9, 9, 3}, Device::kCpu, i));
+    std::copy_n(ones.images[i].f32(), 243, all.f32() + i * 243);
+  }
+  four.images = {all};
+  const Graph prepared = prepare_for_quantization(network());
+  const auto a = calibrate(prepared, ones), b = calibrate(prepared, four);
+  for (const auto& [name, value] : a) EXPECT_NEAR(value, b.at(name), 1e-5 * value) << name;
+}
+
+TEST(QuantizeModel, AConstantPictureStillGivesScales) {
+  Fixed source;
+  source.images = {Tensor::zeros({1, 9, 9, 3})};
+  const Graph int8 = quantize_model(network(), source);
+  const NoGrad no_grad;
+  for (float v : int8.run({source.images[0]})[0].to_vector()) EXPECT_TRUE(std::isfinite(v));
+}
+
+TEST(QuantizeModel, NamesTheLayerOfANaN) {
+  Fixed source;
+  source.images = {random_tensor({1, 9, 9, 3}, Device::kCpu, 1)};
+  Graph g = prepare_for_quantization(network());
+  g.values[g.find("conv/w")].param.f32()[0] = std::numeric_limits<float>::quiet_NaN();
+  try {
+    calibrate(g, source);
+    FAIL() << "NaN was accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("in conv"), std::string::npos) << e.what();
+  }
+}
+
+TEST(QuantizeModel, NothingToCalibrateOnIsAnError) {
+  Fixed empty;
+  EXPECT_THROW(quantize_model(network(), empty), Error);
+}
+
+}  // namespace
+}  // namespace espalier::test

@@ -1,0 +1,182 @@
+#include "passes/quantize.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "graph/cost.h"
+#include "models/model_table.h"
+#include "nn/layers.h"
+#include "ops/quantized_convolution.h"
+#include "runtime/session.h"
+#include "support/random_tensor.h"
+
+namespace espalier::test {
+namespace {
+
+/// Ranges of every activation of a prepared graph on one batch, by its largest magnitude.
+std::map<std::string, float> ranges_of(const Graph& g, const Tensor& x) {
+  std::map<std::string, float> ranges;
+  const NoGrad no_grad;
+  Tensors at(g.values.size());
+  for (size_t v = 0; v < at.size(); ++v) at[v] = g.values[v].param;
+  at[g.inputs[0]] = x;
+  for (const Graph::Item& item : g.items) {
+    Tensors in;
+    for (int v : item.in) in.push_back(at[v]);
+    const Tensors out = espalier::apply(item.op, in);
+    for (size_t i = 0; i < out.size(); ++i) at[item.out[i]] = out[i];
+  }
+  for (size_t v = 0; v < at.size(); ++v) {
+    if (g.values[v].param.defined()) continue;
+    float largest = 1e-6f;
+    for (float a : at[v].to_vector()) largest = std::max(largest, std::abs(a));
+    ranges[g.values[v].name] = largest;
+  }
+  return ranges;
+}
+
+double relative_error(const std::vector<float>& got, const std::vector<float>& want) {
+  double error = 0, size = 0;
+  for (size_t i = 0; i < got.size(); ++i)
+    error += std::pow(got[i] - want[i], 2), size += std::pow(want[i], 2);
+  return std::sqrt(error / size);
+}
+
+/// A small network with every kind of layer that has an INT8 form, a residual, a leaky ReLU and a pool.
+Graph small_network() {
+  return build_graph(
+      [](Scope s, const Tensor& image) {
+        Tensor x = conv_bn(s / "stem", image, 16, {.kernel = 3, .stride = 2, .act = Activation::relu6()});
+        Tensor y = conv_bn(s / "expand", x, 40, {.kernel = 1, .act = Activation::leaky()});
+        y = depthwise_bn(s / "depthwise", y, {.kernel = 3, .act = Activation::relu6()});
+        y = conv_bn(s / "project", y, 16, {.kernel = 1});
+        x = add(x, y);
+        return Tensors{fully_connected(s / "classifier", global_avg_pool(x), 7)};
+      },
+      20, 20, 3, 5);
+}
+
+struct Quantised {
+  Graph fp32, int8;
+  Tensor x;
+  explicit Quantised(const QuantizeOptions& options = {})
+      : fp32(prepare_for_quantization(small_network())), x(random_tensor({4, 20, 20, 3}, Device::kCpu, 3)) {
+    int8 = quantize(fp32, ranges_of(fp32, x), options);
+  }
+};
+
+TEST(Quantize, StaysNearTheFp32Network) {
+  const Quantised q;
+  const NoGrad no_grad;
+  EXPECT_LT(relative_error(q.int8.run({q.x})[0].to_vector(), q.fp32.run({q.x})[0].to_vector()), 0.05);
+}
+
+TEST(Quantize, SessionAndGraphAgreeBitForBit) {
+  const Quantised q;
+  Session session(q.int8);
+  const NoGrad no_grad;
+  EXPECT_EQ(session.run({q.x})[0].to_vector(), q.int8.run({q.x})[0].to_vector());
+  const Tensor one = random_tensor({1, 17, 23, 3}, Device::kCpu, 8);  // another size than traced
+  EXPECT_EQ(session.run({one})[0].to_vector(), q.int8.run({one})[0].to_vector());
+}
+
+TEST(Quantize, EverythingBetweenInputAndLogitsIsInt8) {
+  const Quantised q;
+  std::multiset<std::string> ops;
+  for (const Graph::Item& item : q.int8.items) ops.insert(item.op->name());
+  EXPECT_EQ(ops.count("quantize"), 1u) << q.int8;
+  EXPECT_EQ(ops.count("dequantize"), 0u) << q.int8;
+  EXPECT_EQ(ops.count("quantized_conv2d"), 3u);
+  EXPECT_EQ(ops.count("quantized_depthwise_conv2d"), 1u);
+  EXPECT_EQ(ops.count("quantized_linear"), 1u);
+  EXPECT_EQ(ops.count("quantized_global_avg_pool"), 1u);
+  EXPECT_EQ(ops.size(), 7u) << q.int8;
+  for (const Graph::Value& v : q.int8.values)
+    if (v.param.defined() && v.name.ends_with("/w")) {
+      EXPECT_EQ(v.meta.dtype, DType::kS8) << v.name;
+    }
+}
+
+TEST(Quantize, UsesU8WhereNothingIsNegative) {
+  const Quantised q, compat({.paddlex_compat = true});
+  const auto types = [](const Graph& g) {
+    std::set<std::string> found;
+    for (const Graph::Item& item : g.items)
+      if (const auto* op = dynamic_cast<const QuantizedConvolution*>(item.op.get())) found.insert(op->out);
+    return found;
+  };
+  EXPECT_EQ(types(q.int8), (std::set<std::string>{"f32", "s8", "u8"}));
+  EXPECT_EQ(types(compat.int8), (std::set<std::string>{"f32", "s8"}));
+}
+
+TEST(Quantize, PerChannelScalesServeFiltersOfAnySize) {
+  const Graph g = build_graph(
+      [](Scope s, const Tensor& x) { return Tensors{conv_bn(s / "conv", x, 8, {.kernel = 3})}; }, 9, 9, 3, 1);
+  const Tensor w = g.values[g.find("conv/w")].param;
+  for (int64_t i = 0; i < w.elements(); ++i)
+    w.f32()[i] *= i / 27 % 2 ? 1.0f : 0.01f;  // every other filter is tiny
+  const Graph prepared = prepare_for_quantization(g);
+  const Tensor x = random_tensor({2, 9, 9, 3}, Device::kCpu, 4);
+  const auto ranges = ranges_of(prepared, x);
+  const NoGrad no_grad;
+  const std::vector<float> want = prepared.run({x})[0].to_vector();
+  const auto error_of_tiny = [&](const QuantizeOptions& options) {
+    const std::vector<float> got = quantize(prepared, ranges, options).run({x})[0].to_vector();
+    std::vector<float> a, b;
+    for (size_t i = 0; i < got.size(); i += 2) a.push_back(got[i]), b.push_back(want[i]);
+    return relative_error(a, b);
+  };
+  EXPECT_LT(error_of_tiny({}), 0.02);
+  EXPECT_GT(error_of_tiny({.per_channel = false}), 0.1);
+}
+
+TEST(Quantize, KeepsNamedLayersInFp32) {
+  const Quantised q({.keep_fp32 = {"depthwise/*", "classifier/linear"}});
+  EXPECT_GE(q.int8.find_item("depthwise/depthwise_conv2d"), 0);
+  EXPECT_EQ(std::string(q.int8.items[q.int8.find_item("depthwise/depthwise_conv2d")].op->name()),
+            "depthwise_conv2d");
+  EXPECT_EQ(std::string(q.int8.items[q.int8.find_item("classifier/linear")].op->name()), "linear");
+  Session session(q.int8);
+  const NoGrad no_grad;
+  EXPECT_LT(relative_error(session.run({q.x})[0].to_vector(), q.fp32.run({q.x})[0].to_vector()), 0.05);
+  EXPECT_THROW(Quantised({.keep_fp32 = {"no_such_layer"}}), Error);
+}
+
+TEST(Quantize, NeedsPositiveRangesOfEverything) {
+  const Graph g = prepare_for_quantization(small_network());
+  auto ranges = ranges_of(g, random_tensor({1, 20, 20, 3}, Device::kCpu, 3));
+  auto missing = ranges;
+  missing.erase("image");
+  EXPECT_THROW(quantize(g, missing), Error);
+  ranges["image"] = 0;
+  EXPECT_THROW(quantize(g, ranges), Error);
+}
+
+TEST(Quantize, SurvivesFiltersOfZeros) {
+  Graph g = small_network();
+  const Tensor w = g.values[g.find("project/w")].param;
+  for (int64_t i = 0; i < 3 * 40; ++i) w.f32()[i] = 0;
+  const Graph prepared = prepare_for_quantization(g);
+  const Tensor x = random_tensor({2, 20, 20, 3}, Device::kCpu, 4);
+  const Graph int8 = quantize(prepared, ranges_of(prepared, x));
+  const NoGrad no_grad;
+  EXPECT_LT(relative_error(int8.run({x})[0].to_vector(), prepared.run({x})[0].to_vector()), 0.05);
+}
+
+TEST(Quantize, MobileNetV2IsAQuarterOfItsSize) {
+  const Graph g = build_model({.name = "mobilenet_v2", .classes = 15}, 64, 1);
+  const Graph prepared = prepare_for_quantization(g);
+  const Tensor x = random_tensor({1, 64, 64, 3}, Device::kCpu, 4);
+  const Graph int8 = quantize(prepared, ranges_of(prepared, x));
+  EXPECT_LT(static_cast<double>(cost(int8).bytes), 0.3 * static_cast<double>(cost(g).bytes));
+  EXPECT_EQ(cost(int8).macs, cost(g).macs);
+  Session session(int8);
+  const NoGrad no_grad;
+  EXPECT_EQ(session.run({x})[0].to_vector(), int8.run({x})[0].to_vector());
+}
+
+}  // namespace
+}  // namespace espalier::test
