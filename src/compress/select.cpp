@@ -83,7 +83,7 @@ class Selector {
     plan_.tolerance = high;
   }
 
-  /// Again and again the cut that loses least for what it saves. A cut may take several steps at once, so
+  /// Again and again the cut that costs least for what it saves. A cut may take several steps at once, so
   /// that a flat part of a curve behind a steep one is seen.
   void by_greed() {
     plan_.rule = name(SelectionRule::kGreedy);
@@ -100,7 +100,7 @@ class Selector {
         const double saved_a_channel = (now - price()) / (before - kept);
         kept = before;
         for (int k = next_below(before); k >= least_[g]; k = next_below(k)) {
-          const double saved = saved_a_channel * (before - k), rate = (loss(g, k) - loss(g, before)) / saved;
+          const double saved = saved_a_channel * (before - k), rate = (damage(g, k) - damage(g, before)) / saved;
           if (best == groups_.size() || rate < best_rate || (rate == best_rate && saved > best_saved)) {
             best = g;
             best_kept = k;
@@ -144,6 +144,12 @@ class Selector {
   bool may_shrink(size_t g) const { return least_[g] < groups_[g].channels; }
   double loss(size_t g, int kept) const {
     return curves_[g].loss(1.0 - static_cast<double>(kept) / groups_[g].channels);
+  }
+  /// The odds of a wrong answer that the loss adds. A metric saturates where damage does not: counted by loss
+  /// alone, a group that is all but destroyed would be the cheapest to cut further.
+  double damage(size_t g, int kept) const {
+    const double l = std::min(loss(g, kept), 0.99);
+    return l / (1 - l);
   }
   int rounded_up(int channels) const {
     const int multiple = options_.keep_multiple_of;

@@ -14,7 +14,7 @@ namespace espalier {
 enum class SelectionRule {
   /// One tolerance for all groups, found by bisection: each loses as much as its own curve allows.
   kTolerance,
-  /// Step by step the cut that costs the least loss for what it saves.
+  /// Step by step the cut that costs least for what it saves, a loss l counting as its odds l / (1 - l).
   kGreedy,
 };
 SelectionRule selection_rule_from_name(const std::string& name);  ///< "tolerance" or "greedy"
