@@ -14,7 +14,7 @@ struct ActivationForward {
   float* y;
   ESPALIER_HD void operator()(int64_t i) const {
     const float v = x[i] > 0 ? x[i] : act.slope * x[i];
-    y[i] = v < act.cap ? v : act.cap;
+    y[i] = v > act.cap ? act.cap : v;
   }
 };
 

@@ -47,7 +47,7 @@ struct Forward {
   ESPALIER_HD void operator()(int64_t at) const {
     float v = before_activation(b, at, at % b.channels);
     v = v > 0 ? v : b.act.slope * v;
-    y[at] = v < b.act.cap ? v : b.act.cap;
+    y[at] = v > b.act.cap ? b.act.cap : v;
   }
 };
 

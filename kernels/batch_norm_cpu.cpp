@@ -55,7 +55,7 @@ void forward_rows(const BatchNormProblem& b, const std::vector<float>& per_chann
       float v = (x[c] - mean[c]) * factor[c] + shift[c];
       if (kResidual) v += r[c];
       v = v > 0 ? v : slope * v;
-      out[c] = v < cap ? v : cap;
+      out[c] = v > cap ? cap : v;
     }
   }
 }

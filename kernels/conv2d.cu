@@ -32,7 +32,7 @@ struct Conv2dForward {
       if (e.bias) sum += e.bias[k];
       if (e.residual) sum += e.residual[at];
       sum = sum > 0 ? sum : e.act.slope * sum;
-      y[at] = sum < e.act.cap ? sum : e.act.cap;
+      y[at] = sum > e.act.cap ? e.act.cap : sum;
     }
   }
 };

@@ -33,7 +33,7 @@ struct DepthwiseForward {
       if (e.bias) v += e.bias[c0 + c];
       if (e.residual) v += e.residual[at];
       v = v > 0 ? v : e.act.slope * v;
-      y[at] = v < e.act.cap ? v : e.act.cap;
+      y[at] = v > e.act.cap ? e.act.cap : v;
     }
   }
 };
