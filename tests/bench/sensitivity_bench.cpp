@@ -1,0 +1,181 @@
+// The sweep against evaluating every masked model in full, on MobileNetV2 with ImageNet weights:
+//
+//   bench_sensitivity [--images N] [--batch N] [--masked N] [--data ROOT LIST] [--weights FILE]
+//
+// times the whole sweep (25 groups, 9 ratios) and N masked models through Session and evaluate(), spread over
+// groups and ratios; both read the same batches from memory. On a busy machine say OMP_NUM_THREADS=1 and
+// ESPALIER_CPU_TIME=1, which counts processor time instead. With
+//
+//   bench_sensitivity --write FILE --data ROOT LIST [--weights FILE] [--criterion NAME]
+//
+// it measures the curves on the whole list instead and keeps them. recipes/sensitivities/mobilenet_v2.json is
+// what this gives with the list of imagenet_sample.
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "compress/criterion.h"
+#include "compress/sensitivity.h"
+#include "datasets/dataset.h"
+#include "datasets/loader.h"
+#include "io/file.h"
+#include "io/weight_import.h"
+#include "models/model_table.h"
+#include "passes/masking.h"
+#include "support/shared.h"
+#include "support/temporary_directory.h"
+#include "tasks/evaluate.h"
+
+namespace {
+
+using namespace espalier;
+
+double seconds() {
+  if (std::getenv("ESPALIER_CPU_TIME")) return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+struct Arguments {
+  int images = 64, batch = 32, masked = 15;
+  std::string root = test::shared_path("data/vegetables"), list = "val_list.txt";
+  std::string weights = test::shared_path("weights/mobilenet_v2_imagenet.safetensors");
+  std::string write, criterion = "l1";
+};
+
+Arguments parse(int count, char** words) {
+  Arguments a;
+  for (int i = 1; i < count; ++i) {
+    const std::string word = words[i];
+    const auto value = [&]() -> std::string {
+      ESPALIER_CHECK(i + 1 < count, word, " needs a value");
+      return words[++i];
+    };
+    if (word == "--images")
+      a.images = std::stoi(value());
+    else if (word == "--batch")
+      a.batch = std::stoi(value());
+    else if (word == "--masked")
+      a.masked = std::stoi(value());
+    else if (word == "--weights")
+      a.weights = value();
+    else if (word == "--write")
+      a.write = value();
+    else if (word == "--criterion")
+      a.criterion = value();
+    else if (word == "--data") {
+      a.root = value();
+      a.list = value();
+    } else
+      fail(str("unknown argument ", word));
+  }
+  return a;
+}
+
+/// Batches that are read once and then come from memory.
+struct InMemory final : BatchSource {
+  std::vector<Batch> kept;
+  size_t at = 0;
+  uint64_t fingerprint;
+  explicit InMemory(BatchSource& from) : fingerprint(from.hash()) {
+    Batch batch;
+    for (from.start(); from.next(batch);) kept.push_back(std::move(batch));
+  }
+  void start(int, int64_t first) override { at = static_cast<size_t>(first); }
+  bool next(Batch& batch) override {
+    if (at >= kept.size()) return false;
+    batch = kept[at++];
+    return true;
+  }
+  int64_t batches() const override { return static_cast<int64_t>(kept.size()); }
+  int64_t samples() const override { return batches() * kept.front().size(); }
+  uint64_t hash() const override { return fingerprint; }
+};
+
+void compare(const Graph& graph, const Task& task, BatchSource& source, int masked) {
+  const test::TemporaryDirectory folder;
+  const double start = seconds();
+  const Sensitivity measured = measure_sensitivity(graph, task, source, folder.path() / "curves.json");
+  const double sweep = seconds() - start;
+  std::vector<std::pair<const GroupSensitivity*, SensitivityPoint>> points;
+  for (const GroupSensitivity& g : measured.groups)
+    for (const SensitivityPoint& p : g.points) points.emplace_back(&g, p);
+  std::map<std::string, ChannelGroup> groups;
+  for (const ChannelGroup& g : channel_groups(graph)) groups[g.name] = g;
+  double one_by_one = 0;
+  int different = 0;
+  for (int i = 0; i < masked; ++i) {
+    const auto& [curve, point] = points[points.size() * i / masked];
+    const ChannelGroup& group = groups.at(curve->name);
+    std::vector<int> channels = removal_order(graph, group, measured.criterion);
+    channels.resize(static_cast<size_t>(point.removed));
+    const Graph model = test::masked(graph, {{group, channels}});
+    const double begin = seconds();
+    Session session(model);
+    different += evaluate(session, task, source).value != point.metric;
+    one_by_one += seconds() - begin;
+  }
+  const double all = one_by_one / masked * static_cast<double>(points.size());
+  std::printf(
+      "sweep of %zu points on %lld images: %.2f s; masked models in full: %.4f s each, %.2f s for all "
+      "(from %d of them); ratio %.2f; %d of %d metrics differ\n",
+      points.size(), static_cast<long long>(measured.samples), sweep, one_by_one / masked, all, masked,
+      all / sweep, different, masked);
+}
+
+/// Lines "path label". ImageNet has two classes of one name, so labels.txt is not read.
+Dataset read_list(const std::string& root, const std::string& list) {
+  const std::string text = read_file(std::filesystem::path(root) / list);
+  Dataset data{.name = std::filesystem::path(root).filename().string() + "/" + list, .root = root};
+  std::istringstream lines(text);
+  int classes = 0;
+  for (Sample s; lines >> s.path >> s.label; classes = std::max(classes, s.label + 1))
+    data.samples.push_back(s);
+  for (int k = 0; k < classes; ++k) data.labels.push_back(std::to_string(k));
+  data.hash = fnv1a(text.data(), text.size());
+  return data;
+}
+
+int run(const Arguments& a) {
+  Dataset data = read_list(a.root, a.list);
+  const auto classes = static_cast<int>(data.labels.size());
+  Graph graph = build_model({"mobilenet_v2", classes, {{"padding", "tensorflow"}}}, 224, 1);
+  import_weights(graph, "mobilenet_v2", a.weights);
+  const Pipeline pipeline(Json::parse(R"([{"name": "resize_short", "size": 256},
+      {"name": "center_crop", "size": 224},
+      {"name": "normalize", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}])"));
+  LoaderOptions loader = eval_loader_options(a.batch);
+  const auto task = make_task("classification", classes, Json::object());
+  if (!a.write.empty()) {
+    const auto source = make_loader(data, pipeline, loader);
+    const Sensitivity measured =
+        measure_sensitivity(graph, *task, *source, a.write,
+                            {.criterion = a.criterion,
+                             .memory = int64_t{2} << 30,
+                             .note = "mobilenet_v2, ImageNet weights, padding tensorflow, on " + data.name +
+                                     " (one picture a class)"});
+    std::printf("%s", sensitivity_table(measured).c_str());
+    return 0;
+  }
+  data.samples.resize(std::min<size_t>(data.samples.size(), static_cast<size_t>(a.images)));
+  InMemory source(*make_loader(data, pipeline, loader));
+  compare(graph, *task, source, a.masked);
+  return 0;
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  try {
+    return run(parse(count, words));
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 2;
+  }
+}
