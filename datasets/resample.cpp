@@ -1,5 +1,9 @@
 #include "datasets/resample.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 #include <cassert>
 #include <cmath>
@@ -85,47 +89,80 @@ struct Taps {
   }
 };
 
-typedef int32_t Int4 __attribute__((vector_size(16)));
-typedef uint8_t Byte4 __attribute__((vector_size(4)));
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+constexpr int kRows = kLanes / 4;
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
 
-/// One row: a pixel and the byte after it are one vector of four, so `in` and `out` need a byte of slack.
-void resample_row(const uint8_t* in, const Taps& taps, uint8_t* out) {
-  const Int4 zero = {0, 0, 0, 0}, top = {255, 255, 255, 255};
+/// g++ 12 takes __builtin_convertvector apart, byte by byte, in this direction.
+inline Ints widen(Bytes bytes) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Ints>(_mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(bytes)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Ints>(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(reinterpret_cast<int64_t>(bytes))));
+#else
+  return __builtin_convertvector(bytes, Ints);
+#endif
+}
+
+/// Sums with 22 bits of fraction to bytes.
+inline Bytes narrow(Ints sum) {
+  const Ints zero = {}, top = zero + 255;
+  sum >>= kFractionBits;
+  sum = sum < zero ? zero : sum;
+  sum = sum > top ? top : sum;
+  return __builtin_convertvector(sum, Bytes);
+}
+
+/// As many rows at once as fill one vector with a pixel of each and the byte after it; `in` and `out` need a
+/// byte of slack. Rows may be the same.
+void stretch_rows(const uint8_t* const (&in)[kRows], const Taps& taps, uint8_t* const (&out)[kRows]) {
   const int32_t* weights = taps.weights.data();
-  for (const Taps::Range& range : taps.ranges) {
-    Int4 sum = {kHalf, kHalf, kHalf, kHalf};
-    const uint8_t* pixel = in + range.first * kC;
-    for (int t = 0; t < range.count; ++t, pixel += kC) {
-      Byte4 bytes;
-      std::memcpy(&bytes, pixel, 4);
-      sum += __builtin_convertvector(bytes, Int4) * weights[t];
+  for (size_t i = 0; i < taps.ranges.size(); ++i, weights += taps.stride) {
+    Ints sum = Ints{} + kHalf;
+    const size_t first = static_cast<size_t>(taps.ranges[i].first) * kC;
+    for (int t = 0; t < taps.ranges[i].count; ++t) {
+      uint32_t pixels[kRows];
+      for (int r = 0; r < kRows; ++r) std::memcpy(&pixels[r], in[r] + first + static_cast<size_t>(t) * kC, 4);
+      Bytes bytes;
+      std::memcpy(&bytes, pixels, sizeof bytes);
+      sum += widen(bytes) * weights[t];
     }
-    sum >>= kFractionBits;
-    sum = sum < zero ? zero : sum;
-    sum = sum > top ? top : sum;
-    const Byte4 bytes = __builtin_convertvector(sum, Byte4);
-    std::memcpy(out, &bytes, 4);
-    out += kC;
-    weights += taps.stride;
+    const Bytes bytes = narrow(sum);
+    uint32_t pixels[kRows];
+    std::memcpy(pixels, &bytes, sizeof pixels);
+    for (int r = 0; r < kRows; ++r) std::memcpy(out[r] + i * kC, &pixels[r], kC);
   }
 }
 
+/// One vector of bytes from `count` rows.
+inline void blend_bytes(const uint8_t* const* rows, const int32_t* weights, int count, size_t at,
+                        uint8_t* out) {
+  Ints sum = Ints{} + kHalf;
+  for (int t = 0; t < count; ++t) {
+    Bytes bytes;
+    std::memcpy(&bytes, rows[t] + at, sizeof bytes);
+    sum += widen(bytes) * weights[t];
+  }
+  const Bytes bytes = narrow(sum);
+  std::memcpy(out + at, &bytes, sizeof bytes);
+}
+
 /// One row from `count` rows, `length` bytes each.
-void resample_rows(const uint8_t* const* rows, const int32_t* weights, int count, int length, uint8_t* out) {
-  constexpr int kBlock = 64;
-  const auto block = [&](int from, int n) {
-    int32_t sum[kBlock];
-    std::fill_n(sum, kBlock, kHalf);
-    for (int t = 0; t < count; ++t) {
-      const uint8_t* row = rows[t] + from;
-      for (int i = 0; i < n; ++i) sum[i] += row[i] * weights[t];
-    }
-    for (int i = 0; i < n; ++i)
-      out[from + i] = static_cast<uint8_t>(std::clamp(sum[i] >> kFractionBits, 0, 255));
-  };
-  int from = 0;
-  for (; from + kBlock <= length; from += kBlock) block(from, kBlock);
-  if (from < length) block(from, length - from);
+void blend_rows(const uint8_t* const* rows, const int32_t* weights, int count, size_t length, uint8_t* out) {
+  size_t at = 0;
+  for (; at + kLanes <= length; at += kLanes) blend_bytes(rows, weights, count, at, out);
+  for (; at < length; ++at) {
+    int32_t sum = kHalf;
+    for (int t = 0; t < count; ++t) sum += rows[t][at] * weights[t];
+    out[at] = static_cast<uint8_t>(std::clamp(sum >> kFractionBits, 0, 255));
+  }
 }
 
 /// Positions accumulate as in Pillow, so that ties fall on the same side.
@@ -191,16 +228,23 @@ Image resize(const Image& image, const Box& from, int width, int height, Filter 
   if (width != from.width) {
     const Taps taps(from.width, width, kernel);
     stretched.resize(row_bytes * from.height + 1);
+    // The picture's last pixel has no byte after it: its row is copied to where there is one.
     std::vector<uint8_t> padded;
-    for (int y = 0; y < from.height; ++y) {
-      const uint8_t* row = image.at(from.x, from.y + y);
-      if (from.y + y == image.height - 1) {
-        padded.assign(row, row + static_cast<size_t>(from.width) * kC);
-        padded.push_back(0);
-        row = padded.data();
+    if (from.y + from.height == image.height) {
+      const uint8_t* row = image.at(from.x, image.height - 1);
+      padded.assign(row, row + static_cast<size_t>(from.width) * kC);
+      padded.push_back(0);
+    }
+    for (int y = 0; y < from.height; y += kRows) {
+      const uint8_t* in[kRows];
+      uint8_t* out[kRows];
+      for (int r = 0; r < kRows; ++r) {
+        const int row = std::min(y + r, from.height - 1);
+        in[r] = !padded.empty() && row == from.height - 1 ? padded.data() : image.at(from.x, from.y + row);
+        out[r] = stretched.data() + row * row_bytes;
+        rows[row] = out[r];
       }
-      resample_row(row, taps, stretched.data() + y * row_bytes);
-      rows[y] = stretched.data() + y * row_bytes;
+      stretch_rows(in, taps, out);
     }
   } else {
     for (int y = 0; y < from.height; ++y) rows[y] = image.at(from.x, from.y + y);
@@ -217,9 +261,8 @@ Image resize(const Image& image, const Box& from, int width, int height, Filter 
   const Taps taps(from.height, height, kernel);
   Image out(width, height);
   for (int y = 0; y < height; ++y)
-    resample_rows(rows.data() + taps.ranges[y].first,
-                  taps.weights.data() + static_cast<size_t>(y) * taps.stride, taps.ranges[y].count,
-                  static_cast<int>(row_bytes), out.at(0, y));
+    blend_rows(rows.data() + taps.ranges[y].first, taps.weights.data() + static_cast<size_t>(y) * taps.stride,
+               taps.ranges[y].count, row_bytes, out.at(0, y));
   return out;
 }
 
