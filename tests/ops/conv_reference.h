@@ -1,45 +1,13 @@
 #pragma once
-// Convolution and its gradients in double, straight from the formula, and how sums are compared.
+// Convolution and its gradients in double, straight from the formula.
 
-#include <cmath>
-#include <limits>
 #include <vector>
 
 #include "kernels/conv_shape.h"
-#include "kernels/device.h"
-#include "kernels/reference_only.h"
 #include "support/expect_close.h"
+#include "support/kernel_settings.h"
 
 namespace espalier::test {
-
-/// Sums in double, the sums of their terms' absolute values, and how many terms the longest has.
-struct Sums {
-  std::vector<double> value, magnitude;
-  int64_t terms = 0;
-
-  Sums(int64_t count, int64_t terms)
-      : value(static_cast<size_t>(count)), magnitude(static_cast<size_t>(count)), terms(terms) {}
-  void add(int64_t at, double term) {
-    value[static_cast<size_t>(at)] += term;
-    magnitude[static_cast<size_t>(at)] += std::abs(term);
-  }
-};
-
-/// |got - want| <= 4 * sqrt(terms) * eps * sum of absolute terms, everywhere: rounding errors of a sum grow
-/// like a random walk.
-inline ::testing::AssertionResult expect_sums(const Tensor& got, const Sums& want) {
-  std::vector<float> scaled = got.to_vector();
-  if (scaled.size() != want.value.size())
-    return ::testing::AssertionFailure() << scaled.size() << " values, " << want.value.size() << " expected";
-  std::vector<double> expected(scaled.size());
-  for (size_t i = 0; i < scaled.size(); ++i) {
-    const double m = want.magnitude[i] > 0 ? want.magnitude[i] : 1;
-    scaled[i] = static_cast<float>(scaled[i] / m);
-    expected[i] = want.value[i] / m;
-  }
-  const double eps = std::numeric_limits<float>::epsilon();
-  return expect_close(scaled, expected, {4 * std::sqrt(static_cast<double>(want.terms)) * eps, 1.0});
-}
 
 /// visit(index of x, index of w, index of y) for every product of the convolution.
 template <class Visit>
@@ -82,25 +50,5 @@ inline ConvReference conv_reference(const kernels::ConvShape& s, bool depthwise,
   });
   return out;
 }
-
-/// Turns the fast paths off while it lives.
-class ReferenceKernels {
- public:
-  ReferenceKernels() : before_(kernels::reference_only()) { kernels::set_reference_only(true); }
-  ~ReferenceKernels() { kernels::set_reference_only(before_); }
-
- private:
-  bool before_;
-};
-
-/// Runs with this many threads while it lives.
-class Threads {
- public:
-  explicit Threads(int count) : before_(kernels::threads()) { kernels::set_threads(count); }
-  ~Threads() { kernels::set_threads(before_); }
-
- private:
-  int before_;
-};
 
 }  // namespace espalier::test

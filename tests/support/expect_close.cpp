@@ -2,33 +2,41 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace espalier::test {
+
+namespace {
+
+/// |got - want| / limit, infinite where that is no number.
+double excess(double got, double want, Tolerance tolerance) {
+  const double error = std::abs(got - want);
+  const double limit = tolerance.relative * std::max(std::abs(want), tolerance.floor);
+  if (error <= limit) return limit > 0 ? error / limit : 0;
+  return error / limit > 1 ? error / limit : std::numeric_limits<double>::infinity();
+}
+
+}  // namespace
 
 ::testing::AssertionResult expect_close(std::span<const float> got, std::span<const double> want,
                                         Tolerance tolerance) {
   if (got.size() != want.size())
     return ::testing::AssertionFailure() << got.size() << " values, " << want.size() << " expected";
-  size_t worst = 0, zeros = 0, same = 0;
-  double worst_excess = -1;
+  if (got.empty()) return ::testing::AssertionFailure() << "untrusted: nothing was compared";
+  size_t worst = 0, wrong = 0, zeros = 0, same = 0;
+  double most = -1;
   for (size_t i = 0; i < got.size(); ++i) {
-    const double error = std::abs(got[i] - want[i]);
-    const double limit = tolerance.relative * std::max(std::abs(want[i]), tolerance.floor);
-    const double excess = error / limit;
-    if (!(excess <= worst_excess)) worst_excess = excess, worst = i;
-    if (!(error <= limit) && std::isnan(excess)) {
-      worst = i;
-      break;
-    }
+    const double times = excess(got[i], want[i], tolerance);
+    if (times > most) most = times, worst = i;
+    wrong += !(times <= 1);
     zeros += want[i] == 0;
     same += want[i] == want[0];
   }
-  if (got.empty()) return ::testing::AssertionFailure() << "untrusted: nothing was compared";
-  if (!(std::abs(got[worst] - want[worst]) <=
-        tolerance.relative * std::max(std::abs(want[worst]), tolerance.floor)))
+  if (wrong > 0)
     return ::testing::AssertionFailure()
            << "element " << worst << " of " << got.size() << " is " << got[worst] << ", expected "
-           << want[worst] << " (" << worst_excess << " times the tolerance " << tolerance.relative << ")";
+           << want[worst] << " (" << most << " times the tolerance " << tolerance.relative << "); " << wrong
+           << " are wrong";
   if (got.size() > 8 && (zeros * 10 > got.size() * 9 || same * 10 > got.size() * 9))
     return ::testing::AssertionFailure() << "untrusted: " << zeros << " of " << got.size()
                                          << " expected values are zero, " << same << " equal the first";
@@ -41,6 +49,19 @@ namespace espalier::test {
   const std::vector<float> a = got.to_vector(), b = want.to_vector();
   const std::vector<double> wanted(b.begin(), b.end());
   return expect_close(a, wanted, tolerance);
+}
+
+::testing::AssertionResult expect_sums(const Tensor& got, const Sums& want) {
+  std::vector<float> scaled = got.to_vector();
+  if (scaled.size() != want.value.size())
+    return ::testing::AssertionFailure() << scaled.size() << " values, " << want.value.size() << " expected";
+  std::vector<double> expected(scaled.size());
+  for (size_t i = 0; i < scaled.size(); ++i) {
+    const double magnitude = want.magnitude[i] > 0 ? want.magnitude[i] : 1;
+    scaled[i] = static_cast<float>(scaled[i] / magnitude);
+    expected[i] = want.value[i] / magnitude;
+  }
+  return expect_close(scaled, expected, sum_tolerance(want.terms));
 }
 
 }  // namespace espalier::test
