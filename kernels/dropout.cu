@@ -6,27 +6,29 @@ namespace espalier::kernels {
 
 namespace {
 
-/// One item is one element. The hash is splitmix64 of the element's counter under the key (Steele et al.,
-/// 2014).
+/// One item is one block of random words: four elements.
 struct Dropout {
-  uint64_t key;
+  int64_t n;
+  RandomStream stream;
   uint32_t dropped_below;  // of 32 bits
   float factor;
   const float* x;
   float* y;
-  ESPALIER_HD void operator()(int64_t i) const {
-    uint64_t z = key + static_cast<uint64_t>(i + 1) * 0x9E3779B97F4A7C15ull;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBull;
-    y[i] = static_cast<uint32_t>((z ^ z >> 31) >> 32) < dropped_below ? 0.0f : x[i] * factor;
+  ESPALIER_HD void operator()(int64_t item) const {
+    const auto words = stream.block(static_cast<uint32_t>(item));
+    const int64_t first = item * 4;
+    const int count = n - first < 4 ? static_cast<int>(n - first) : 4;
+    for (int k = 0; k < count; ++k) y[first + k] = words[k] < dropped_below ? 0.0f : x[first + k] * factor;
   }
 };
 
 }  // namespace
 
-void dropout(Device device, int64_t n, uint64_t key, float probability, const float* x, float* y) {
+void dropout(Device device, int64_t n, const RandomStream& stream, float probability, const float* x,
+             float* y) {
   const double bound = double{probability} * 0x1p32;
-  for_each(device, n, Dropout{key, static_cast<uint32_t>(bound), 1.0f / (1.0f - probability), x, y}, 8);
+  const Dropout body{n, stream, static_cast<uint32_t>(bound), 1.0f / (1.0f - probability), x, y};
+  for_each(device, (n + 3) / 4, body, 64);
 }
 
 }  // namespace espalier::kernels

@@ -5,28 +5,12 @@
 
 namespace espalier {
 
-std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, std::array<uint32_t, 2> k) {
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53} * c[0], b = uint64_t{0xCD9E8D57} * c[2];
-    c = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k[0], static_cast<uint32_t>(b),
-         static_cast<uint32_t>(a >> 32) ^ c[3] ^ k[1], static_cast<uint32_t>(a)};
-    k[0] += 0x9E3779B9;
-    k[1] += 0xBB67AE85;
-  }
-  return c;
-}
-
-Random::Random(uint64_t seed, Purpose purpose, uint64_t epoch, uint64_t sample) {
-  // Epoch, sample and purpose fill the counter's upper words; the lowest counts blocks.
-  key_ = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
-  counter_ = {0, static_cast<uint32_t>(sample), static_cast<uint32_t>(epoch),
-              static_cast<uint32_t>(purpose) ^ static_cast<uint32_t>(sample >> 32) << 16};
-}
+Random::Random(uint64_t seed, Purpose purpose, uint64_t epoch, uint64_t sample)
+    : stream_(random_stream(seed, purpose, epoch, sample)) {}
 
 uint32_t Random::bits() {
   if (used_ == 4) {
-    block_ = philox(counter_, key_);
-    ++counter_[0];
+    block_ = stream_.block(next_++);
     used_ = 0;
   }
   return block_[used_++];

@@ -22,8 +22,34 @@ enum class Purpose : uint32_t {
   kCriterion
 };
 
-/// Four words of counter and two of key to four random words.
-std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+/// Four words of counter and two of key to four random words. Kernels call it on the device.
+constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, std::array<uint32_t, 2> k) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53} * c[0], b = uint64_t{0xCD9E8D57} * c[2];
+    c = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k[0], static_cast<uint32_t>(b),
+         static_cast<uint32_t>(a >> 32) ^ c[3] ^ k[1], static_cast<uint32_t>(a)};
+    k[0] += 0x9E3779B9;
+    k[1] += 0xBB67AE85;
+  }
+  return c;
+}
+
+/// Where a stream's numbers come from, for those who need them out of order: word i of the stream is
+/// block(i / 4)[i % 4].
+struct RandomStream {
+  std::array<uint32_t, 2> key;
+  std::array<uint32_t, 3> upper;  ///< of the counter; its lowest word numbers the block
+  constexpr std::array<uint32_t, 4> block(uint32_t number) const {
+    return philox({number, upper[0], upper[1], upper[2]}, key);
+  }
+};
+
+/// Keyed by (seed, purpose, epoch, sample).
+constexpr RandomStream random_stream(uint64_t seed, Purpose purpose, uint64_t epoch, uint64_t sample) {
+  return {{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)},
+          {static_cast<uint32_t>(sample), static_cast<uint32_t>(epoch),
+           static_cast<uint32_t>(purpose) ^ static_cast<uint32_t>(sample >> 32) << 16}};
+}
 
 /// One stream of random numbers, keyed by (seed, purpose, epoch, sample).
 class Random {
@@ -38,8 +64,9 @@ class Random {
   bool flip(double probability) { return uniform() < probability; }
 
  private:
-  std::array<uint32_t, 2> key_;
-  std::array<uint32_t, 4> counter_, block_{};
+  RandomStream stream_;
+  std::array<uint32_t, 4> block_{};
+  uint32_t next_ = 0;
   int used_ = 4;
 };
 
