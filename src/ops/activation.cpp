@@ -5,7 +5,10 @@
 
 namespace espalier {
 
-Metas ActivationOp::infer(std::span<const Meta> in) const { return {in[0]}; }
+Metas ActivationOp::infer(std::span<const Meta> in) const {
+  check_f32(*this, in, 1);
+  return {in[0]};
+}
 void ActivationOp::channels(ChannelTies& t) const { t.same(t.in(0), t.out()); }
 void ActivationOp::attributes(AttributeVisitor& v) { visit_activation(v, act); }
 
@@ -23,7 +26,10 @@ namespace {
 
 struct Sigmoid final : Op {
   const char* name() const override { return "sigmoid"; }
-  Metas infer(std::span<const Meta> in) const override { return {in[0]}; }
+  Metas infer(std::span<const Meta> in) const override {
+    check_f32(*this, in, 1);
+    return {in[0]};
+  }
   void channels(ChannelTies& t) const override { t.same(t.in(0), t.out()); }
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   void attributes(AttributeVisitor&) override {}

@@ -8,6 +8,7 @@
 namespace espalier {
 
 Metas Add::infer(std::span<const Meta> in) const {
+  check_f32(*this, in, 2);
   ESPALIER_CHECK(in[0] == in[1], "add: a is ", in[0], " and b is ", in[1], "; both must be equal");
   return {in[0]};
 }

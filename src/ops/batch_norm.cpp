@@ -44,9 +44,10 @@ void update_running(const BatchNorm& op, const Ctx& c, const std::vector<float>&
 }  // namespace
 
 Metas BatchNorm::infer(std::span<const Meta> in) const {
-  const size_t expected = has_residual ? 6 : 5;
-  ESPALIER_CHECK(in.size() == expected, "batch_norm: ", in.size(), " inputs, ", expected, " expected");
+  check_f32(*this, in, has_residual ? 6 : 5);
   const Shape &x = in[kX].shape, channels{x.back()};
+  ESPALIER_CHECK(x.axes() >= 1 && x.elements() > 0, "batch_norm: x is ", x,
+                 "; it must be [...,C], and no extent 0");
   for (int i = kScale; i <= kVariance; ++i)
     ESPALIER_CHECK(in[i].shape == channels, "batch_norm: x has ", x.back(), " channels but input ", i,
                    " (of scale, shift, mean, variance) is ", in[i].shape);
@@ -65,7 +66,6 @@ void BatchNorm::forward(Ctx& c) const {
   const Tensor mean({channels}, x.device()), inverse({channels}, x.device());
   std::vector<float> variance;
   if (c.training) {
-    ESPALIER_CHECK(rows > 0, "batch_norm: x ", x.shape(), " has no values to take statistics of");
     kernels::batch_norm_statistics(x.device(), rows, channels, x.f32(), mean.f32(), inverse.f32());
     variance = inverse.to_vector();
     update_running(*this, c, mean.to_vector(), variance, rows);

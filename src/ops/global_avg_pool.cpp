@@ -13,6 +13,7 @@ namespace {
 struct GlobalAvgPool final : Op {
   const char* name() const override { return "global_avg_pool"; }
   Metas infer(std::span<const Meta> in) const override {
+    check_f32(*this, in, 1);
     const Shape& x = in[0].shape;
     ESPALIER_CHECK(x.axes() == 4 && x[1] > 0 && x[2] > 0, "global_avg_pool: x is ", x,
                    "; it must be [N,H,W,C] with at least one pixel");

@@ -15,6 +15,7 @@ struct MaxPool final : Op {
   const char* name() const override { return "max_pool"; }
 
   Metas infer(std::span<const Meta> in) const override {
+    check_f32(*this, in, 1);
     const Shape& x = in[0].shape;
     ESPALIER_CHECK(x.axes() == 4, "max_pool: x is ", x, "; it must be [N,H,W,C]");
     const Padding& p = o.pad;

@@ -77,6 +77,16 @@ std::unique_ptr<Prepared> Op::prepare(const PrepareCtx& ctx) const {
   return std::make_unique<PreparedForward>(*this, ctx);
 }
 
+void check_count(const Op& op, std::span<const Meta> in, size_t count) {
+  ESPALIER_CHECK(in.size() == count, op.name(), ": ", in.size(), " inputs, ", count, " expected");
+}
+
+void check_f32(const Op& op, std::span<const Meta> in, size_t count) {
+  check_count(op, in, count);
+  for (size_t i = 0; i < in.size(); ++i)
+    ESPALIER_CHECK(in[i].dtype == DType::kF32, op.name(), ": input ", i, " is ", in[i], "; expected f32");
+}
+
 Tensors no_gradient(const Op& op) {
   fail(str(op.name(), " has no gradient: it exists in inference graphs only"));
 }

@@ -88,6 +88,11 @@ struct Op {
 };
 using OpPtr = std::shared_ptr<const Op>;
 
+/// What infer() asks first, since graphs come from files too: throws Error unless there are `count` inputs.
+void check_count(const Op& op, std::span<const Meta> in, size_t count);
+/// The same, and all of them f32.
+void check_f32(const Op& op, std::span<const Meta> in, size_t count);
+
 /// For ops that exist in inference graphs only; throws Error naming the op.
 [[noreturn]] Tensors no_gradient(const Op& op);
 

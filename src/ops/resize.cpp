@@ -19,11 +19,10 @@ struct Resize final : Op {
   const char* name() const override { return "resize"; }
 
   Metas infer(std::span<const Meta> in) const override {
+    check_count(*this, in, height ? 1 : 2);
     const Shape& x = in[0].shape;
-    ESPALIER_CHECK(x.axes() == 4 && x[1] > 0 && x[2] > 0, "resize: x is ", x,
-                   "; it must be [N,H,W,C] with at least one pixel");
-    ESPALIER_CHECK(in.size() == (height ? 1u : 2u), "resize: ", in.size(), " inputs, ", height ? 1 : 2,
-                   " expected");
+    ESPALIER_CHECK(in[0].dtype == DType::kF32 && x.axes() == 4 && x[1] > 0 && x[2] > 0, "resize: x is ",
+                   in[0], "; it must be f32 [N,H,W,C] with at least one pixel");
     if (!height)
       ESPALIER_CHECK(in[1].shape.axes() == 4 && in[1].shape[0] == x[0], "resize: like is ", in[1].shape,
                      ", x is ", x, "; both need 4 axes and the same N");

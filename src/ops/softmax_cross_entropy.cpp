@@ -15,9 +15,11 @@ struct SoftmaxCrossEntropy final : Op {
   const char* name() const override { return "softmax_cross_entropy"; }
 
   Metas infer(std::span<const Meta> in) const override {
+    check_count(*this, in, 2);
     const Shape &x = in[0].shape, &y = in[1].shape;
     std::vector<int> rows = x.vector();
-    ESPALIER_CHECK(!rows.empty(), "softmax_cross_entropy: logits have no axes; they must be [...,K]");
+    ESPALIER_CHECK(in[0].dtype == DType::kF32 && !rows.empty() && x.elements() > 0,
+                   "softmax_cross_entropy: logits are ", in[0], "; they must be f32 [...,K], none of them 0");
     rows.pop_back();
     ESPALIER_CHECK(in[1].dtype == DType::kS32 && y == Shape(rows), "softmax_cross_entropy: labels are ",
                    in[1], ", expected s32", Shape(rows), " for logits ", x);
