@@ -69,15 +69,16 @@ struct AdamW {
     float* __restrict m = p.m;
     float* __restrict v = p.v;
     const float* __restrict g = p.g;
-    const float taken = p.rate * p.decay;
+    const float taken = p.rate * p.decay, rate = p.rate / s.correction1, root = 1 / std::sqrt(s.correction2),
+                eps = s.eps, scale = s.gradient_scale;
+    const float beta1 = s.beta1, rest1 = 1 - s.beta1, beta2 = s.beta2, rest2 = 1 - s.beta2;
     for (int64_t i = begin; i < end; ++i) {
-      const float gradient = s.gradient_scale * g[i];
-      const float mean = s.beta1 * m[i] + (1 - s.beta1) * gradient;
-      const float square = s.beta2 * v[i] + (1 - s.beta2) * gradient * gradient;
+      const float gradient = scale * g[i];
+      const float mean = beta1 * m[i] + rest1 * gradient;
+      const float square = beta2 * v[i] + rest2 * gradient * gradient;
       m[i] = mean;
       v[i] = square;
-      w[i] = (w[i] - taken * w[i]) -
-             p.rate * (mean / s.correction1) / (std::sqrt(square / s.correction2) + s.eps);
+      w[i] = (w[i] - taken * w[i]) - rate * mean / (std::sqrt(square) * root + eps);
     }
   }
 };
