@@ -170,6 +170,8 @@ class Trainer {
       save_best();
     if (state_.finished)
       spdlog::info("training has ended before: {} epochs, {}", state_.history.size(), path.string());
+    else if (state_.step_in_epoch == steps_per_epoch_)
+      spdlog::info("training goes on with the evaluation after epoch {} of {}", state_.epoch + 1, o_.epochs);
     else
       spdlog::info("training goes on at epoch {} of {}, step {} of {}", state_.epoch + 1, o_.epochs,
                    state_.step_in_epoch + 1, steps_per_epoch_);
