@@ -102,7 +102,8 @@ constexpr int kMostLines = 8;  ///< of a filter: a tile has a pointer for each
 struct ForwardTile {
   std::array<const float*, kMostLines> x;  ///< the lines under the filter, at the tile's first column
   const float *w, *bias, *residual;        ///< w [R*S][lanes] of the first of the lines
-  float *y, *sums;                         ///< sums [2][lanes] or null
+  const float* pivot;                      ///< whole vectors
+  float *y, *sums;                         ///< sums [2][lanes] of y - pivot and of its square, or null
   int lines, S, stride, channels;
   int64_t pixel;  ///< of y and residual
   Activation act;
@@ -111,11 +112,13 @@ struct ForwardTile {
 template <int QT>
 void finish_forward(const ForwardTile& t, const Vector (&sum)[QT]) {
   if (t.sums) {
+    const Vector pivot = simd::load(t.pivot);
     Vector first = simd::load(t.sums), second = simd::load(t.sums + kLanes);
 #pragma GCC unroll 16
     for (int q = 0; q < QT; ++q) {
-      first = simd::add(first, sum[q]);
-      second = simd::fma(sum[q], sum[q], second);
+      const Vector d = simd::subtract(sum[q], pivot);
+      first = simd::add(first, d);
+      second = simd::fma(d, d, second);
       store_part(t.y + q * t.pixel, sum[q], t.channels);
     }
     simd::store(t.sums, first);
@@ -169,7 +172,7 @@ struct BackwardTile {
       dy;                         ///< at the first column that s = 0 meets at the tile's first pixel
   std::array<int, kMostLines> r;  ///< the filter's line that meets it
   const float *w, *z, *x;         ///< w [R*S][lanes]; x null without a norm
-  const float *factor, *minus_mean;
+  const float *factor, *mean;
   float *dx, *dw, *sums;  ///< dw [R*S][lanes], added to; dx may be null
   int lines, S, stride, channels;
   int first, last;  ///< the pixels of the tile that exist, counted from z
@@ -188,7 +191,7 @@ void finish_backward(const BackwardTile& t, const Vector (&dz)[VT], bool whole) 
     return;
   }
   const Vector slope = simd::broadcast(t.act.slope), cap = simd::broadcast(t.act.cap);
-  const Vector factor = simd::load(t.factor), minus_mean = simd::load(t.minus_mean);
+  const Vector factor = simd::load(t.factor), mean = simd::load(t.mean);
   Vector sum = simd::load(t.sums), product = simd::load(t.sums + kLanes);
 #pragma GCC unroll 16
   for (int v = 0; v < VT; ++v) {
@@ -197,7 +200,7 @@ void finish_backward(const BackwardTile& t, const Vector (&dz)[VT], bool whole) 
     Vector g = simd::if_greater(z, simd::zero(), dz[v], simd::multiply(slope, dz[v]));
     g = simd::if_greater(cap, z, g, simd::zero());
     sum = simd::add(sum, g);
-    product = simd::fma(g, simd::add(x, minus_mean), product);
+    product = simd::fma(g, simd::subtract(x, mean), product);
     store_part(t.dx + v * t.pixel, simd::multiply(g, factor), t.channels);
   }
   simd::store(t.sums, sum);
@@ -354,6 +357,28 @@ double over_threads(const std::vector<double>& sums, size_t size, int rows, int 
   return total;
 }
 
+/// The output pixel in the middle of the first image, filled up with zeros. Moments are of the distance to
+/// it: squares of what lies far from 0 would lose digits.
+std::vector<float> middle_pixel(const ConvShape& s, const float* x, const InputNorm& norm, const float* w) {
+  std::vector<float> y(static_cast<size_t>(blocks_of(s.C)) * kLanes);
+  const int top = s.P() / 2 * s.stride - s.pad.top, left = s.Q() / 2 * s.stride - s.pad.left;
+  for (int r = 0; r < s.R; ++r)
+    for (int t = 0; t < s.S; ++t) {
+      const int h = top + r, v = left + t;
+      if (h < 0 || h >= s.H || v < 0 || v >= s.W) continue;
+      const float* pixel = x + (int64_t{h} * s.W + v) * s.C;
+      for (int c = 0; c < s.C; ++c) {
+        float z = pixel[c];
+        if (norm.factor) {
+          z = norm.factor[c] * z + norm.offset[c];
+          z = std::min(z > 0 ? z : norm.act.slope * z, norm.act.cap);
+        }
+        y[static_cast<size_t>(c)] += z * w[(r * s.S + t) * s.C + c];
+      }
+    }
+  return y;
+}
+
 struct InputRing;
 struct GradientRing;
 
@@ -395,10 +420,14 @@ struct InputLines {
 struct GradientLines {
   const ConvShape& s;
   const OutputGradient& dy;
-  std::vector<float> constant, slope;
+  std::vector<float> constant, slope, mean;
 
   GradientLines(const ConvShape& shape, const OutputGradient& dy)
-      : s(shape), dy(dy), constant(in_blocks(dy.constant, 1, s.C)), slope(in_blocks(dy.slope, 1, s.C)) {}
+      : s(shape),
+        dy(dy),
+        constant(in_blocks(dy.constant, 1, s.C)),
+        slope(in_blocks(dy.slope, 1, s.C)),
+        mean(in_blocks(dy.mean, 1, s.C)) {}
 
   void make(int64_t line, int64_t block_stride, float* to) const {
     const int64_t first = line * s.Q() * s.C;
@@ -412,9 +441,10 @@ struct GradientLines {
     }
     fill_line(s.Q(), s.C, block_stride, to, [&](int b) {
       return [g = dy.g + first + b * kLanes, y = dy.y + first + b * kLanes, n = s.C - b * kLanes, C = s.C,
-              c = simd::load(constant.data() + b * kLanes),
-              m = simd::load(slope.data() + b * kLanes)](int q) {
-        return simd::add(load_part(g + int64_t{q} * C, n), simd::fma(m, load_part(y + int64_t{q} * C, n), c));
+              c = simd::load(constant.data() + b * kLanes), m = simd::load(slope.data() + b * kLanes),
+              middle = simd::load(mean.data() + b * kLanes)](int q) {
+        const Vector distance = simd::subtract(load_part(y + int64_t{q} * C, n), middle);
+        return simd::add(load_part(g + int64_t{q} * C, n), simd::fma(m, distance, c));
       };
     });
   }
@@ -434,6 +464,8 @@ bool normed_depthwise_forward(const ConvShape& s, const float* x, const InputNor
   const ForwardFunction* functions = forward_functions(s.S, s.stride);
   const size_t sum_floats = moments ? static_cast<size_t>(2) * blocks * kLanes : 0;
   std::vector<double> totals(sum_floats * threads);
+  std::vector<float> pivot;
+  if (moments) pivot = middle_pixel(s, x, norm, w);
 #pragma omp parallel num_threads(threads)
   {
     const int thread = omp_get_thread_num(), team = omp_get_num_threads();
@@ -463,6 +495,7 @@ bool normed_depthwise_forward(const ConvShape& s, const float* x, const InputNor
         t.bias = e.bias ? e.bias + b * kLanes : nullptr;
         t.channels = s.C - b * kLanes;
         t.sums = moments ? sums.data() + int64_t{b} * 2 * kLanes : nullptr;
+        t.pivot = moments ? pivot.data() + b * kLanes : nullptr;
         for_each_part(Q, functions ? kForwardPixels : 1, [&](int q, int count) {
           ForwardTile part = t;
           for (int r = 0; r < t.lines; ++r)
@@ -479,10 +512,10 @@ bool normed_depthwise_forward(const ConvShape& s, const float* x, const InputNor
   if (!moments) return true;
   const double count = static_cast<double>(s.N) * P * Q;
   for (int c = 0; c < s.C; ++c) {
-    const double mean = over_threads(totals, sum_floats, 2, 0, c) / count;
-    moments[c] = static_cast<float>(mean);
-    moments[s.C + c] =
-        static_cast<float>(std::max(0.0, over_threads(totals, sum_floats, 2, 1, c) / count - mean * mean));
+    const double distance = over_threads(totals, sum_floats, 2, 0, c) / count;
+    const double square = over_threads(totals, sum_floats, 2, 1, c) / count;
+    moments[c] = static_cast<float>(pivot[static_cast<size_t>(c)] + distance);
+    moments[s.C + c] = static_cast<float>(std::max(0.0, square - distance * distance));
   }
   return true;
 }
@@ -499,8 +532,7 @@ bool normed_depthwise_backward(const ConvShape& s, const float* x, const InputNo
   const InputLines input(s, x, norm);
   const GradientLines gradient(s, dy);
   const std::vector<float> filters = in_blocks(w, s.R * s.S, s.C);
-  std::vector<float> minus_mean = in_blocks(norm.mean, 1, s.C);
-  for (float& v : minus_mean) v = -v;
+  const std::vector<float> mean = in_blocks(norm.mean, 1, s.C);
   const size_t filter_floats = filters.size(), sum_floats = static_cast<size_t>(2) * blocks * kLanes;
   std::vector<double> dw_totals(filter_floats * threads), totals(sum_floats * threads);
 #pragma omp parallel num_threads(threads)
@@ -537,7 +569,7 @@ bool normed_depthwise_backward(const ConvShape& s, const float* x, const InputNo
         t.dw = dw.data() + int64_t{b} * s.R * s.S * kLanes;
         t.sums = sums.data() + int64_t{b} * 2 * kLanes;
         t.factor = input.factor.data() + b * kLanes;
-        t.minus_mean = minus_mean.data() + b * kLanes;
+        t.mean = mean.data() + b * kLanes;
         t.channels = s.C - b * kLanes;
         // The tile whose first pixel is v and meets column `column` of dy with s = 0.
         const auto tile = [&](int v, int column) {

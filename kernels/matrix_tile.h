@@ -18,32 +18,52 @@ constexpr int tile_rows(int blocks) { return std::min(14, (simd::kRegisters - 1 
 template <int MR, int NR>
 using TileSums = simd::Vector[MR][NR];
 
-/// sum[m][j] += sum over i < depth of a[m*row + i] * b[j*block + i*kLanes ...]: rows of a against packed b.
+/// sum[m][j] = sum over i < depth of a[m*row + i] * b[j*block + i*kLanes ...]: rows of a against packed b.
+/// The terms are added in runs of kRun and the runs added up: one chain of additions would lose more digits.
 template <int MR, int NR>
 inline void multiply_rows(const float* a, int64_t row, const float* b, int64_t block, int depth,
                           TileSums<MR, NR>& sum) {
   using namespace simd;
+  constexpr int kRun = 64;
   // Rows are reached from every third one: fourteen pointers would not fit the registers.
   constexpr int kBases = (MR + 2) / 3;
   const float* base[kBases];
 #pragma GCC unroll 16
   for (int k = 0; k < kBases; ++k) base[k] = a + 3 * k * row;
-  for (int i = 0; i < depth; ++i) {
-    Vector right[NR];
+  alignas(64) float runs[MR][NR][kLanes];
+  for (int first = 0; first < depth; first += kRun) {
 #pragma GCC unroll 16
-    for (int j = 0; j < NR; ++j) {
-      right[j] = load(b + j * block);
-      hold(right[j]);
+    for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 16
+      for (int j = 0; j < NR; ++j) sum[m][j] = zero();
+    const int last = std::min(depth, first + kRun);
+    for (int i = first; i < last; ++i) {
+      Vector right[NR];
+#pragma GCC unroll 16
+      for (int j = 0; j < NR; ++j) {
+        right[j] = load(b + j * block);
+        hold(right[j]);
+      }
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) {
+        const Vector left = broadcast(base[m / 3][(m % 3) * row]);
+#pragma GCC unroll 16
+        for (int j = 0; j < NR; ++j) sum[m][j] = simd::fma(left, right[j], sum[m][j]);
+      }
+      b += kLanes;
+#pragma GCC unroll 16
+      for (int k = 0; k < kBases; ++k) ++base[k];
     }
+    if (first > 0)
 #pragma GCC unroll 16
-    for (int m = 0; m < MR; ++m) {
-      const Vector left = broadcast(base[m / 3][(m % 3) * row]);
+      for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 16
-      for (int j = 0; j < NR; ++j) sum[m][j] = simd::fma(left, right[j], sum[m][j]);
-    }
-    b += kLanes;
+        for (int j = 0; j < NR; ++j) sum[m][j] = add(load(runs[m][j]), sum[m][j]);
+    if (last < depth)
 #pragma GCC unroll 16
-    for (int k = 0; k < kBases; ++k) ++base[k];
+      for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 16
+        for (int j = 0; j < NR; ++j) store(runs[m][j], sum[m][j]);
   }
 }
 

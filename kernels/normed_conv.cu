@@ -21,7 +21,7 @@ struct NormalizeForward {
     float v = norm.factor[c] * x[i] + norm.offset[c];
     if (residual) v += residual[i];
     v = v > 0 ? v : norm.act.slope * v;
-    y[i] = v < norm.act.cap ? v : norm.act.cap;
+    y[i] = v > norm.act.cap ? norm.act.cap : v;
   }
 };
 
@@ -73,7 +73,7 @@ struct CompleteGradient {
   float* whole;
   ESPALIER_HD void operator()(int64_t i) const {
     const int k = static_cast<int>(i % channels);
-    whole[i] = dy.g[i] + (dy.constant[k] + dy.slope[k] * dy.y[i]);
+    whole[i] = dy.g[i] + (dy.constant[k] + dy.slope[k] * (dy.y[i] - dy.mean[k]));
   }
 };
 

@@ -18,13 +18,14 @@ struct InputNorm {
   Activation act;
 };
 
-/// The whole gradient of an output whose moments were taken: dy = g + constant[k] + slope[k] * y, or dy = g
-/// where slope is null.
+/// The whole gradient of an output whose moments were taken: dy = g + constant[k] + slope[k] * (y - mean[k]),
+/// or dy = g where slope is null.
 struct OutputGradient {
   const float* g = nullptr;
   const float* y = nullptr;
   const float* constant = nullptr;
   const float* slope = nullptr;
+  const float* mean = nullptr;
 };
 
 /// Where gradients go; what is null is not computed.

@@ -63,7 +63,7 @@ void normalize_backward(int64_t rows, int channels, const float* x, const InputN
       for (int c = 0; c < channels; c += kLanes) {
         const int n = channels - c;
         const Vector factor = load_part(norm.factor + c, n);
-        const Vector minus_mean = simd::multiply(load_part(norm.mean + c, n), simd::broadcast(-1.0f));
+        const Vector mean = load_part(norm.mean + c, n);
         Vector sum = simd::zero(), product = simd::zero();
         for (int64_t at = first * channels + c; at < last * channels; at += channels) {
           Vector g = load_part(dy + at, n);
@@ -73,7 +73,7 @@ void normalize_backward(int64_t rows, int channels, const float* x, const InputN
             g = simd::if_greater(cap, out, g, simd::zero());
           }
           sum = simd::add(sum, g);
-          product = simd::fma(g, simd::add(load_part(x + at, n), minus_mean), product);
+          product = simd::fma(g, simd::subtract(load_part(x + at, n), mean), product);
           store_part(dx + at, simd::multiply(g, factor), n);
           if (dresidual) store_part(dresidual + at, g, n);
         }

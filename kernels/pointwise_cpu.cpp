@@ -92,24 +92,26 @@ struct Matrices {
   }
 
   /// Rows of the whole gradient of y.
-  void complete(const OutputGradient& dy, const float* constant, const float* slope, int64_t first, int count,
-                float* to, int stride) const {
+  void complete(const OutputGradient& dy, const float* constant, const float* slope, const float* mean,
+                int64_t first, int count, float* to, int stride) const {
     const int K = s.K;
     for (int k = 0; k < K; k += kLanes) {
-      const Vector a = simd::load(constant + k), b = simd::load(slope + k);
+      const Vector a = simd::load(constant + k), b = simd::load(slope + k), middle = simd::load(mean + k);
       const float *g = dy.g + first * K + k, *y = dy.y + first * K + k;
       const int n = K - k;
       for (int i = 0; i < count; ++i)
-        simd::store(to + i * stride + k, simd::add(load_part(g + int64_t{i} * K, n),
-                                                   simd::fma(b, load_part(y + int64_t{i} * K, n), a)));
+        simd::store(to + i * stride + k,
+                    simd::add(load_part(g + int64_t{i} * K, n),
+                              simd::fma(b, simd::subtract(load_part(y + int64_t{i} * K, n), middle), a)));
     }
   }
 };
 
-/// y = act(a b + bias + residual), or y = a b with sums of y and y*y.
+/// y = act(a b + bias + residual), or y = a b with sums of y - pivot and its square.
 struct ForwardTile {
   const float *a, *b, *bias, *residual;
-  float *y, *sum, *square;  // sum and square null unless moments are wanted
+  const float* pivot;
+  float *y, *sum, *square;  // these and pivot null unless moments are wanted
   int64_t a_row, b_block, y_row;
   int depth, channels;
   Activation act;
@@ -117,10 +119,6 @@ struct ForwardTile {
   template <int MR, int NR>
   static void run(const ForwardTile& t) {
     TileSums<MR, NR> v;
-#pragma GCC unroll 16
-    for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 16
-      for (int j = 0; j < NR; ++j) v[m][j] = simd::zero();
     multiply_rows<MR, NR>(t.a, t.a_row, t.b, t.b_block, t.depth, v);
     const VectorActivation act(t.act);
 #pragma GCC unroll 16
@@ -128,11 +126,13 @@ struct ForwardTile {
       const int n = t.channels - j * kLanes;
       float* y = t.y + j * kLanes;
       if (t.sum) {
+        const Vector pivot = simd::load(t.pivot + j * kLanes);
         Vector sum = simd::load(t.sum + j * kLanes), square = simd::load(t.square + j * kLanes);
 #pragma GCC unroll 16
         for (int m = 0; m < MR; ++m) {
-          sum = simd::add(sum, v[m][j]);
-          square = simd::fma(v[m][j], v[m][j], square);
+          const Vector d = simd::subtract(v[m][j], pivot);
+          sum = simd::add(sum, d);
+          square = simd::fma(d, d, square);
           store_part(y + m * t.y_row, v[m][j], n);
         }
         simd::store(t.sum + j * kLanes, sum);
@@ -154,7 +154,7 @@ struct ForwardTile {
 /// norm.
 struct BackwardXTile {
   const float *a, *b;
-  const float *z, *x, *factor, *mean;  // z null without a norm; factor and mean filled up
+  const float *z, *x, *factor, *mean;  // z null without a norm; factor and mean whole vectors
   float *dx, *sum, *product;
   int64_t a_row, b_block, z_row, x_row;
   int depth, channels;
@@ -163,10 +163,6 @@ struct BackwardXTile {
   template <int MR, int NR>
   static void run(const BackwardXTile& t) {
     TileSums<MR, NR> v;
-#pragma GCC unroll 16
-    for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 16
-      for (int j = 0; j < NR; ++j) v[m][j] = simd::zero();
     multiply_rows<MR, NR>(t.a, t.a_row, t.b, t.b_block, t.depth, v);
     const Vector slope = simd::broadcast(t.act.slope), cap = simd::broadcast(t.act.cap);
 #pragma GCC unroll 16
@@ -187,7 +183,7 @@ struct BackwardXTile {
         Vector g = simd::if_greater(z, simd::zero(), v[m][j], simd::multiply(slope, v[m][j]));
         g = simd::if_greater(cap, z, g, simd::zero());
         sum = simd::add(sum, g);
-        product = simd::fma(g, simd::add(x, mean), product);
+        product = simd::fma(g, simd::subtract(x, mean), product);
         store_part(dx + m * t.x_row, simd::multiply(g, factor), n);
       }
       simd::store(t.sum + j * kLanes, sum);
@@ -209,12 +205,15 @@ struct BackwardWTile {
 #pragma GCC unroll 16
     for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 16
-      for (int j = 0; j < NR; ++j) v[m][j] = simd::load(t.dw + m * t.dw_row + j * kLanes);
+      for (int j = 0; j < NR; ++j) v[m][j] = simd::zero();
     multiply_columns<MR, NR>(t.a, t.a_step, t.b, t.b_step, t.depth, v);
 #pragma GCC unroll 16
     for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 16
-      for (int j = 0; j < NR; ++j) simd::store(t.dw + m * t.dw_row + j * kLanes, v[m][j]);
+      for (int j = 0; j < NR; ++j) {
+        float* dw = t.dw + m * t.dw_row + j * kLanes;
+        simd::store(dw, simd::add(simd::load(dw), v[m][j]));
+      }
   }
 };
 
@@ -277,7 +276,7 @@ int64_t share(int64_t count, int thread, int threads) { return count * thread / 
 /// Few rows leave threads idle, long windows are oneDNN's.
 bool suits(const Matrices& m, const InputNorm& norm) {
   constexpr int kShortWindow = 64;
-  return m.rows >= 512 && (m.pointwise || (m.depth <= kShortWindow && !norm.factor));
+  return m.rows >= 128 && (m.pointwise || (m.depth <= kShortWindow && !norm.factor));
 }
 
 struct Packed;
@@ -299,20 +298,38 @@ bool normed_conv2d_forward(const ConvShape& s, const float* x, const InputNorm& 
   const int block = block_rows(stride + width), threads = omp_get_max_threads();
   float* packed = scratch<Packed>(static_cast<size_t>(width) * m.depth);
   PairSums totals(threads, moments ? s.K : 0);
+  std::vector<float> first_row;
 #pragma omp parallel num_threads(threads)
   {
     pack_transposed(w, s.K, m.depth, packed);
     const int thread = omp_get_thread_num(), team = omp_get_num_threads();
     float* left = direct ? nullptr : scratch<LeftRows>(static_cast<size_t>(block) * stride);
     std::vector<float> sums(moments ? 2 * static_cast<size_t>(width) : 0);
+    const auto left_rows = [&](int64_t first, int count) {
+      if (direct) return x + first * m.depth;
+      if (norm.factor)
+        m.normalise(x, norm, factor.data(), offset.data(), first, count, left, stride);
+      else
+        m.gather(x, first, count, left, stride);
+      return static_cast<const float*>(left);
+    };
+    // Moments are of the distance to the first row: squares of what lies far from 0 would lose digits.
+    std::vector<float> pivot(moments ? static_cast<size_t>(width) : 0);
+    if (moments) {
+      const float* a = left_rows(0, 1);
+      for (int k = 0; k < width; k += kLanes)
+        TileTable<ForwardTile>::at(1, 1)({.a = a,
+                                          .b = packed + int64_t{k} * m.depth,
+                                          .y = pivot.data() + k,
+                                          .b_block = int64_t{m.depth} * kLanes,
+                                          .depth = m.depth,
+                                          .channels = kLanes});
+      if (thread == 0) first_row = pivot;
+    }
     const int64_t last = share(m.rows, thread + 1, team);
     for (int64_t first = share(m.rows, thread, team); first < last; first += block) {
       const int count = static_cast<int>(std::min<int64_t>(block, last - first));
-      if (norm.factor)
-        m.normalise(x, norm, factor.data(), offset.data(), first, count, left, stride);
-      else if (!direct)
-        m.gather(x, first, count, left, stride);
-      const float* a = direct ? x + first * m.depth : left;
+      const float* a = left_rows(first, count);
       for (int k = 0; k < s.K;) {
         const int blocks = panel_blocks((width - k) / kLanes);
         for_each_tile_of_rows(count, blocks, [&](int row, int height) {
@@ -321,6 +338,7 @@ bool normed_conv2d_forward(const ConvShape& s, const float* x, const InputNorm& 
                                                       .b = packed + int64_t{k} * m.depth,
                                                       .bias = e.bias ? e.bias + k : nullptr,
                                                       .residual = e.residual ? e.residual + at : nullptr,
+                                                      .pivot = moments ? pivot.data() + k : nullptr,
                                                       .y = y + at,
                                                       .sum = moments ? sums.data() + k : nullptr,
                                                       .square = moments ? sums.data() + width + k : nullptr,
@@ -338,10 +356,10 @@ bool normed_conv2d_forward(const ConvShape& s, const float* x, const InputNorm& 
   }
   if (moments)
     for (int k = 0; k < s.K; ++k) {
-      const double mean = totals.first(k) / static_cast<double>(m.rows);
-      moments[k] = static_cast<float>(mean);
-      moments[s.K + k] =
-          static_cast<float>(std::max(0.0, totals.second(k) / static_cast<double>(m.rows) - mean * mean));
+      const double distance = totals.first(k) / static_cast<double>(m.rows);
+      const double square = totals.second(k) / static_cast<double>(m.rows);
+      moments[k] = static_cast<float>(first_row[static_cast<size_t>(k)] + distance);
+      moments[s.K + k] = static_cast<float>(std::max(0.0, square - distance * distance));
     }
   return true;
 }
@@ -352,9 +370,9 @@ bool normed_conv2d_backward(const ConvShape& s, const float* x, const InputNorm&
   if (!suits(m, norm) || (out.dx && !m.pointwise)) return false;
   const bool normed = norm.factor, completed = dy.slope;
   const std::vector<float> factor = fill_up(norm.factor, m.depth), offset = fill_up(norm.offset, m.depth);
-  std::vector<float> minus_mean = fill_up(norm.mean, m.depth);
-  for (float& v : minus_mean) v = -v;
-  const std::vector<float> constant = fill_up(dy.constant, s.K), slope = fill_up(dy.slope, s.K);
+  const std::vector<float> mean = fill_up(norm.mean, m.depth);
+  const std::vector<float> constant = fill_up(dy.constant, s.K), slope = fill_up(dy.slope, s.K),
+                           center = fill_up(dy.mean, s.K);
   const int width = padded(m.depth), threads = omp_get_max_threads();
   const bool needs_left = normed || out.dw, direct_left = m.pointwise && !normed && width == m.depth;
   const int left_stride = direct_left ? m.depth : row_stride(m.depth);
@@ -377,7 +395,8 @@ bool normed_conv2d_backward(const ConvShape& s, const float* x, const InputNorm&
     const int64_t last = share(m.rows, thread + 1, team);
     for (int64_t first = share(m.rows, thread, team); first < last; first += block) {
       const int count = static_cast<int>(std::min<int64_t>(block, last - first));
-      if (completed) m.complete(dy, constant.data(), slope.data(), first, count, right_rows, right_stride);
+      if (completed)
+        m.complete(dy, constant.data(), slope.data(), center.data(), first, count, right_rows, right_stride);
       const float* g = completed ? right_rows : dy.g + first * s.K;
       if (normed)
         m.normalise(x, norm, factor.data(), offset.data(), first, count, left_rows, left_stride);
@@ -395,7 +414,7 @@ bool normed_conv2d_backward(const ConvShape& s, const float* x, const InputNorm&
                                  .z = normed ? left + int64_t{row} * left_stride + c : nullptr,
                                  .x = x + at,
                                  .factor = factor.data() + c,
-                                 .mean = minus_mean.data() + c,
+                                 .mean = mean.data() + c,
                                  .dx = out.dx + at,
                                  .sum = sums.data() + c,
                                  .product = sums.data() + width + c,

@@ -19,6 +19,9 @@
   X(global_avg_pool)            \
   X(linear)                     \
   X(max_pool)                   \
+  X(normalize)                  \
+  X(normed_conv2d)              \
+  X(normed_depthwise_conv2d)    \
   X(quantize)                   \
   X(quantized_add)              \
   X(quantized_conv2d)           \

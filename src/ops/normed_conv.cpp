@@ -1,0 +1,186 @@
+#include "ops/normed_conv.h"
+
+#include "base/error.h"
+#include "ops/channel_ties.h"
+#include "ops/conv2d.h"
+#include "ops/convolution.h"
+#include "ops/norm_parts.h"
+#include "ops/ops.h"
+
+namespace espalier {
+
+namespace {
+
+constexpr NormInputs kNorm{2};
+
+float* data_or_null(const Tensor& t) { return t.defined() ? t.f32() : nullptr; }
+
+bool any(const Ctx& c, std::initializer_list<int> inputs) {
+  for (int i : inputs)
+    if (c.needs_grad[static_cast<size_t>(i)]) return true;
+  return false;
+}
+
+int64_t rows_of(const Tensor& t) { return t.elements() / t.channels(); }
+
+}  // namespace
+
+kernels::ConvShape NormedConvolution::shape_of(const Shape& x, const Shape& w) const {
+  if (depthwise()) return {x[0], x[1], x[2], x[3], x[3], w[0], w[1], stride, pad};
+  return {x[0], x[1], x[2], x[3], w[0], w[1], w[2], stride, pad};
+}
+
+Metas NormedConvolution::infer(std::span<const Meta> in) const {
+  const size_t expected = has_norm ? 7 : 2;
+  ESPALIER_CHECK(in.size() == expected, name(), ": ", in.size(), " inputs, ", expected, " expected");
+  // The plain convolution has the checks of x and w.
+  const auto plain = [&](auto op) {
+    op.stride = stride;
+    op.pad = pad;
+    return op.infer(in.first(2))[0];
+  };
+  const Meta y = depthwise() ? plain(DepthwiseConv2d()) : plain(Conv2d());
+  if (has_norm) check_norm(*this, norm, in, kNorm, in[0].shape.back());
+  Metas out = {y};
+  if (measures) out.push_back({Shape{2, y.shape.back()}, DType::kF32});
+  return out;
+}
+
+void NormedConvolution::forward(Ctx& c) const {
+  const auto s = shape_of(c.in[0].shape(), c.in[1].shape());
+  kernels::InputNorm input;
+  if (has_norm) {
+    save_norm(norm, c, kNorm, rows_of(c.in[0]));
+    input = saved_norm(norm, c);
+  }
+  (depthwise() ? kernels::normed_depthwise_forward : kernels::normed_conv2d_forward)(
+      c.device(), s, c.in[0].f32(), input, c.in[1].f32(), c.out[0].f32(),
+      measures ? c.out[1].f32() : nullptr);
+}
+
+Tensors NormedConvolution::backward(Ctx& c, std::span<const Tensor> dy) const {
+  const Tensor &x = c.in[0], &w = c.in[1];
+  const Device device = dy[0].device();
+  Tensors dx(c.in.size());
+  kernels::OutputGradient gradient{.g = dy[0].f32()};
+  MomentsGradient moments;
+  if (measures) moments = moments_gradient(c.out[1], dy[1], rows_of(c.out[0]));
+  if (moments.slope.defined()) {
+    gradient.y = c.out[0].f32();
+    gradient.constant = moments.constant.f32();
+    gradient.slope = moments.slope.f32();
+    gradient.mean = moments.mean.f32();
+  }
+  kernels::InputNorm input;
+  Tensor sums;
+  if (has_norm) {
+    input = saved_norm(norm, c);
+    sums = Tensor({2, x.channels()}, device);
+  }
+  // The norm's own gradients are sums over dx.
+  if (c.needs_grad[0] || (has_norm && any(c, {kNorm.moments(), kNorm.scale(), kNorm.shift()})))
+    dx[0] = Tensor(x.shape(), device);
+  if (c.needs_grad[1]) dx[1] = Tensor(w.shape(), device);
+  (depthwise() ? kernels::normed_depthwise_backward : kernels::normed_conv2d_backward)(
+      device, shape_of(x.shape(), w.shape()), x.f32(), input, w.f32(), gradient,
+      {.dx = data_or_null(dx[0]),
+       .sums = dx[0].defined() ? data_or_null(sums) : nullptr,
+       .dw = data_or_null(dx[1])});
+  if (has_norm && dx[0].defined()) norm_gradients(c, kNorm, sums, dx);
+  return dx;
+}
+
+void NormedConvolution::attributes(AttributeVisitor& v) {
+  v.visit("stride", stride);
+  visit_padding(v, pad);
+  v.visit("has_norm", has_norm);
+  v.visit("measures", measures);
+  norm.visit(v);
+}
+
+int64_t NormedConvolution::macs(std::span<const Meta> in, std::span<const Meta> out) const {
+  const Shape& w = in[1].shape;
+  return out[0].shape.elements() * (depthwise() ? w[0] * w[1] : w.elements() / w[0]);
+}
+
+Keep NormedConvolution::keep() const { return {.inputs = 3, .outputs = measures ? 3u : 0u}; }
+
+namespace {
+
+void tie_norm(ChannelTies& t, NormInputs at) {
+  for (int i = at.moments(); i <= at.variance(); ++i) t.same(t.in(0), t.in(i));
+}
+
+}  // namespace
+
+void NormedConv2d::channels(ChannelTies& t) const {
+  t.same(t.in(0), t.in(1, 3));
+  t.same(t.in(1, 0), t.out());
+  if (has_norm) tie_norm(t, kNorm);
+  if (measures) t.same(t.out(), t.out(1));
+}
+
+void NormedDepthwiseConv2d::channels(ChannelTies& t) const {
+  t.same(t.in(0), t.in(1));
+  t.same(t.in(0), t.out());
+  if (has_norm) tie_norm(t, kNorm);
+  if (measures) t.same(t.out(), t.out(1));
+}
+
+std::shared_ptr<Op> make_normed_conv2d() { return std::make_shared<NormedConv2d>(); }
+std::shared_ptr<Op> make_normed_depthwise_conv2d() { return std::make_shared<NormedDepthwiseConv2d>(); }
+
+// --- normalize
+// ----------------------------------------------------------------------------------------------
+
+namespace {
+constexpr NormInputs kNormalizeNorm{1};
+}
+
+Metas Normalize::infer(std::span<const Meta> in) const {
+  const size_t expected = has_residual ? 7 : 6;
+  ESPALIER_CHECK(in.size() == expected, "normalize: ", in.size(), " inputs, ", expected, " expected");
+  check_norm(*this, norm, in, kNormalizeNorm, in[0].shape.back());
+  if (has_residual)
+    ESPALIER_CHECK(in[6].shape == in[0].shape, "normalize: residual is ", in[6].shape, ", x is ", in[0].shape,
+                   "; both must be equal");
+  return {in[0]};
+}
+
+void Normalize::forward(Ctx& c) const {
+  const Tensor& x = c.in[0];
+  save_norm(norm, c, kNormalizeNorm, rows_of(x));
+  kernels::normalize_forward(c.device(), rows_of(x), x.channels(), x.f32(), saved_norm(norm, c),
+                             has_residual ? c.in[6].f32() : nullptr, c.out[0].f32());
+}
+
+Tensors Normalize::backward(Ctx& c, std::span<const Tensor> dy) const {
+  const Tensor& x = c.in[0];
+  Tensors dx(c.in.size());
+  dx[0] = Tensor(x.shape(), x.device());
+  const Tensor sums({2, x.channels()}, x.device());
+  const bool linear = norm.act.is_none();
+  if (has_residual && c.needs_grad[6]) dx[6] = linear ? dy[0] : Tensor(x.shape(), x.device());
+  kernels::normalize_backward(x.device(), rows_of(x), x.channels(), x.f32(), saved_norm(norm, c),
+                              linear ? nullptr : c.out[0].f32(), dy[0].f32(), dx[0].f32(), sums.f32(),
+                              has_residual && !linear ? data_or_null(dx[6]) : nullptr);
+  norm_gradients(c, kNormalizeNorm, sums, dx);
+  return dx;
+}
+
+void Normalize::channels(ChannelTies& t) const {
+  tie_norm(t, kNormalizeNorm);
+  t.same(t.in(0), t.out());
+  if (has_residual) t.same(t.in(6), t.out());
+}
+
+void Normalize::attributes(AttributeVisitor& v) {
+  norm.visit(v);
+  v.visit("has_residual", has_residual);
+}
+
+Keep Normalize::keep() const { return {.inputs = 1, .outputs = norm.act.is_none() ? 0u : 1u}; }
+
+std::shared_ptr<Op> make_normalize() { return std::make_shared<Normalize>(); }
+
+}  // namespace espalier
