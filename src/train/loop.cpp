@@ -12,6 +12,7 @@
 #include "ops/ops.h"
 #include "optim/ema.h"
 #include "passes/fuse_training.h"
+#include "passes/spread_batch_norms.h"
 #include "runtime/session.h"
 #include "tasks/evaluate.h"
 #include "tensor/allocator.h"
@@ -90,6 +91,7 @@ class Trainer {
     check_options(options);
     check_finite_parameters(graph_);
     fuse_training(fused_);
+    spread_batch_norms(fused_);
     fused_.require_gradients();
     optimizer_ = make_optimizer(o_.optimizer, graph_);
     if (o_.ema > 0) ema_ = std::make_unique<Ema>(graph_, o_.ema);

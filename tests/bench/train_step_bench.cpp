@@ -11,6 +11,7 @@
 #include "ops/autograd.h"
 #include "ops/ops.h"
 #include "passes/fuse_training.h"
+#include "passes/spread_batch_norms.h"
 #include "tensor/allocator.h"
 
 namespace espalier {
@@ -18,10 +19,11 @@ namespace {
 
 constexpr int kBatch = 32, kSize = 224, kClasses = 1000;
 
-void train_step(benchmark::State& state, bool fused) {
+void train_step(benchmark::State& state, bool fused, bool spread) {
   const Graph stored = build_model({.name = "mobilenet_v2", .classes = kClasses}, kSize, 1);
   Graph graph = stored;
   if (fused) fuse_training(graph);
+  if (spread) spread_batch_norms(graph);
   graph.require_gradients();
   Random random(1, Purpose::kTest);
   std::vector<float> pixels(size_t{kBatch} * kSize * kSize * 3);
@@ -53,8 +55,18 @@ void train_step(benchmark::State& state, bool fused) {
   state.counters["peak_MiB"] = static_cast<double>(allocator::statistics(Device::kCpu).peak) / (1 << 20);
 }
 
-BENCHMARK_CAPTURE(train_step, plain, false)->Unit(benchmark::kMillisecond)->UseRealTime()->Iterations(8);
-BENCHMARK_CAPTURE(train_step, fused, true)->Unit(benchmark::kMillisecond)->UseRealTime()->Iterations(16);
+BENCHMARK_CAPTURE(train_step, plain, false, false)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(8);
+BENCHMARK_CAPTURE(train_step, fused, true, false)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(8);
+BENCHMARK_CAPTURE(train_step, spread, true, true)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->Iterations(16);
 
 }  // namespace
 }  // namespace espalier
