@@ -87,6 +87,10 @@ struct Bands {
 /// Slices of channels: each thread takes some channels through the first two kernels, which stay in its
 /// cache.
 void run_slices(const BlockProblem& b, const Team& team) {
+  if (team.step == 1) {
+    conv2d_prepared(b.last, b.last_act, *b.last_w, b.filtered, b.residual, b.y, team);
+    return;
+  }
   const ConvShape& d = b.depthwise;
   const Share own(b.depthwise_w->blocks(), team.thread, team.threads);
   if (own.count() > 0)
@@ -96,8 +100,6 @@ void run_slices(const BlockProblem& b, const Team& team) {
       depthwise_part(d, b.depthwise_act, *b.depthwise_w, b.expanded, nullptr, b.filtered,
                      {n * d.P(), (n + 1) * d.P()}, own);
     }
-  team.wait();
-  conv2d_prepared(b.last, b.last_act, *b.last_w, b.filtered, b.residual, b.y, team);
 }
 
 double slices_overhead(const BlockProblem& b, int threads) {
@@ -120,10 +122,10 @@ void block_prepared(const BlockProblem& b, const Team& team) {
   // A slice that outgrows the cache loses what it is for.
   const int64_t slice_bytes = int64_t{d.H} * d.W * d.C * int64_t{sizeof(float)} / team.threads;
   const bool slices_fit = slice_bytes <= kScratchBytes;
-  if (bands.possible() && (!slices_fit || bands.overhead(team.threads) <= slices_overhead(b, team.threads)))
-    bands.run(team);
-  else
+  if (!bands.possible() || (slices_fit && bands.overhead(team.threads) > slices_overhead(b, team.threads)))
     run_slices(b, team);
+  else if (team.step == 0)
+    bands.run(team);
 }
 
 }  // namespace espalier::kernels

@@ -22,7 +22,10 @@ struct BlockProblem {
 /// True if the shapes follow each other and last is a 1x1 convolution without stride or padding.
 bool is_block(const ConvShape& first, const ConvShape& depthwise, const ConvShape& last);
 
-/// Called by every thread of the team. Gives the same bits as the three kernels one after another.
+/// A block is done in so many steps (see Team::step).
+constexpr int kBlockSteps = 2;
+
+/// One share of one step. Gives the same bits as the three kernels one after another.
 void block_prepared(const BlockProblem& problem, const Team& team);
 
 }  // namespace espalier::kernels

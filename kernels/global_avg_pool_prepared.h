@@ -6,8 +6,7 @@
 
 namespace espalier::kernels {
 
-/// y[n,c] = mean over the `pixels` of x[n,...,c]: x [N,pixels,C] to [N,C]. Called by every thread of the
-/// team.
+/// y[n,c] = mean over the `pixels` of x[n,...,c]: x [N,pixels,C] to [N,C]. One share of the work.
 void global_avg_pool_prepared(int N, int64_t pixels, int C, const float* x, float* y, const Team& team);
 
 }  // namespace espalier::kernels

@@ -4,29 +4,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 namespace espalier::kernels {
 
-/// Where the threads of a team meet. Spins first, because the others are a microsecond away, then gives the
-/// core to whoever else wants it.
-class Barrier {
- public:
-  void wait(int threads);
-
- private:
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<int> round_{0};
-};
-
-/// One thread's view of its team.
+/// One share of a kernel's work: number `thread` of `threads`, in step `step` of the kernel.
 struct Team {
   int thread = 0, threads = 1;
-  Barrier* barrier = nullptr;  ///< null if the team is one thread
-
-  /// Returns when every thread of the team has called it.
-  void wait() const {
-    if (threads > 1) barrier->wait(threads);
-  }
+  int step = 0;
 };
 
 /// A half-open range of work items.
@@ -39,6 +24,44 @@ struct Share {
       : first(static_cast<int>(int64_t{count} * thread / threads)),
         last(static_cast<int>(int64_t{count} * (thread + 1) / threads)) {}
   int count() const { return last - first; }
+};
+
+/// Steps of as many shares as there are threads; a step begins when all shares of the one before have ended.
+/// Every thread takes its own share first, whose data is in its cache, and then any that nobody has begun: on
+/// a busy machine a thread without a core holds nobody up.
+class Relay {
+ public:
+  /// Before the threads start. Allocates only when `threads` grows.
+  void reset(int threads);
+
+  /// Called by every thread. body(step, share) runs each share once; ended(step) runs once after each step.
+  template <class Body, class Ended>
+  void run(int thread, int steps, const Body& body, const Ended& ended) {
+    for (int step = 0; step < steps; step = next(step)) {
+      for (int i = 0; i < threads_; ++i) {
+        const int share = thread + i < threads_ ? thread + i : thread + i - threads_;
+        if (!claim(share, step)) continue;
+        body(step, share);
+        if (!last_of(step)) continue;
+        ended(step);
+        release(step);
+      }
+    }
+  }
+
+ private:
+  bool claim(int share, int step);
+  bool last_of(int step);
+  void release(int step);
+  int next(int step);  ///< waits for the end of the step; returns the one that runs now
+
+  struct alignas(64) Slot {
+    std::atomic<int> claimed{0};  ///< steps whose share somebody has begun
+  };
+  int threads_ = 0, room_ = 0;
+  std::unique_ptr<Slot[]> slots_;
+  alignas(64) std::atomic<int> ended_{0};  ///< shares, of all steps
+  alignas(64) std::atomic<int> step_{0};
 };
 
 }  // namespace espalier::kernels

@@ -68,9 +68,16 @@ struct PreparedForward final : Prepared {
 Device Ctx::device() const { return in.empty() ? Device::kCpu : in[0].device(); }
 
 void CooperativePrepared::run() {
-  kernels::Barrier barrier;
-#pragma omp parallel
-  run(kernels::Team{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+  const int threads = omp_get_max_threads();
+  kernels::Relay relay;
+  relay.reset(threads);
+#pragma omp parallel num_threads(threads)
+  relay.run(
+      omp_get_thread_num(), steps(),
+      [&](int step, int share) {
+        run(kernels::Team{share, threads, step});
+      },
+      [](int) {});
 }
 
 std::unique_ptr<Prepared> Op::prepare(const PrepareCtx& ctx) const {

@@ -43,12 +43,13 @@ struct Prepared {
 };
 
 /// A kernel that a team of threads can run together, each doing its share. A Session runs neighbouring ones
-/// inside one parallel region, with a barrier between two of them.
+/// inside one parallel region.
 struct CooperativePrepared : Prepared {
-  /// Called by every thread of the team at once. What one thread writes another may read only after
-  /// team.wait().
-  virtual void run(const kernels::Team& team) = 0;
-  void run() final;  ///< the same with a team of all threads
+  /// Shares of one step run in any order, at once or one after another; all of them end before the next step
+  /// begins.
+  virtual int steps() const { return 1; }
+  virtual void run(const kernels::Team& share) = 0;
+  void run() final;  ///< all of it, with all threads
 };
 
 /// What an op gets to prepare itself for a Session: tensors at their final addresses. Parameters hold their

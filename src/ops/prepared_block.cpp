@@ -10,6 +10,7 @@ namespace {
 struct PreparedBlock final : CooperativePrepared {
   kernels::BlockProblem problem;
 
+  int steps() const override { return kernels::kBlockSteps; }
   using CooperativePrepared::run;
   void run(const kernels::Team& team) override { kernels::block_prepared(problem, team); }
 };

@@ -155,10 +155,12 @@ void Plan::divide_into_segments() {
   for (int i = 0; i < static_cast<int>(kernels_.size()); ++i) {
     // The first items of a joined block have nothing to do but belong to the segment of the last.
     const bool joins = cooperative_[blocks_[i].last] != nullptr;
-    if (joins && !segments_.empty() && segments_.back().cooperative)
-      ++segments_.back().last;
-    else
-      segments_.push_back({i, i + 1, joins});
+    if (!joins || segments_.empty() || segments_.back().steps.empty()) segments_.push_back({i, i, {}});
+    Segment& segment = segments_.back();
+    segment.last = i + 1;
+    if (joins && i == 0) segment.steps.push_back({nullptr, 0, -1});
+    for (int step = 0; cooperative_[i] && step < cooperative_[i]->steps(); ++step)
+      segment.steps.push_back({cooperative_[i], step, i});
   }
 }
 
@@ -175,23 +177,23 @@ int64_t Plan::packed_bytes() const {
   return bytes;
 }
 
-void Plan::copy_inputs(const Tensors& inputs, const kernels::Team& team) const {
+void Plan::copy_inputs(const Tensors& inputs, const kernels::Team& share) const {
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const int64_t bytes = inputs[i].bytes(), first = bytes * team.thread / team.threads,
-                  last = bytes * (team.thread + 1) / team.threads;
+    const int64_t bytes = inputs[i].bytes(), first = bytes * share.thread / share.threads,
+                  last = bytes * (share.thread + 1) / share.threads;
     std::memcpy(static_cast<char*>(inputs_[i].data()) + first,
                 static_cast<const char*>(inputs[i].data()) + first, static_cast<size_t>(last - first));
   }
 }
 
 bool Plan::copies_inside(const Tensors& inputs) const {
-  return !segments_.empty() && segments_[0].cooperative &&
+  return !segments_.empty() && !segments_[0].steps.empty() &&
          std::all_of(inputs.begin(), inputs.end(),
                      [](const Tensor& t) { return t.device() == Device::kCpu; });
 }
 
 void Plan::run_segment(const Segment& segment, const Tensors* inputs, double* stamps) {
-  if (!segment.cooperative) {
+  if (segment.steps.empty()) {
     const Running place(graph_.items[segment.first].name);
     kernels_[segment.first]->run();
     if (stamps) {
@@ -200,22 +202,27 @@ void Plan::run_segment(const Segment& segment, const Tensors* inputs, double* st
     }
     return;
   }
-#pragma omp parallel
+  const int threads = omp_get_max_threads();  // shares; fewer threads may come
+  relay_.reset(threads);
+#pragma omp parallel num_threads(threads)
   {
-    const kernels::Team team{omp_get_thread_num(), omp_get_num_threads(), &barrier_};
-    if (inputs) {
-      copy_inputs(*inputs, team);
-      team.wait();
-      if (stamps && team.thread == 0) stamps[0] = now();
-    }
-    for (int i = segment.first; i < segment.last; ++i) {
-      if (cooperative_[i]) {
-        cooperative_[i]->run(team);
-        if (i + 1 < segment.last || stamps) team.wait();
-      }
-      if (stamps && team.thread == 0) stamps[i + 1] = now();
-    }
+    relay_.run(
+        omp_get_thread_num(), static_cast<int>(segment.steps.size()),
+        [&](int n, int share) {
+          const Step& step = segment.steps[n];
+          const kernels::Team team{share, threads, step.step};
+          if (step.kernel)
+            step.kernel->run(team);
+          else if (inputs)
+            copy_inputs(*inputs, team);
+        },
+        [&](int n) {
+          if (stamps) stamps[segment.steps[n].item + 1] = now();
+        });
   }
+  // Items without steps of their own take no time.
+  for (int i = segment.first; stamps && i < segment.last; ++i)
+    if (!cooperative_[i]) stamps[i + 1] = stamps[i];
 }
 
 const Tensors& Plan::run(const Tensors& inputs, double* stamps) {

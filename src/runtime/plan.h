@@ -25,10 +25,15 @@ class Plan {
   int64_t packed_bytes() const;
 
  private:
+  /// One step of a kernel; the kernel is null for the inputs' copy.
+  struct Step {
+    CooperativePrepared* kernel;
+    int step, item;
+  };
   /// Items [first, last) that one parallel region runs, or one item that wakes threads of its own.
   struct Segment {
     int first, last;
-    bool cooperative;
+    std::vector<Step> steps;  ///< empty for the latter
   };
 
   /// Items [first, last] that run as one kernel if their ops allow it, so that their values live at once.
@@ -41,7 +46,7 @@ class Plan {
   void prepare_kernels(std::vector<std::shared_ptr<void>>& packed);
   void join_blocks();
   void divide_into_segments();
-  void copy_inputs(const Tensors& inputs, const kernels::Team& team) const;
+  void copy_inputs(const Tensors& inputs, const kernels::Team& share) const;
   /// True if the first segment's team can copy the inputs.
   bool copies_inside(const Tensors& inputs) const;
   /// Copies the inputs first unless they are null.
@@ -59,7 +64,7 @@ class Plan {
   std::vector<CooperativePrepared*>
       cooperative_;  ///< per item; null for others and for joined ones but the last
   std::vector<Segment> segments_;
-  kernels::Barrier barrier_;
+  kernels::Relay relay_;
 };
 
 }  // namespace espalier

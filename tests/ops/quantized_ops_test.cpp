@@ -129,8 +129,8 @@ std::vector<float> run_prepared(const Op& op, const Tensors& in, const Meta& met
     prepared->run();
     return y.to_vector();
   }
-  // One after another: no kernel here waits for the others in the middle.
-  for (int t = 0; t < threads; ++t) cooperative->run(kernels::Team{t, threads, nullptr});
+  for (int step = 0; step < cooperative->steps(); ++step)
+    for (int t = 0; t < threads; ++t) cooperative->run(kernels::Team{t, threads, step});
   return y.to_vector();
 }
 

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <ostream>
@@ -80,15 +81,16 @@ Wanted formula(const Case& c, const Data& d, bool depthwise) {
   return wanted;
 }
 
+/// All shares of every step, the last share first: kernels must not depend on the order.
 template <class Kernel>
-std::vector<float> run(size_t size, int threads, const Kernel& kernel) {
+std::vector<float> run(size_t size, int threads, const Kernel& kernel, int steps = 1) {
   // Guards on both sides show a write past the end.
   constexpr size_t kGuard = 32;
   constexpr float kUntouched = -123.0f;
   std::vector<float> y(size + 2 * kGuard, kUntouched);
-  kernels::Barrier barrier;
-#pragma omp parallel num_threads(threads)
-  kernel(y.data() + kGuard, kernels::Team{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+  for (int step = 0; step < steps; ++step)
+    for (int share = threads - 1; share >= 0; --share)
+      kernel(y.data() + kGuard, kernels::Team{share, threads, step});
   for (size_t i = 0; i < kGuard; ++i) {
     EXPECT_EQ(y[i], kUntouched) << "written before the start";
     EXPECT_EQ(y[size + kGuard + i], kUntouched) << "written past the end";
@@ -149,11 +151,13 @@ TEST(Conv2dPrepared, MayOverwriteItsResidual) {
   const Case c{{1, 7, 7, 16, 40, 1, 1, 1, {}}, Activation::relu(), true, true};
   const Data d(c, false);
   const kernels::PackedFilters packed(d.w.data(), pointer(d.bias), c.shape.K, 1, 1, c.shape.C);
-  const std::vector<float> y = run(d.residual.size(), 3, [&](float* out, const kernels::Team& team) {
-    if (team.thread == 0) std::copy(d.residual.begin(), d.residual.end(), out);
-    team.wait();
-    kernels::conv2d_prepared(c.shape, c.act, packed, d.x.data(), out, out, team);
-  });
+  const std::vector<float> y = run(
+      d.residual.size(), 3,
+      [&](float* out, const kernels::Team& team) {
+        if (team.step == 0 && team.thread == 0) std::copy(d.residual.begin(), d.residual.end(), out);
+        if (team.step == 1) kernels::conv2d_prepared(c.shape, c.act, packed, d.x.data(), out, out, team);
+      },
+      2);
   check(y, formula(c, d, false));
 }
 
@@ -243,25 +247,29 @@ TEST(BlockPrepared, GivesTheBitsOfItsThreeKernels) {
                                   expanded.data(),
                                   filtered.data(),
                                   nullptr};
-    const std::vector<float> apart = run(size, 2, [&](float* out, const kernels::Team& team) {
-      kernels::conv2d_prepared(f, problem.first_act, first_w, problem.x, nullptr, expanded.data(), team);
-      team.wait();
-      kernels::depthwise_prepared(d, problem.depthwise_act, depthwise_w, expanded.data(), nullptr,
-                                  filtered.data(), team);
-      team.wait();
-      kernels::conv2d_prepared(l, problem.last_act, last_w, filtered.data(), problem.residual, out, team);
-    });
+    const std::vector<float> apart = run(
+        size, 2,
+        [&](float* out, const kernels::Team& team) {
+          if (team.step == 0)
+            kernels::conv2d_prepared(f, problem.first_act, first_w, problem.x, nullptr, expanded.data(),
+                                     team);
+          else if (team.step == 1)
+            kernels::depthwise_prepared(d, problem.depthwise_act, depthwise_w, expanded.data(), nullptr,
+                                        filtered.data(), team);
+          else
+            kernels::conv2d_prepared(l, problem.last_act, last_w, filtered.data(), problem.residual, out,
+                                     team);
+        },
+        3);
     for (int threads : {1, 2, 3, 4}) {
       std::fill(expanded.begin(), expanded.end(), std::numeric_limits<float>::quiet_NaN());
       std::fill(filtered.begin(), filtered.end(), std::numeric_limits<float>::quiet_NaN());
-      EXPECT_EQ(run(size, threads,
-                    [&](float* out, const kernels::Team& team) {
-                      kernels::BlockProblem own = problem;
-                      own.y = out;
-                      kernels::block_prepared(own, team);
-                    }),
-                apart)
-          << threads << " threads";
+      const auto block = [&](float* out, const kernels::Team& team) {
+        kernels::BlockProblem own = problem;
+        own.y = out;
+        kernels::block_prepared(own, team);
+      };
+      EXPECT_EQ(run(size, threads, block, kernels::kBlockSteps), apart) << threads << " threads";
     }
   }
 }
@@ -280,22 +288,38 @@ TEST(Team, SharesCoverEveryItemOnceInOrder) {
     }
 }
 
-TEST(Team, BarrierSeparatesPhases) {
-  constexpr int kThreads = 4, kRounds = 200;
-  std::vector<int> at(kThreads, 0);
-  kernels::Barrier barrier;
-  int wrong = 0;
-#pragma omp parallel num_threads(kThreads) reduction(+ : wrong)
-  {
-    const kernels::Team team{omp_get_thread_num(), omp_get_num_threads(), &barrier};
-    for (int round = 1; round <= kRounds; ++round) {
-      at[team.thread] = round;
-      team.wait();
-      for (int t = 0; t < team.threads; ++t) wrong += at[t] != round;
-      team.wait();
-    }
+TEST(Team, ARelayRunsEveryShareOnceAndStepsInOrder) {
+  constexpr int kThreads = 4, kSteps = 300;
+  kernels::Relay relay;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::vector<int>> runs(kSteps, std::vector<int>(kThreads, 0));
+    std::vector<int> ended;
+    std::atomic<int> wrong{0};
+    relay.reset(kThreads);
+#pragma omp parallel num_threads(kThreads)
+    relay.run(
+        omp_get_thread_num(), kSteps,
+        [&](int step, int share) {
+          ++runs[step][share];
+          // Everything of the step before is visible.
+          for (int s = 0; step > 0 && s < kThreads; ++s) wrong += runs[step - 1][s] != 1;
+          wrong += static_cast<int>(ended.size()) != step;
+        },
+        [&](int step) { ended.push_back(step); });
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(ended.size(), static_cast<size_t>(kSteps));
+    for (const auto& shares : runs)
+      for (const int count : shares) EXPECT_EQ(count, 1);
   }
-  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Team, ARelayNeedsNoSecondThread) {
+  kernels::Relay relay;
+  relay.reset(3);
+  int runs = 0;
+  relay.run(
+      1, 5, [&](int, int) { ++runs; }, [](int) {});  // the other two never come
+  EXPECT_EQ(runs, 15);
 }
 
 }  // namespace
