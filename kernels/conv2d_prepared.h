@@ -33,8 +33,8 @@ class PackedFilters {
   std::unique_ptr<float[], Free> memory_;
 };
 
-/// y = act(conv(x, w) + bias + residual), residual null or like y; it may be y itself. Called by every thread
-/// of the team. Each sum is taken in one order whatever the threads, in fp32 with fused multiply-adds.
+/// y = act(conv(x, w) + bias + residual), residual null or like y; it may be y itself. One share of
+/// the work. Each sum is taken in one order whatever the threads, in fp32 with fused multiply-adds.
 void conv2d_prepared(const ConvShape& shape, Activation act, const PackedFilters& w, const float* x,
                      const float* residual, float* y, const Team& team);
 
