@@ -51,7 +51,7 @@ const std::vector<CalibratorEntry>& calibrator_table();
 const CalibratorEntry& find_calibrator(const std::string& name);
 
 struct CalibrateOptions {
-  std::string calibrator = "kl";
+  std::string calibrator = "percentile";  ///< KL clips what the residual sums of a MobileNet need
   double percentile = 99.99;    ///< for the calibrator of that name
   int64_t batches = -1;         ///< of the source; -1: all
   bool paddlex_compat = false;  ///< the reference's KL: candidates from 0.7 of the largest value, 255 levels

@@ -219,7 +219,7 @@ const std::vector<StageKind>& stage_kinds() {
        })},
       {"int8", "converts from FP32 to INT8", true, true,
        with_common({
-           choice("calibrator", "kl", calibrators(), "how the range of an activation is chosen"),
+           choice("calibrator", "percentile", calibrators(), "how the range of an activation is chosen"),
            number("percentile", 99.99, 50, 100, "of the magnitudes, for the calibrator of that name"),
            integer("calibration_batches", 32, 1, 100000, "batches the ranges are measured on"),
            choice("list", "train", {"train", "val"}, "which images; always with the evaluation's transforms"),

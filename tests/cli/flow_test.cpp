@@ -129,7 +129,7 @@ TEST_F(FlowTest, APlanSaysWhatAChangeCosts) {
             std::string::npos)
       << plan.out;
   EXPECT_NE(plan.out.find(
-                "pruned_int8: int8 from pruned, calibrator \"kl\" (runs again after what it is made from)"),
+                "pruned_int8: int8 from pruned, calibrator \"percentile\" (runs again after what it is made from)"),
             std::string::npos)
       << plan.out;
   EXPECT_NE(plan.out.find("control: train from baseline, 1 epochs (done)"), std::string::npos) << plan.out;
