@@ -23,7 +23,9 @@ struct ActivationBackward {
   const float *x, *dy;
   float* dx;
   ESPALIER_HD void operator()(int64_t i) const {
-    dx[i] = x[i] > 0 ? (x[i] < act.cap ? dy[i] : 0.0f) : act.slope * dy[i];
+    // A negative slope lifts negative values to the cap too.
+    const float slope = x[i] > 0 ? 1.0f : act.slope;
+    dx[i] = slope * x[i] < act.cap ? slope * dy[i] : 0.0f;
   }
 };
 

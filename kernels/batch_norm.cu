@@ -37,7 +37,8 @@ ESPALIER_HD float before_activation(const BatchNormProblem& b, int64_t at, int64
 
 ESPALIER_HD float through_activation(const BatchNormProblem& b, int64_t at, int64_t c, float dy) {
   const float v = before_activation(b, at, c);
-  return v > 0 ? (v < b.act.cap ? dy : 0.0f) : b.act.slope * dy;
+  const float slope = v > 0 ? 1.0f : b.act.slope;
+  return slope * v < b.act.cap ? slope * dy : 0.0f;
 }
 
 /// One item is one element.

@@ -38,7 +38,8 @@ template <bool kResidual>
 inline float gradient(float x, float mean, float factor, float shift, float residual, float dy, float slope,
                       float cap) {
   const float v = kResidual ? (x - mean) * factor + shift + residual : (x - mean) * factor + shift;
-  return v > 0 ? (v < cap ? dy : 0.0f) : slope * dy;
+  const float slope_here = v > 0 ? 1.0f : slope;
+  return slope_here * v < cap ? slope_here * dy : 0.0f;
 }
 
 template <bool kResidual>
