@@ -15,7 +15,9 @@ struct Concat final : Op {
   Metas infer(std::span<const Meta> in) const override {
     ESPALIER_CHECK(!in.empty(), "concat: there is nothing to join");
     Shape y = in[0].shape;
-    ESPALIER_CHECK(y.axes() >= 1, "concat: input 0 has no axes");
+    for (size_t i = 0; i < in.size(); ++i)
+      ESPALIER_CHECK(in[i].shape.axes() >= 1 && in[i].shape.elements() > 0, "concat: input ", i, " is ",
+                     in[i], "; it must be [...,C], and no extent 0");
     for (size_t i = 1; i < in.size(); ++i) {
       Shape rest = in[i].shape, first = in[0].shape;
       ESPALIER_CHECK(rest.axes() == first.axes() && in[i].dtype == in[0].dtype, "concat: input ", i, " is ",

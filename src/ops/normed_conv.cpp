@@ -31,8 +31,7 @@ kernels::ConvShape NormedConvolution::shape_of(const Shape& x, const Shape& w) c
 }
 
 Metas NormedConvolution::infer(std::span<const Meta> in) const {
-  const size_t expected = has_norm ? 7 : 2;
-  ESPALIER_CHECK(in.size() == expected, name(), ": ", in.size(), " inputs, ", expected, " expected");
+  check_f32(*this, in, has_norm ? 7 : 2);
   // The plain convolution has the checks of x and w.
   const auto plain = [&](auto op) {
     op.stride = stride;
@@ -138,8 +137,9 @@ constexpr NormInputs kNormalizeNorm{1};
 }
 
 Metas Normalize::infer(std::span<const Meta> in) const {
-  const size_t expected = has_residual ? 7 : 6;
-  ESPALIER_CHECK(in.size() == expected, "normalize: ", in.size(), " inputs, ", expected, " expected");
+  check_f32(*this, in, has_residual ? 7 : 6);
+  ESPALIER_CHECK(in[0].shape.axes() >= 1 && in[0].shape.elements() > 0, "normalize: x is ", in[0].shape,
+                 "; it must be [...,C], and no extent 0");
   check_norm(*this, norm, in, kNormalizeNorm, in[0].shape.back());
   if (has_residual)
     ESPALIER_CHECK(in[6].shape == in[0].shape, "normalize: residual is ", in[6].shape, ", x is ", in[0].shape,

@@ -13,8 +13,6 @@ bool is_code(DType type) { return type == DType::kS8 || type == DType::kU8; }
 
 /// Checks what the three ops share and gives the output's meta.
 Metas infer_output(const QuantizedConvolution& op, std::span<const Meta> in, int K, const Shape& y) {
-  const size_t expected = op.has_residual ? 5 : 4;
-  ESPALIER_CHECK(in.size() == expected, op.name(), ": ", in.size(), " inputs, ", expected, " expected");
   ESPALIER_CHECK(is_code(in[kX].dtype) && in[kW].dtype == DType::kS8, op.name(), ": x is ", in[kX], " and w ",
                  in[kW], "; x must be s8 or u8, w s8");
   ESPALIER_CHECK((in[kBias] == Meta{{K}, DType::kS32} && in[kMultiplier] == Meta{{K}, DType::kF32}),
@@ -82,6 +80,7 @@ void QuantizedConvolution::attributes(AttributeVisitor& v) {
 }
 
 Metas QuantizedConv2d::infer(std::span<const Meta> in) const {
+  check_count(*this, in, has_residual ? 5 : 4);
   const Shape &x = in[kX].shape, &w = in[kW].shape;
   ESPALIER_CHECK(x.axes() == 4 && w.axes() == 4 && x[3] == w[3], "quantized_conv2d: x is ", x, " and w is ",
                  w, "; expected [N,H,W,C] and [K,R,S,C]");
@@ -105,6 +104,7 @@ int64_t QuantizedConv2d::macs(std::span<const Meta> in, std::span<const Meta> ou
 }
 
 Metas QuantizedDepthwiseConv2d::infer(std::span<const Meta> in) const {
+  check_count(*this, in, has_residual ? 5 : 4);
   const Shape &x = in[kX].shape, &w = in[kW].shape;
   ESPALIER_CHECK(x.axes() == 4 && w.axes() == 3 && x[3] == w[2], "quantized_depthwise_conv2d: x is ", x,
                  " and w is ", w, "; expected [N,H,W,C] and [R,S,C]");
@@ -128,6 +128,7 @@ int64_t QuantizedDepthwiseConv2d::macs(std::span<const Meta> in, std::span<const
 }
 
 Metas QuantizedLinear::infer(std::span<const Meta> in) const {
+  check_count(*this, in, has_residual ? 5 : 4);
   const Shape &x = in[kX].shape, &w = in[kW].shape;
   ESPALIER_CHECK(x.axes() == 2 && w.axes() == 2 && x[1] == w[1], "quantized_linear: x is ", x, " and w is ",
                  w, "; expected [N,C] and [K,C]");

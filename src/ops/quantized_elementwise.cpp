@@ -18,6 +18,7 @@ void InferenceOp::channels(ChannelTies& t) const {
 }
 
 Metas Quantize::infer(std::span<const Meta> in) const {
+  check_count(*this, in, 1);
   ESPALIER_CHECK(in[0].dtype == DType::kF32 && scale > 0, "quantize: x is ", in[0], " and the scale ", scale,
                  "; expected f32 and a positive scale");
   return {{in[0].shape, dtype_from_name(out)}};
@@ -35,6 +36,7 @@ void Quantize::attributes(AttributeVisitor& v) {
 }
 
 Metas Dequantize::infer(std::span<const Meta> in) const {
+  check_count(*this, in, 1);
   ESPALIER_CHECK(is_code(in[0]), "dequantize: x is ", in[0], "; expected s8 or u8");
   return {{in[0].shape, DType::kF32}};
 }
@@ -47,6 +49,7 @@ void Dequantize::forward(Ctx& c) const {
 void Dequantize::attributes(AttributeVisitor& v) { v.visit("scale", scale); }
 
 Metas QuantizedAdd::infer(std::span<const Meta> in) const {
+  check_count(*this, in, 2);
   ESPALIER_CHECK(in[0].shape == in[1].shape && is_code(in[0]) && is_code(in[1]), "quantized_add: a is ",
                  in[0], " and b is ", in[1], "; expected codes of equal shapes");
   return {{in[0].shape, dtype_from_name(out)}};
@@ -67,6 +70,7 @@ void QuantizedAdd::attributes(AttributeVisitor& v) {
 }
 
 Metas QuantizedGlobalAvgPool::infer(std::span<const Meta> in) const {
+  check_count(*this, in, 1);
   const Shape& x = in[0].shape;
   ESPALIER_CHECK(x.axes() == 4 && x[1] > 0 && x[2] > 0 && is_code(in[0]), "quantized_global_avg_pool: x is ",
                  in[0], "; expected codes [N,H,W,C] with at least one pixel");
