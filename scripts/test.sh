@@ -41,6 +41,7 @@ if [ -n "$tidy" ]; then
   exit
 fi
 scripts/build.sh "$folder" "${options[@]}"
-# Kernels use every core themselves, so few tests at a time; waiting threads sleep.
+# A test uses two threads (tests/CMakeLists.txt): as many tests at a time as there are pairs of cores. More threads than
+# cores would wait for each other.
 export OMP_WAIT_POLICY=passive
 exec ctest --test-dir "$folder" --output-on-failure -j "$((($(nproc) + 1) / 2))" "$@"
