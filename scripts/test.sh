@@ -41,7 +41,7 @@ if [ -n "$tidy" ]; then
   exit
 fi
 scripts/build.sh "$folder" "${options[@]}"
-# A test uses two threads (tests/CMakeLists.txt): as many tests at a time as there are pairs of cores. More threads than
+# A test uses two threads: as many tests at a time as there are pairs of cores. More threads than
 # cores would wait for each other.
-export OMP_WAIT_POLICY=passive
+export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2
 exec ctest --test-dir "$folder" --output-on-failure -j "$((($(nproc) + 1) / 2))" "$@"
