@@ -79,9 +79,8 @@ int thread_count(int asked) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   // TBB keeps one core for its caller, but here the caller waits or computes elsewhere, so one worker more
   // may run. Kept for the life of the process: a smaller limit of one loader would hold for all others too.
-  static const auto* const limit =
-      new tbb::global_control(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(cores) + 1);
-  (void)limit;
+  static const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                         static_cast<size_t>(cores) + 1);
   return asked > 0 ? std::min(asked, cores) : cores;
 }
 

@@ -58,6 +58,20 @@ int tiff_orientation(const uint8_t* data, size_t size) {
   return 1;
 }
 
+/// Huffman tables of a JPEG (ITU T.81, B.2.4.2). stb_image trusts their counts and would write past its
+/// tables.
+void check_huffman_tables(const Reader& in, const uint8_t* body, size_t size) {
+  constexpr size_t kCounts = 16, kMostSymbols = 256;
+  for (size_t at = 0; at < size;) {
+    size_t symbols = 0;
+    if (size - at < 1 + kCounts) in.corrupt("a Huffman table too short");
+    for (size_t i = 1; i <= kCounts; ++i) symbols += body[at + i];
+    at += 1 + kCounts;
+    if (symbols > kMostSymbols || symbols > size - at) in.corrupt("a Huffman table with too many symbols");
+    at += symbols;
+  }
+}
+
 /// ITU T.81, annex B: marker segments up to the end of the image.
 ImageInfo read_jpeg(const Reader& in, Depth depth) {
   ImageInfo info{.format = "JPEG"};
@@ -87,6 +101,8 @@ ImageInfo read_jpeg(const Reader& in, Depth depth) {
       components = body[5];
       frame = true;
       if (depth == Depth::kHeader) break;
+    } else if (marker == 0xC4) {
+      check_huffman_tables(in, body, body_size);
     } else if (marker == 0xE1 && body_size > 6 && std::memcmp(body, "Exif\0\0", 6) == 0) {
       info.orientation = tiff_orientation(body + 6, body_size - 6);
     } else if (marker == 0xEE && body_size >= 12 && std::memcmp(body, "Adobe", 5) == 0) {

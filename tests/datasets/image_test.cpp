@@ -122,6 +122,17 @@ TEST(Image, KindsOfJpegThatAreNotReadAreNamed) {
   EXPECT_ERROR(test::decode(cmyk), "CMYK JPEG without Adobe's mark");
 }
 
+TEST(Image, AHuffmanTableWithTooManySymbolsIsRefused) {
+  for (const char* name : {"jpeg", "jpeg progressive"}) {
+    std::string file = golden_file(name);
+    const size_t table = file.find("\xFF\xC4");
+    ASSERT_NE(table, std::string::npos);
+    file[table + 5 + 15] = static_cast<char>(0xFF);  // codes of 16 bits
+    file[table + 5 + 14] = static_cast<char>(0xFF);
+    EXPECT_ERROR(test::decode(file), "a Huffman table with too many symbols");
+  }
+}
+
 TEST(Image, AbsurdSizesAreRefusedFromTheHeader) {
   std::string jpeg = golden_file("jpeg");
   const size_t frame = jpeg.find("\xFF\xC0");
