@@ -1,6 +1,7 @@
 #pragma once
 // INT8 kernels for inference on CPUs with AVX-512 VNNI, filters packed once, any number of threads;
-// bit-identical to the shared bodies of quantized_conv2d.h and quantized_elementwise.h.
+// bit-identical to the shared bodies of quantized_conv2d.h and quantized_elementwise.h. Every function is
+// called by every thread of the team.
 
 #include <cstdint>
 #include <vector>
@@ -13,64 +14,72 @@ namespace espalier::kernels {
 /// False where the program was built for a CPU without VNNI; then only the shared bodies run.
 bool has_quantized_prepared();
 
-/// Filters w [K,R,S,C] as [ceil(K / 16)][groups][16][4], a group being four neighbouring inputs of one sum;
-/// and per output channel the bias and multiplier, filled up with zeros. VNNI multiplies u8 by s8, so s8
-/// activations enter with 128 added and the bias takes 128 * (sum of the filter) away again: still exact.
+/// Filters w [K,R,S,C] as [ceil(K / 16)][R][groups][16][4], a group being four neighbouring codes of a line
+/// of the window (S * C codes); and per output channel the bias and multiplier; filled up with zeros. VNNI
+/// multiplies u8 by s8, so s8 activations enter with 128 added and the bias takes 128 * (sum of the filter)
+/// away again: still exact.
 class PackedCodes {
  public:
   PackedCodes(const ConvShape& shape, Code x_code, const int8_t* w, const int32_t* bias,
               const float* multiplier);
 
-  int blocks() const { return blocks_; }
-  /// A group never straddles two places of the filter; where C is no multiple of four the whole window is
-  /// copied together first and counts as one place.
-  bool gathers() const { return gathers_; }
-  int places() const { return places_; }
-  int groups() const { return groups_; }  ///< per place
-  const int8_t* block(int b) const { return codes_.data() + static_cast<size_t>(b) * places_ * groups_ * 64; }
-  const int32_t* bias(int b) const { return bias_.data() + b * 16; }
-  const float* multiplier(int b) const { return multiplier_.data() + b * 16; }
-  const uint8_t* zeros() const { return zeros_.data(); }  ///< a pixel outside the image
-  int64_t bytes() const { return static_cast<int64_t>(codes_.size() + 8 * bias_.size() + zeros_.size()); }
+  int vectors() const { return vectors_; }
+  int lines() const { return lines_; }
+  int groups() const { return groups_; }  ///< per line
+  const int8_t* vector(int v) const { return codes_.data() + static_cast<size_t>(v) * lines_ * groups_ * 64; }
+  const int32_t* bias(int v) const { return bias_.data() + v * 16; }
+  const float* multiplier(int v) const { return multiplier_.data() + v * 16; }
+  double largest() const { return largest_; }  ///< bound of |sum * multiplier|
+  int64_t bytes() const { return static_cast<int64_t>(codes_.size() + 8 * bias_.size()); }
 
  private:
-  int blocks_, places_, groups_;
-  bool gathers_;
+  int vectors_, lines_, groups_;
   std::vector<int8_t> codes_;
   std::vector<int32_t> bias_;
   std::vector<float> multiplier_;
-  std::vector<uint8_t> zeros_;
+  double largest_ = 0;
 };
 
-/// quantized_conv2d() on packed filters; r.bias and r.multiplier are not read. Called by every thread of the
-/// team.
+/// quantized_conv2d() on packed filters; r.bias and r.multiplier are not read.
 void quantized_conv2d_prepared(const ConvShape& shape, Code x_code, const PackedCodes& w, const Requantize& r,
                                Code y_code, const void* x, void* y, const Team& team);
 
-/// Depthwise filters w [R,S,C] as 32-bit lanes, channels filled up to whole vectors.
-class PaddedCodes {
+/// Depthwise filters w [R,S,C] for vectors of 64 channels, four taps of a line in one 32-bit lane, in the
+/// order that unpacking bytes gives. Without stride a line of outputs is one long vector, in which channels
+/// repeat: the filters are laid out for as many vectors as it takes until they begin at channel 0 again.
+class DepthwiseCodes {
  public:
-  PaddedCodes(const ConvShape& shape, const int8_t* w, const int32_t* bias, const float* multiplier);
+  DepthwiseCodes(const ConvShape& shape, Code x_code, const int8_t* w, const int32_t* bias,
+                 const float* multiplier);
 
-  int channels() const { return channels_; }
-  const int32_t* filter() const { return codes_.data(); }
-  const int32_t* bias() const { return bias_.data(); }
-  const float* multiplier() const { return multiplier_.data(); }
-  int64_t bytes() const { return static_cast<int64_t>(4 * codes_.size() + 8 * bias_.size()); }
+  int phases() const { return phases_; }
+  bool flat() const { return flat_; }  ///< channels repeat; otherwise the last phase is filled up with zeros
+  int groups() const { return groups_; }  ///< of four taps, per line
+  const int8_t* phase(int p) const { return codes_.data() + static_cast<size_t>(p) * lines_ * groups_ * 256; }
+  const int32_t* bias(int p) const { return bias_.data() + p * 64; }
+  const float* multiplier(int p) const { return multiplier_.data() + p * 64; }
+  double largest() const { return largest_; }  ///< bound of |sum * multiplier|
+  int64_t bytes() const { return static_cast<int64_t>(codes_.size() + 8 * bias_.size()); }
 
  private:
-  int channels_;
-  std::vector<int32_t> codes_, bias_;
+  int phases_, lines_, groups_;
+  bool flat_;
+  std::vector<int8_t> codes_;
+  std::vector<int32_t> bias_;
   std::vector<float> multiplier_;
+  double largest_ = 0;
 };
 
-/// quantized_depthwise() on padded filters; r.bias and r.multiplier are not read.
-void quantized_depthwise_prepared(const ConvShape& shape, Code x_code, const PaddedCodes& w,
+/// quantized_depthwise() on packed filters; r.bias and r.multiplier are not read.
+void quantized_depthwise_prepared(const ConvShape& shape, Code x_code, const DepthwiseCodes& w,
                                   const Requantize& r, Code y_code, const void* x, void* y, const Team& team);
 
-/// quantize() and quantized_global_avg_pool() by a team.
-void quantize_prepared(int64_t n, const float* x, float inverse_scale, int low, int high, Code y_code,
-                       void* y, const Team& team);
+/// quantize(), dequantize(), quantized_add() and quantized_global_avg_pool() by a team.
+void quantize_prepared(int64_t n, const float* x, float inverse_scale, int low, int high, void* y,
+                       const Team& team);
+void dequantize_prepared(int64_t n, Code x_code, const void* x, float scale, float* y, const Team& team);
+void quantized_add_prepared(int64_t n, Code a_code, const void* a, float a_factor, Code b_code, const void* b,
+                            float b_factor, int low, int high, void* y, const Team& team);
 void quantized_global_avg_pool_prepared(int N, int pixels, int C, Code code, const void* x, void* y,
                                         const Team& team);
 

@@ -34,6 +34,7 @@ struct Dequantize final : InferenceOp {
   Metas infer(std::span<const Meta> in) const override;
   void forward(Ctx&) const override;
   void attributes(AttributeVisitor&) override;
+  std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
 /// In: codes a, b of equal shapes. Out: codes of `out`.
@@ -46,6 +47,7 @@ struct QuantizedAdd final : InferenceOp {
   Metas infer(std::span<const Meta> in) const override;
   void forward(Ctx&) const override;
   void attributes(AttributeVisitor&) override;
+  std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
 /// Mean over H and W with the input's scale. In: codes [N,H,W,C]. Out: codes [N,C].

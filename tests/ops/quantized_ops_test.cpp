@@ -217,6 +217,30 @@ TEST(Dequantize, UndoesQuantizeToHalfAStep) {
     }
 }
 
+TEST(Dequantize, PreparedFormIsTheSame) {
+  Dequantize op;
+  op.scale = 0.037f;
+  for (DType type : {kU8, kS8}) {
+    const Tensor x = random_codes({3, 7, 11}, type, 12);
+    const Tensor y = apply1(std::make_shared<Dequantize>(op), {x});
+    for (int threads : {1, 3}) EXPECT_EQ(run_prepared(op, {x}, y.meta(), threads), y.to_vector());
+  }
+}
+
+TEST(QuantizedAdd, PreparedFormIsTheSame) {
+  for (const char* out : {"s8", "u8"}) {
+    QuantizedAdd op;
+    op.a_factor = 0.7f;
+    op.b_factor = 0.4f;
+    op.out = out;
+    op.low = op.out == "u8" ? 0 : -127;
+    op.high = 119;
+    const Tensor a = random_codes({3, 7, 11}, kU8, 1), b = random_codes({3, 7, 11}, kS8, 2);
+    const Tensor y = apply1(std::make_shared<QuantizedAdd>(op), {a, b});
+    for (int threads : {1, 3}) EXPECT_EQ(run_prepared(op, {a, b}, y.meta(), threads), y.to_vector());
+  }
+}
+
 TEST(QuantizedAdd, IsOneRounding) {
   QuantizedAdd op;
   op.a_factor = 0.7f;

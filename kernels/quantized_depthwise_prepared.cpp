@@ -1,0 +1,189 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/quantized_lines.h"
+#include "kernels/quantized_prepared.h"
+
+namespace espalier::kernels {
+
+DepthwiseCodes::DepthwiseCodes(const ConvShape& s, Code x_code, const int8_t* w, const int32_t* bias,
+                               const float* multiplier)
+    : phases_(s.stride == 1 ? s.C / std::gcd(s.C, 64) : (s.C + 63) / 64),
+      lines_(s.R),
+      groups_((s.S + 3) / 4),
+      flat_(s.stride == 1) {
+  codes_.resize(static_cast<size_t>(phases_) * lines_ * groups_ * 256);
+  bias_.resize(static_cast<size_t>(phases_) * 64);
+  multiplier_.resize(bias_.size());
+  for (int phase = 0; phase < phases_; ++phase)
+    for (int place = 0; place < 64; ++place) {
+      // Order::kInterleaved: lane 4 (place / 16) + place % 4 of vector place / 4 % 4.
+      const int lane = place / 16 * 4 + place % 4, vector = place / 4 % 4;
+      int c = phase * 64 + place;
+      if (flat_) c %= s.C;
+      if (c >= s.C) continue;
+      int8_t* to = codes_.data() + static_cast<size_t>(phase) * lines_ * groups_ * 256;
+      int32_t sum = 0, magnitudes = 0;
+      for (int r = 0; r < s.R; ++r)
+        for (int t = 0; t < s.S; ++t) {
+          const int8_t code = w[(int64_t{r} * s.S + t) * s.C + c];
+          to[((r * groups_ + t / 4) * 4 + vector) * 64 + lane * 4 + t % 4] = code;
+          sum += code;
+          magnitudes += std::abs(code);
+        }
+      const int at = phase * 64 + vector * 16 + lane;
+      bias_[at] = (bias ? bias[c] : 0) - (x_code == Code::kS8 ? 128 * sum : 0);
+      multiplier_[at] = multiplier[c];
+      const double bound = (255.0 * magnitudes + std::abs(bias ? static_cast<double>(bias[c]) : 0.0)) *
+                           std::abs(double{multiplier[c]});
+      if (!(bound <= largest_)) largest_ = bound;  // NaN stays
+    }
+}
+
+#ifdef ESPALIER_VNNI
+
+namespace {
+
+using vnni::Finish;
+using vnni::Order;
+
+/// Four taps of 64 channels side by side: lane i of out[v] holds the bytes of a, b, c, d of one channel.
+void interleave(__m512i a, __m512i b, __m512i c, __m512i d, __m512i* out) {
+  const __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b),
+                cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
+  out[0] = _mm512_unpacklo_epi16(ab_low, cd_low);
+  out[1] = _mm512_unpackhi_epi16(ab_low, cd_low);
+  out[2] = _mm512_unpacklo_epi16(ab_high, cd_high);
+  out[3] = _mm512_unpackhi_epi16(ab_high, cd_high);
+}
+
+/// What the vectors of one call have in common. kR x kR filters at kStride, or any if they are 0.
+template <int kR, int kStride, bool kPlain>
+struct Vectors {
+  const ConvShape& s;
+  const DepthwiseCodes& w;
+  const Finish& finish;
+
+  int R() const { return kR ? kR : s.R; }
+  int S() const { return kR ? kR : s.S; }
+  int stride() const { return kStride ? kStride : s.stride; }
+  int groups() const { return kR ? (kR + 3) / 4 : w.groups(); }
+
+  /// 64 channels in kLines lines of outputs, one below the other: `line` are the inputs' lines, `from` the
+  /// place in them, `at` the element of y in the first line.
+  template <int kLines>
+  void run(int phase, const uint8_t* const* line, int64_t from, int64_t at, int count) const {
+    const int64_t C = s.C, down = int64_t{s.Q()} * C;
+    const int8_t* codes = w.phase(phase);
+    __m512i sum[kLines][4];
+    for (int m = 0; m < kLines; ++m)
+      for (int v = 0; v < 4; ++v) sum[m][v] = _mm512_loadu_si512(w.bias(phase) + v * 16);
+    for (int i = 0; i < (kLines - 1) * stride() + R(); ++i)
+      for (int g = 0; g < groups(); ++g) {
+        // Taps past the last have zero filters; they read the last one again.
+        const uint8_t* x = line[i] + from + g * 4 * C;
+        const int last = S() - 1 - g * 4;
+        const auto tap = [&](int t) { return _mm512_loadu_si512(x + std::min(t, last) * C); };
+        __m512i taps[4];
+        interleave(tap(0), tap(1), tap(2), tap(3), taps);
+        for (int m = 0; m < kLines; ++m) {
+          const int r = i - m * stride();
+          if (r < 0 || r >= R()) continue;
+          const int8_t* filter = codes + (r * groups() + g) * 256;
+          for (int v = 0; v < 4; ++v)
+            sum[m][v] = _mm512_dpbusd_epi32(sum[m][v], taps[v], _mm512_loadu_si512(filter + v * 64));
+        }
+      }
+    for (int m = 0; m < kLines; ++m)
+      if constexpr (kPlain)
+        finish.template store_plain<4, Order::kInterleaved>(sum[m], w.multiplier(phase), at + m * down,
+                                                            count);
+      else
+        finish.template store<4, Order::kInterleaved>(sum[m], w.multiplier(phase), at + m * down, count);
+  }
+
+  /// All of kLines lines of outputs, the first at element `at`.
+  template <int kLines>
+  void lines(const uint8_t* const* line, int64_t at) const {
+    if (w.flat()) {
+      const int64_t length = int64_t{s.Q()} * s.C;
+      int phase = 0;
+      for (int64_t j = 0; j < length; j += 64) {
+        run<kLines>(phase, line, j, at + j, static_cast<int>(std::min<int64_t>(64, length - j)));
+        if (++phase == w.phases()) phase = 0;
+      }
+    } else {
+      for (int q = 0; q < s.Q(); ++q)
+        for (int phase = 0; phase < w.phases(); ++phase)
+          run<kLines>(phase, line, int64_t{q} * stride() * s.C + phase * 64,
+                      at + int64_t{q} * s.C + phase * 64, std::min(64, s.C - phase * 64));
+    }
+  }
+};
+
+constexpr int kMostLines = 4;
+
+template <int kR, int kStride, bool kPlain>
+void run(const ConvShape& s, Code x_code, const DepthwiseCodes& w, Share outputs, const Finish& finish,
+         const void* x) {
+  // Lines of outputs at a time: neighbours see the same inputs.
+  const int most = kR == 0 ? 1 : kStride == 1 ? kMostLines : 2;
+  const int ring = (most - 1) * s.stride + s.R;
+  vnni::PaddedLines padded(s, x_code, x, ring);
+  struct Tag {};
+  const uint8_t** line = reinterpret_cast<const uint8_t**>(
+      scratch<Tag>(static_cast<size_t>(ring) * sizeof(uint8_t*) / sizeof(float)));
+  const Vectors<kR, kStride, kPlain> vectors{s, w, finish};
+  const int P = s.P();
+  for (int output = outputs.first; output < outputs.last;) {
+    const int n = output / P, p = output % P, left = std::min(outputs.last - output, P - p);
+    const int count = left >= most ? most : left >= 2 && most >= 2 ? 2 : 1;
+    const int top = p * s.stride - s.pad.top;
+    for (int i = 0; i < (count - 1) * s.stride + s.R; ++i) line[i] = padded.line(n, top + i);
+    const int64_t at = int64_t{output} * s.Q() * s.C;
+    if constexpr (kR != 0) {
+      if (kStride == 1 && count == kMostLines)
+        vectors.template lines<kMostLines>(line, at);
+      else if (count == 2)
+        vectors.template lines<2>(line, at);
+      else
+        vectors.template lines<1>(line, at);
+    } else {
+      vectors.template lines<1>(line, at);
+    }
+    output += count;
+  }
+}
+
+template <int kR, int kStride>
+void run(const ConvShape& s, Code x_code, const DepthwiseCodes& w, Share outputs, const Finish& finish,
+         const void* x) {
+  finish.plain() ? run<kR, kStride, true>(s, x_code, w, outputs, finish, x)
+                 : run<kR, kStride, false>(s, x_code, w, outputs, finish, x);
+}
+
+}  // namespace
+
+void quantized_depthwise_prepared(const ConvShape& s, Code x_code, const DepthwiseCodes& w,
+                                  const Requantize& r, Code y_code, const void* x, void* y,
+                                  const Team& team) {
+  const Share outputs(s.N * s.P(), team.thread, team.threads);
+  if (outputs.count() <= 0) return;
+  const Finish finish(r, w.largest(), y_code, y);
+  if (s.R == 3 && s.S == 3 && s.stride == 1)
+    run<3, 1>(s, x_code, w, outputs, finish, x);
+  else if (s.R == 3 && s.S == 3 && s.stride == 2)
+    run<3, 2>(s, x_code, w, outputs, finish, x);
+  else
+    run<0, 0>(s, x_code, w, outputs, finish, x);
+}
+
+#else
+
+void quantized_depthwise_prepared(const ConvShape&, Code, const DepthwiseCodes&, const Requantize&, Code,
+                                  const void*, void*, const Team&) {}
+
+#endif
+
+}  // namespace espalier::kernels
