@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "ops/ops.h"
+#include "tensor/allocator.h"
 
 namespace espalier {
 namespace {
@@ -33,8 +34,9 @@ TEST(Autograd, AddsToAGradientThatIsThere) {
 TEST(Autograd, SharedGradientsAreNotOverwritten) {
   // add() hands the same tensor to both inputs; adding to one of them in place would show in the other.
   const Tensor a = leaf(1), b = leaf(1);
-  const Tensor sum = add(a, b);
-  backward(add(sum, relu(a)));
+  // relu comes first, so that a already holds the shared tensor when relu's gradient is added to it.
+  const Tensor activated = relu(a), sum = add(a, b);
+  backward(add(sum, activated));
   EXPECT_FLOAT_EQ(a.grad().item(), 2);
   EXPECT_FLOAT_EQ(b.grad().item(), 1);
 }
@@ -62,6 +64,30 @@ TEST(Autograd, NeedsOneNumberWithAHistory) {
   const Tensor x = leaf(1);
   const NoGrad off;
   EXPECT_FALSE(relu(x).requires_grad());
+}
+
+TEST(Autograd, LetsGoOfWhatItKept) {
+  const Tensor x = Tensor::full({1 << 16}, 0.5f).set_requires_grad();
+  const Tensor one = Tensor::full({1 << 16}, 1);
+  const int64_t before = allocator::statistics(Device::kCpu).in_use;
+  {
+    Tensor y = x;
+    for (int i = 0; i < 8; ++i) y = sigmoid(y);
+    EXPECT_GE(allocator::statistics(Device::kCpu).in_use - before, int64_t{8} * x.bytes());
+    backward(Tensors{y}, {one});
+    // The output and the gradient of x are left, though y still knows its history.
+    EXPECT_LE(allocator::statistics(Device::kCpu).in_use - before, int64_t{2} * x.bytes() + 4096);
+  }
+  x.clear_grad();
+  EXPECT_EQ(allocator::statistics(Device::kCpu).in_use, before);
+}
+
+TEST(Autograd, KeepsNothingWithoutGradients) {
+  const Tensor x = Tensor::full({1 << 16}, 0.5f);
+  const int64_t before = allocator::statistics(Device::kCpu).in_use;
+  Tensor y = x;
+  for (int i = 0; i < 8; ++i) y = sigmoid(y);
+  EXPECT_LE(allocator::statistics(Device::kCpu).in_use - before, x.bytes() + 4096);
 }
 
 }  // namespace
