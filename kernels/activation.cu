@@ -12,21 +12,14 @@ struct ActivationForward {
   Activation act;
   const float* x;
   float* y;
-  ESPALIER_HD void operator()(int64_t i) const {
-    const float v = x[i] > 0 ? x[i] : act.slope * x[i];
-    y[i] = v > act.cap ? act.cap : v;
-  }
+  ESPALIER_HD void operator()(int64_t i) const { y[i] = act(x[i]); }
 };
 
 struct ActivationBackward {
   Activation act;
   const float *x, *dy;
   float* dx;
-  ESPALIER_HD void operator()(int64_t i) const {
-    // A negative slope lifts negative values to the cap too.
-    const float slope = x[i] > 0 ? 1.0f : act.slope;
-    dx[i] = slope * x[i] < act.cap ? slope * dy[i] : 0.0f;
-  }
+  ESPALIER_HD void operator()(int64_t i) const { dx[i] = act.gradient(x[i], dy[i]); }
 };
 
 struct SigmoidForward {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/device.h"
+#include "kernels/host_device.h"
 
 namespace espalier {
 
@@ -23,6 +24,17 @@ struct Activation {
 
   bool is_none() const { return slope == 1.0f && cap == kNoCap; }
   bool operator==(const Activation&) const = default;
+
+  /// NaN stays NaN.
+  ESPALIER_HD float operator()(float x) const {
+    const float v = x > 0 ? x : slope * x;
+    return v > cap ? cap : v;
+  }
+  /// dy * act'(x). A negative slope lifts negative values to the cap too.
+  ESPALIER_HD float gradient(float x, float dy) const {
+    const float here = x > 0 ? 1.0f : slope;
+    return here * x < cap ? here * dy : 0.0f;
+  }
 };
 
 namespace kernels {

@@ -36,20 +36,14 @@ ESPALIER_HD float before_activation(const BatchNormProblem& b, int64_t at, int64
 }
 
 ESPALIER_HD float through_activation(const BatchNormProblem& b, int64_t at, int64_t c, float dy) {
-  const float v = before_activation(b, at, c);
-  const float slope = v > 0 ? 1.0f : b.act.slope;
-  return slope * v < b.act.cap ? slope * dy : 0.0f;
+  return b.act.gradient(before_activation(b, at, c), dy);
 }
 
 /// One item is one element.
 struct Forward {
   BatchNormProblem b;
   float* y;
-  ESPALIER_HD void operator()(int64_t at) const {
-    float v = before_activation(b, at, at % b.channels);
-    v = v > 0 ? v : b.act.slope * v;
-    y[at] = v > b.act.cap ? b.act.cap : v;
-  }
+  ESPALIER_HD void operator()(int64_t at) const { y[at] = b.act(before_activation(b, at, at % b.channels)); }
 };
 
 /// One item is one channel.

@@ -35,19 +35,18 @@ std::vector<float> factors(const BatchNormProblem& b) {
 
 /// g[c] = dy[c] through the activation of one row.
 template <bool kResidual>
-inline float gradient(float x, float mean, float factor, float shift, float residual, float dy, float slope,
-                      float cap) {
+inline float gradient(float x, float mean, float factor, float shift, float residual, float dy,
+                      Activation act) {
   const float v = kResidual ? (x - mean) * factor + shift + residual : (x - mean) * factor + shift;
-  const float slope_here = v > 0 ? 1.0f : slope;
-  return slope_here * v < cap ? slope_here * dy : 0.0f;
+  return act.gradient(v, dy);
 }
 
 template <bool kResidual>
 void forward_rows(const BatchNormProblem& b, const std::vector<float>& per_channel, int64_t first,
                   int64_t last, float* y) {
   const int C = b.channels;
-  const float *factor = per_channel.data(), *shift = b.shift, *mean = b.mean, slope = b.act.slope,
-              cap = b.act.cap;
+  const float *factor = per_channel.data(), *shift = b.shift, *mean = b.mean;
+  const Activation act = b.act;
   for (int64_t i = first; i < last; ++i) {
     const float *x = b.x + i * C, *r = kResidual ? b.residual + i * C : nullptr;
     float* out = y + i * C;
@@ -55,8 +54,7 @@ void forward_rows(const BatchNormProblem& b, const std::vector<float>& per_chann
     for (int c = 0; c < C; ++c) {
       float v = (x[c] - mean[c]) * factor[c] + shift[c];
       if (kResidual) v += r[c];
-      v = v > 0 ? v : slope * v;
-      out[c] = v > cap ? cap : v;
+      out[c] = act(v);
     }
   }
 }
@@ -66,15 +64,15 @@ template <bool kResidual>
 void parameter_rows(const BatchNormProblem& b, const std::vector<float>& per_channel, const float* dy,
                     int64_t first, int64_t last, float* sums) {
   const int C = b.channels;
-  const float *factor = per_channel.data(), *shift = b.shift, *mean = b.mean, slope = b.act.slope,
-              cap = b.act.cap;
+  const float *factor = per_channel.data(), *shift = b.shift, *mean = b.mean;
+  const Activation act = b.act;
   float *sum = sums, *product = sums + C;
   for (int64_t i = first; i < last; ++i) {
     const float *x = b.x + i * C, *d = dy + i * C, *r = kResidual ? b.residual + i * C : nullptr;
 #pragma omp simd
     for (int c = 0; c < C; ++c) {
       const float g =
-          gradient<kResidual>(x[c], mean[c], factor[c], shift[c], kResidual ? r[c] : 0.0f, d[c], slope, cap);
+          gradient<kResidual>(x[c], mean[c], factor[c], shift[c], kResidual ? r[c] : 0.0f, d[c], act);
       sum[c] += g;
       product[c] += g * (x[c] - mean[c]);
     }
@@ -86,15 +84,15 @@ void x_rows(const BatchNormProblem& b, const std::vector<float>& per_channel, co
             const float* constant, const float* slope_of_x, int64_t first, int64_t last, float* dx,
             float* dresidual) {
   const int C = b.channels;
-  const float *factor = per_channel.data(), *shift = b.shift, *mean = b.mean, slope = b.act.slope,
-              cap = b.act.cap;
+  const float *factor = per_channel.data(), *shift = b.shift, *mean = b.mean;
+  const Activation act = b.act;
   for (int64_t i = first; i < last; ++i) {
     const float *x = b.x + i * C, *d = dy + i * C, *r = kResidual ? b.residual + i * C : nullptr;
     float *out = dx + i * C, *g_out = kWriteResidual ? dresidual + i * C : nullptr;
 #pragma omp simd
     for (int c = 0; c < C; ++c) {
       const float g =
-          gradient<kResidual>(x[c], mean[c], factor[c], shift[c], kResidual ? r[c] : 0.0f, d[c], slope, cap);
+          gradient<kResidual>(x[c], mean[c], factor[c], shift[c], kResidual ? r[c] : 0.0f, d[c], act);
       if (kWriteResidual) g_out[c] = g;
       out[c] = g * factor[c] - constant[c] - (x[c] - mean[c]) * slope_of_x[c];
     }

@@ -31,8 +31,7 @@ struct Conv2dForward {
       const int64_t at = row * s.K + k;
       if (e.bias) sum += e.bias[k];
       if (e.residual) sum += e.residual[at];
-      sum = sum > 0 ? sum : e.act.slope * sum;
-      y[at] = sum > e.act.cap ? e.act.cap : sum;
+      y[at] = e.act(sum);
     }
   }
 };

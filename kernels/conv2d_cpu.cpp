@@ -146,8 +146,7 @@ void finish(const ConvShape& s, const Epilogue& e, float* y) {
       float v = row[k];
       if (e.bias) v += e.bias[k];
       if (e.residual) v += e.residual[i * s.K + k];
-      v = v > 0 ? v : e.act.slope * v;
-      row[k] = v > e.act.cap ? e.act.cap : v;
+      row[k] = e.act(v);
     }
   }
 }

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/host_device.h"
+
 namespace espalier {
 
 /// Padding in pixels, which may differ per side: TensorFlow's networks and ONNX need that.
@@ -18,20 +20,8 @@ struct ConvShape {
   int N, H, W, C, K, R, S, stride;
   Padding pad;
 
-#ifdef __CUDACC__
-  __host__ __device__
-#endif
-      int
-      P() const {
-    return (H + pad.top + pad.bottom - R) / stride + 1;
-  }
-#ifdef __CUDACC__
-  __host__ __device__
-#endif
-      int
-      Q() const {
-    return (W + pad.left + pad.right - S) / stride + 1;
-  }
+  ESPALIER_HD int P() const { return (H + pad.top + pad.bottom - R) / stride + 1; }
+  ESPALIER_HD int Q() const { return (W + pad.left + pad.right - S) / stride + 1; }
   bool operator==(const ConvShape&) const = default;
 };
 

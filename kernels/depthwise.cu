@@ -32,8 +32,7 @@ struct DepthwiseForward {
       float v = sum[c];
       if (e.bias) v += e.bias[c0 + c];
       if (e.residual) v += e.residual[at];
-      v = v > 0 ? v : e.act.slope * v;
-      y[at] = v > e.act.cap ? e.act.cap : v;
+      y[at] = e.act(v);
     }
   }
 };

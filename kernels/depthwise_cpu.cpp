@@ -371,7 +371,7 @@ std::vector<float> middle_pixel(const ConvShape& s, const float* x, const InputN
         float z = pixel[c];
         if (norm.factor) {
           z = norm.factor[c] * z + norm.offset[c];
-          z = std::min(z > 0 ? z : norm.act.slope * z, norm.act.cap);
+          z = norm.act(z);
         }
         y[static_cast<size_t>(c)] += z * w[(r * s.S + t) * s.C + c];
       }

@@ -8,12 +8,7 @@
 
 #include "base/error.h"
 #include "kernels/device.h"
-
-#ifdef __CUDACC__
-#define ESPALIER_HD __host__ __device__ __forceinline__
-#else
-#define ESPALIER_HD inline
-#endif
+#include "kernels/host_device.h"
 
 namespace espalier::kernels {
 

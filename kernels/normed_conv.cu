@@ -20,8 +20,7 @@ struct NormalizeForward {
     const int c = static_cast<int>(i % channels);
     float v = norm.factor[c] * x[i] + norm.offset[c];
     if (residual) v += residual[i];
-    v = v > 0 ? v : norm.act.slope * v;
-    y[i] = v > norm.act.cap ? norm.act.cap : v;
+    y[i] = norm.act(v);
   }
 };
 
