@@ -4,31 +4,11 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "base/pattern.h"
 
 namespace espalier {
 
 namespace {
-
-/// '*' any characters, '?' one; the usual walk that goes back to the latest star.
-bool matches(const std::string& pattern, const std::string& text) {
-  size_t p = 0, t = 0, star = std::string::npos, resume = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      resume = t;
-    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string::npos) {
-      p = star + 1;
-      t = ++resume;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
 
 /// Per group: does one of its layers match one of the patterns? Throws Error for a pattern without a match.
 std::vector<bool> hits(const std::vector<std::vector<std::string>>& layers,

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/pattern.h"
 #include "ops/activation.h"
 #include "ops/add.h"
 #include "ops/conv2d.h"
@@ -17,13 +18,6 @@
 namespace espalier {
 
 namespace {
-
-/// True if the whole text matches; '*' stands for any characters, '?' for one.
-bool matches(const char* pattern, const char* text) {
-  if (*pattern == '*') return matches(pattern + 1, text) || (*text && matches(pattern, text + 1));
-  if (!*pattern || !*text) return *pattern == *text;
-  return (*pattern == '?' || *pattern == *text) && matches(pattern + 1, text + 1);
-}
 
 /// "stem/w" to "stem/".
 std::string place_of(const std::string& parameter) { return parameter.substr(0, parameter.rfind('/') + 1); }
@@ -93,8 +87,7 @@ class Quantizer {
   void choose_items() {
     for (const Graph::Item& item : from_.items) {
       bool kept = false;
-      for (const std::string& pattern : options_.keep_fp32)
-        kept = kept || matches(pattern.c_str(), item.name.c_str());
+      for (const std::string& pattern : options_.keep_fp32) kept = kept || matches(pattern, item.name);
       const auto layer = layer_of(item);
       const bool fits = layer ? from_.is_parameter(item.in[1]) &&
                                     !(layer->has_residual && layer->act.slope != 0 && layer->act.slope != 1)
@@ -102,10 +95,10 @@ class Quantizer {
       quantized_.push_back(!kept && fits);
     }
     for (const std::string& pattern : options_.keep_fp32)
-      ESPALIER_CHECK(
-          std::any_of(from_.items.begin(), from_.items.end(),
-                      [&](const Graph::Item& item) { return matches(pattern.c_str(), item.name.c_str()); }),
-          "quantize: keep_fp32 pattern '", pattern, "' matches no layer; espalier info lists them");
+      ESPALIER_CHECK(std::any_of(from_.items.begin(), from_.items.end(),
+                                 [&](const Graph::Item& item) { return matches(pattern, item.name); }),
+                     "quantize: keep_fp32 pattern '", pattern,
+                     "' matches no layer; espalier info lists them");
   }
 
   int add_value(const Graph::Value& value) {
