@@ -2,13 +2,11 @@
 // [--seconds F] [--layers]. Weights are random, which the speed does not depend on. --layers adds the 5th
 // percentile of the milliseconds of each INT8 kernel: what it takes where nobody disturbs.
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <string>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "bench/timing.h"
 #include "graph/cost.h"
 #include "kernels/device.h"
 #include "models/model_table.h"
@@ -48,16 +46,6 @@ Options parse(int count, char** arguments) {
   return o;
 }
 
-double now_ms() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-double quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1))];
-}
-
 void print_layers(Session& session, const Tensors& inputs, double seconds) {
   const Graph& graph = session.graph();
   std::vector<std::vector<double>> ms(graph.items.size());
@@ -82,10 +70,7 @@ void run(const Options& o) {
   std::map<std::string, float> ranges;
   for (const Graph::Value& v : prepared.values)
     if (!v.param.defined()) ranges[v.name] = 6;
-  Random random(1, Purpose::kTest);
-  std::vector<float> pixels(static_cast<size_t>(o.batch) * o.size * o.size * 3);
-  for (float& v : pixels) v = static_cast<float>(random.normal());
-  const Tensors inputs = {Tensor::from(pixels, {o.batch, o.size, o.size, 3})};
+  const Tensors inputs = {random_images(o.batch, o.size)};
 
   Session sessions[] = {Session(fp32), Session(quantize(prepared, ranges))};
   const char* names[] = {"fp32", "int8"};

@@ -2,15 +2,13 @@
 // [--layers] One JSON object on standard output, like the peers' timer; --layers adds the milliseconds of
 // each kernel.
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <numeric>
 #include <string>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "bench/timing.h"
 #include "graph/cost.h"
 #include "kernels/device.h"
 #include "models/model_table.h"
@@ -51,16 +49,6 @@ Options parse(int count, char** arguments) {
   return o;
 }
 
-double now_ms() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-double quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1))];
-}
-
 void print_layers(Session& session, const Tensors& inputs, double seconds) {
   const Graph& graph = session.graph();
   std::vector<std::vector<double>> ms(graph.items.size());
@@ -82,10 +70,7 @@ void run(const Options& o) {
   kernels::set_threads(o.threads);
   const Graph graph =
       build_model({.name = "mobilenet_v2", .classes = 1000, .options = {{"width", o.width}}}, o.size, 1);
-  Random random(1, Purpose::kTest);
-  std::vector<float> pixels(static_cast<size_t>(o.batch) * o.size * o.size * 3);
-  for (float& v : pixels) v = static_cast<float>(random.normal());
-  const Tensors inputs = {Tensor::from(pixels, {o.batch, o.size, o.size, 3})};
+  const Tensors inputs = {random_images(o.batch, o.size)};
 
   const double before = now_ms();
   Session session(graph);
