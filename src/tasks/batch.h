@@ -4,16 +4,23 @@
 
 #include <string>
 
+#include "tasks/annotation.h"
 #include "tensor/tensor.h"
 
 namespace espalier {
 
 /// One minibatch, ready for the network.
 struct Batch {
-  Tensor images;                   ///< f32 [N,H,W,3], normalised
-  Tensors targets;                 ///< classification: {s32 [N]}
-  std::vector<std::string> names;  ///< per image: its path, for messages
-  std::vector<int> samples;        ///< per image: its index in the data set
+  Tensor images;  ///< f32 [N,H,W,3], normalised
+  /// What the loss compares with, in the network's pixels:
+  ///   classification {s32 [N]}: the label;
+  ///   detection {f32 [N,M,6]}: centre x, centre y, width, height as shares of the network's picture, class,
+  ///     score; M >= 1 is the most boxes of a picture of this batch, a row of width 0 is none;
+  ///   segmentation {s32 [N,H,W]}: the class of every pixel, 255 where it is ignored.
+  Tensors targets;
+  std::vector<std::string> names;       ///< per image: its path, for messages
+  std::vector<int> samples;             ///< per image: its index in the data set
+  std::vector<Annotation> annotations;  ///< per image, for metrics; empty for classification
   int size() const { return images.defined() ? images.shape()[0] : 0; }
 };
 
