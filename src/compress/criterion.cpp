@@ -46,13 +46,13 @@ std::vector<double> filter_norms(const Graph& graph, const ChannelGroup& group, 
 }
 
 std::vector<double> l1(const Graph& graph, const ChannelGroup& group) {
-  return filter_norms(graph, group, 1, false);
-}
-std::vector<double> l1_first(const Graph& graph, const ChannelGroup& group) {
   return filter_norms(graph, group, 1, true);
 }
 std::vector<double> l2(const Graph& graph, const ChannelGroup& group) {
-  return filter_norms(graph, group, 2, false);
+  return filter_norms(graph, group, 2, true);
+}
+std::vector<double> l1_all(const Graph& graph, const ChannelGroup& group) {
+  return filter_norms(graph, group, 1, false);
 }
 
 std::vector<double> random_scores(const Graph&, const ChannelGroup& group) {
@@ -66,9 +66,9 @@ std::vector<double> random_scores(const Graph&, const ChannelGroup& group) {
 
 const std::vector<CriterionEntry>& criterion_table() {
   static const std::vector<CriterionEntry> table = {
-      {"l1", "L1 norm of the filters that make the channel, each layer relative to its mean", l1},
-      {"l1_first", "L1 norm of the group's first layer alone, as the reference does", l1_first},
-      {"l2", "L2 norm of the filters that make the channel, each layer relative to its mean", l2},
+      {"l1", "L1 norm of the group's first layer, as the reference has it", l1},
+      {"l2", "L2 norm of the group's first layer", l2},
+      {"l1_all", "L1 norms of all layers of the group, each relative to its mean, added", l1_all},
       {"random", "a fixed random order, to compare with", random_scores},
   };
   return table;

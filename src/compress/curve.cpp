@@ -4,8 +4,11 @@
 
 namespace espalier {
 
-Curve::Curve(const std::vector<SensitivityPoint>& points) : knots_{{0, 0}} {
-  for (const SensitivityPoint& p : points) knots_.push_back({p.ratio, std::max(p.loss, knots_.back().loss)});
+Curve::Curve(const std::vector<SensitivityPoint>& points, double SensitivityPoint::*value,
+             double with_nothing_removed)
+    : knots_{{0, 0}} {
+  for (const SensitivityPoint& p : points)
+    knots_.push_back({p.ratio, std::max(p.*value - with_nothing_removed, knots_.back().loss)});
 }
 
 double Curve::loss(double ratio) const {

@@ -6,11 +6,13 @@
 
 namespace espalier {
 
-/// A sensitivity curve without its noise: loss over ratio, from (0, 0), linear between the measured points,
-/// never falling and never negative.
+/// A sensitivity curve without its noise: a loss over the ratio, from (0, 0), linear between the measured
+/// points, never falling and never negative.
 class Curve {
  public:
-  explicit Curve(const std::vector<SensitivityPoint>& points);
+  /// Of one value of the points, less what it is with nothing removed.
+  explicit Curve(const std::vector<SensitivityPoint>& points,
+                 double SensitivityPoint::*value = &SensitivityPoint::loss, double with_nothing_removed = 0);
 
   /// Beyond the last point, where nothing was measured, that point's value.
   double loss(double ratio) const;

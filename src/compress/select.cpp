@@ -42,7 +42,10 @@ class Selector {
     for (size_t g = 0; g < groups_.size(); ++g) {
       const GroupSensitivity* measured = sensitivity.find(groups_[g].name);
       const int channels = groups_[g].channels;
-      curves_.emplace_back(measured ? measured->points : std::vector<SensitivityPoint>());
+      const std::vector<SensitivityPoint> points =
+          measured ? measured->points : std::vector<SensitivityPoint>();
+      curves_.emplace_back(points);
+      damages_.emplace_back(points, &SensitivityPoint::evaluation_loss, sensitivity.baseline_loss);
       least_.push_back(kept_at(g, channels, 1));
       GroupPlan plan{.name = groups_[g].name, .layers = layers_of(graph, groups_[g])};
       plan.before = plan.kept = channels;
@@ -83,34 +86,28 @@ class Selector {
     plan_.tolerance = high;
   }
 
-  /// Again and again the cut that costs least for what it saves. A cut may take several steps at once, so
-  /// that a flat part of a curve behind a steep one is seen.
+  /// Again and again the step that costs least for what it saves. One step at a time: what a curve does
+  /// behind a cliff, where all is lost already, must not make the cliff look cheap.
   void by_greed() {
     plan_.rule = name(SelectionRule::kGreedy);
-    for (double over = over_budget(); over > 0; over = over_budget()) {
-      const double now = price();
+    for (double now = price(); over_budget() > 0; now = price()) {
       size_t best = groups_.size();
-      int best_kept = 0;
       double best_rate = 0, best_saved = 0;
       for (size_t g = 0; g < groups_.size(); ++g) {
         int& kept = plan_.groups[g].kept;
         const int before = kept;
         if (before <= least_[g]) continue;
-        kept = least_[g];
-        const double saved_a_channel = (now - price()) / (before - kept);
+        kept = std::max(least_[g], next_below(before));
+        const double saved = now - price(), rate = (damage(g, kept) - damage(g, before)) / saved;
         kept = before;
-        for (int k = next_below(before); k >= least_[g]; k = next_below(k)) {
-          const double saved = saved_a_channel * (before - k), rate = (damage(g, k) - damage(g, before)) / saved;
-          if (best == groups_.size() || rate < best_rate || (rate == best_rate && saved > best_saved)) {
-            best = g;
-            best_kept = k;
-            best_rate = rate;
-            best_saved = saved;
-          }
-          if (saved >= over) break;  // more than the budget asks for
+        if (best == groups_.size() || rate < best_rate || (rate == best_rate && saved > best_saved)) {
+          best = g;
+          best_rate = rate;
+          best_saved = saved;
         }
       }
-      plan_.groups[best].kept = best_kept;
+      int& kept = plan_.groups[best].kept;
+      kept = std::max(least_[best], next_below(kept));
     }
   }
 
@@ -131,7 +128,7 @@ class Selector {
     for (size_t g = 0; g < groups_.size(); ++g) {
       GroupPlan& group = plan_.groups[g];
       group.ratio = 1.0 - static_cast<double>(group.kept) / group.before;
-      group.loss = loss(g, group.kept);
+      group.loss = curves_[g].loss(ratio_of(g, group.kept));
       if (group.kept == group.before && group.reason.empty()) group.reason = "sensitive";
       kept *= 1 - std::min(1.0, group.loss);
     }
@@ -142,15 +139,8 @@ class Selector {
 
  private:
   bool may_shrink(size_t g) const { return least_[g] < groups_[g].channels; }
-  double loss(size_t g, int kept) const {
-    return curves_[g].loss(1.0 - static_cast<double>(kept) / groups_[g].channels);
-  }
-  /// The odds of a wrong answer that the loss adds. A metric saturates where damage does not: counted by loss
-  /// alone, a group that is all but destroyed would be the cheapest to cut further.
-  double damage(size_t g, int kept) const {
-    const double l = std::min(loss(g, kept), 0.99);
-    return l / (1 - l);
-  }
+  double ratio_of(size_t g, int kept) const { return 1.0 - static_cast<double>(kept) / groups_[g].channels; }
+  double damage(size_t g, int kept) const { return damages_[g].loss(ratio_of(g, kept)); }
   int rounded_up(int channels) const {
     const int multiple = options_.keep_multiple_of;
     return (channels + multiple - 1) / multiple * multiple;
@@ -199,8 +189,8 @@ class Selector {
   const Sensitivity& sensitivity_;
   const SelectOptions& options_;
   std::vector<ChannelGroup> groups_;
-  std::vector<Curve> curves_;
-  std::vector<int> least_;  ///< per group: the fewest channels it may keep
+  std::vector<Curve> curves_, damages_;  ///< per group: of the metric's and of the evaluation's loss
+  std::vector<int> least_;               ///< per group: the fewest channels it may keep
   PruningPlan plan_;
 };
 

@@ -14,7 +14,8 @@ namespace espalier {
 enum class SelectionRule {
   /// One tolerance for all groups, found by bisection: each loses as much as its own curve allows.
   kTolerance,
-  /// Step by step the cut that costs least for what it saves, a loss l counting as its odds l / (1 - l).
+  /// Step by step the cut that adds least to the evaluation loss for what it saves. Not to the metric's loss,
+  /// which saturates where damage does not: a group all but destroyed would be the cheapest to cut further.
   kGreedy,
 };
 SelectionRule selection_rule_from_name(const std::string& name);  ///< "tolerance" or "greedy"

@@ -41,6 +41,13 @@ std::vector<double> checked_ratios(std::vector<double> ratios) {
   return ratios;
 }
 
+/// True when a smaller ratio already lost more than `stop_loss`.
+bool ended_before(const GroupSensitivity& group, double ratio, double stop_loss) {
+  return std::any_of(group.points.begin(), group.points.end(), [&](const SensitivityPoint& p) {
+    return p.ratio < ratio && !same_ratio(p.ratio, ratio) && p.loss > stop_loss;
+  });
+}
+
 GroupSensitivity describe(const Graph& graph, const ChannelGroup& group) {
   GroupSensitivity g{.name = group.name, .channels = group.channels};
   for (size_t i = 0; i < group.members.size(); ++i)
@@ -57,7 +64,10 @@ class Measurement {
         file_(file),
         options_(options),
         ratios_(checked_ratios(options.ratios)),
-        sweep_(graph, task, source, options.batches, options.memory) {
+        sweep_(graph, task, source, options.memory) {
+    ESPALIER_CHECK(options.stop_loss >= 0 && options.stop_loss <= 1, "sensitivity: stop_loss ",
+                   options.stop_loss,
+                   " is no share of the metric; give 0 .. 1, where 1 measures every ratio");
     find_criterion(options.criterion);
     const std::vector<ChannelGroup> groups = channel_groups(graph);
     ESPALIER_CHECK(!groups.empty(), "sensitivity: the model has no channels that could be removed");
@@ -66,7 +76,7 @@ class Measurement {
       if (wanted[g]) groups_.push_back(groups[g]);
     ESPALIER_CHECK(!groups_.empty(), "sensitivity: include and exclude leave no group to measure");
     result_ = {.metric_name = task.metric_name(),
-               .batches = options.batches,
+               .stop_loss = options.stop_loss,
                .criterion = options.criterion,
                .data = source.hash(),
                .model = graph.hash(),
@@ -102,12 +112,9 @@ class Measurement {
                    result_.metric_name, advice);
     ESPALIER_CHECK(old.criterion == result_.criterion, start, "by criterion ", old.criterion, ", not ",
                    result_.criterion, advice);
-    ESPALIER_CHECK(old.batches == result_.batches, start, "on ",
-                   old.batches < 0 ? std::string("all") : str("the first ", old.batches),
-                   " batches of the list, not ",
-                   result_.batches < 0 ? std::string("all") : str("the first ", result_.batches), advice);
     check_same_groups(old, graph_, file_.string());
     if (!result_.note.empty()) old.note = result_.note;
+    old.stop_loss = result_.stop_loss;
     result_ = std::move(old);
   }
 
@@ -134,8 +141,9 @@ class Measurement {
 
   int missing(const ChannelGroup& group) {
     const GroupSensitivity& curve = entry(group.name);
-    return static_cast<int>(
-        std::count_if(ratios_.begin(), ratios_.end(), [&](double ratio) { return !point_at(curve, ratio); }));
+    return static_cast<int>(std::count_if(ratios_.begin(), ratios_.end(), [&](double ratio) {
+      return !point_at(curve, ratio) && !ended_before(curve, ratio, options_.stop_loss);
+    }));
   }
 
   void measure_all(int64_t total) {
@@ -169,7 +177,10 @@ class Measurement {
     ESPALIER_CHECK(result.value > 0, "sensitivity: the model's ", result.name,
                    " is 0 with nothing removed, so no loss can be stated relative to it; train it first, or "
                    "check that labels and model belong together");
+    ESPALIER_CHECK(std::isfinite(result.loss), "sensitivity: the model's loss is ", result.loss,
+                   " with nothing removed; its weights are broken");
     result_.baseline = result.value;
+    result_.baseline_loss = result.loss;
     result_.samples = result.samples;
     spdlog::info("sensitivity: {} {:.2f} % with nothing removed, {} images", result.name, 100 * result.value,
                  result.samples);
@@ -180,37 +191,56 @@ class Measurement {
     GroupSensitivity& curve = entry(group.name);
     const std::vector<int> order = removal_order(graph_, group, options_.criterion);
     // Ratios that round to the same count are measured once; none removed is the baseline.
-    std::map<int, double> known = {{0, result_.baseline}};
-    for (const SensitivityPoint& p : curve.points) known[p.removed] = p.metric;
+    struct Measured {
+      double metric, evaluation_loss;
+    };
+    std::map<int, Measured> known = {{0, {result_.baseline, result_.baseline_loss}}};
+    for (const SensitivityPoint& p : curve.points) known[p.removed] = {p.metric, p.evaluation_loss};
+    const auto wanted = [&](double ratio) {
+      return !point_at(curve, ratio) && !ended_before(curve, ratio, options_.stop_loss);
+    };
+    const auto record_known = [&] {
+      for (const double ratio : ratios_) {
+        const int count = removed_count(group.channels, ratio);
+        if (const auto at = known.find(count); at != known.end() && wanted(ratio))
+          record(curve, {ratio, count, at->second.metric, 0, at->second.evaluation_loss}, work);
+      }
+    };
+    const int64_t done_before = done_, asked = missing(group);
+    record_known();
     std::vector<std::vector<int>> removals;
     for (const double ratio : ratios_) {
-      if (point_at(curve, ratio)) continue;
       const int count = removed_count(group.channels, ratio);
-      if (const auto at = known.find(count); at != known.end())
-        record(curve, ratio, count, at->second, work);
-      else if (removals.empty() || static_cast<int>(removals.back().size()) != count)
+      if (wanted(ratio) && (removals.empty() || static_cast<int>(removals.back().size()) != count))
         removals.emplace_back(order.begin(), order.begin() + count);
     }
     sweep_.measure(group, removals, [&](size_t i, const MetricResult& result) {
       const int count = static_cast<int>(removals[i].size());
-      ESPALIER_CHECK(std::isfinite(result.value), "sensitivity: ", result.name, " is ", result.value,
-                     " after removing ", count, " channels of ", group.name);
-      for (const double ratio : ratios_)
-        if (!point_at(curve, ratio) && removed_count(group.channels, ratio) == count)
-          record(curve, ratio, count, result.value, work);
+      ESPALIER_CHECK(std::isfinite(result.value) && std::isfinite(result.loss), "sensitivity: ", result.name,
+                     " is ", result.value, " with loss ", result.loss, " after removing ", count,
+                     " channels of ", group.name);
+      known[count] = {result.value, result.loss};
+      record_known();
+      return missing(group) > 0;
     });
+    // What the curve ended before is done too.
+    const int64_t skipped = done_before + asked - done_;
+    done_ += skipped;
+    work_done_ += static_cast<double>(skipped) * work;
   }
 
-  void record(GroupSensitivity& curve, double ratio, int count, double metric, double work) {
-    insert(curve, {ratio, count, metric, (result_.baseline - metric) / result_.baseline});
+  /// Adds a point; its loss follows from its metric.
+  void record(GroupSensitivity& curve, SensitivityPoint point, double work) {
+    point.loss = (result_.baseline - point.metric) / result_.baseline;
+    insert(curve, point);
     save_sensitivity(file_, result_);
     ++done_;
     work_done_ += work;
     using Seconds = std::chrono::duration<double>;
     const double elapsed = Seconds(std::chrono::steady_clock::now() - start_).count();
     progress_->update(done_,
-                      str(curve.name, " ", std::lround(100 * ratio), " %: ", result_.metric_name, " ",
-                          std::lround(1000 * metric) / 10.0, " %, ",
+                      str(curve.name, " ", std::lround(100 * point.ratio), " %: ", result_.metric_name, " ",
+                          std::lround(1000 * point.metric) / 10.0, " %, ",
                           Progress::duration(elapsed / work_done_ * (work_total_ - work_done_)), " left"));
   }
 
@@ -237,7 +267,8 @@ const GroupSensitivity* Sensitivity::find(const std::string& group) const {
 
 bool Sensitivity::complete() const {
   return !groups.empty() && std::all_of(groups.begin(), groups.end(), [&](const GroupSensitivity& g) {
-    return std::all_of(ratios.begin(), ratios.end(), [&](double r) { return point_at(g, r) != nullptr; });
+    return std::all_of(ratios.begin(), ratios.end(),
+                       [&](double r) { return point_at(g, r) || ended_before(g, r, stop_loss); });
   });
 }
 

@@ -18,7 +18,8 @@ struct SensitivityPoint {
   double ratio = 0;
   int removed = 0;  ///< removed_count(channels, ratio)
   double metric = 0;
-  double loss = 0;  ///< (baseline - metric) / baseline, as measured: noise can make it negative
+  double loss = 0;             ///< (baseline - metric) / baseline, as measured: noise can make it negative
+  double evaluation_loss = 0;  ///< the task's mean loss, which still grows where the metric is saturated
 };
 
 /// The curve of one group.
@@ -36,10 +37,11 @@ struct GroupSensitivity {
 
 /// What a sensitivity file holds: the curves, and on what they were measured.
 struct Sensitivity {
-  std::string metric_name;  ///< "top1"
-  double baseline = 0;      ///< the metric with nothing removed
-  int64_t samples = 0;      ///< images the metric was measured on
-  int64_t batches = -1;     ///< only the first so many batches; -1: all
+  std::string metric_name;   ///< "top1"
+  double baseline = 0;       ///< the metric with nothing removed
+  double baseline_loss = 0;  ///< the task's mean loss with nothing removed
+  int64_t samples = 0;       ///< images the metric was measured on
+  double stop_loss = 1;      ///< a curve ends with its first point whose loss is larger
   std::string criterion;
   std::vector<double> ratios;            ///< every ratio that was asked for
   uint64_t data = 0;                     ///< BatchSource::hash()
@@ -48,14 +50,16 @@ struct Sensitivity {
   std::vector<GroupSensitivity> groups;  ///< in order of the network
 
   const GroupSensitivity* find(const std::string& group) const;  ///< nullptr if there is none
-  bool complete() const;                                         ///< every group has a point at every ratio
+  bool complete() const;  ///< every group has a point at every ratio, or its curve has ended before it
 };
 
 struct SensitivityOptions {
   std::vector<double> ratios = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
   std::string criterion = "l1";
-  int64_t batches = -1;  ///< evaluate on the first so many batches only; -1: all
-  GroupFilter groups;    ///< which ones to measure
+  /// A curve ends with its first point whose loss is larger: no plan wants to go there, and the early groups,
+  /// which break first, are the dearest to measure.
+  double stop_loss = 0.5;
+  GroupFilter groups;  ///< which ones to measure
   /// Bytes of activations kept between the groups, besides weights and one run's own memory. With less than
   /// the evaluation set needs, the start of the network is computed several times; results are the same.
   int64_t memory = int64_t{1} << 30;
@@ -64,7 +68,7 @@ struct SensitivityOptions {
 
 /// Measures the curve of every group with physically smaller graphs in Sessions. What stands before a group
 /// in the network is computed once per batch, not once per ratio and group. `file` is written atomically
-/// after every point; when it exists with the same model, data, criterion and batches, measuring continues
+/// after every point; when it exists with the same model, data and criterion, measuring continues
 /// where it stopped (and says so), and ratios or groups that it lacks are added. Deterministic. Throws Error
 /// for a file of another model, data set or criterion, a baseline of zero, a metric that is not finite;
 /// Interrupted, with all finished points saved, after Ctrl-C.
@@ -91,7 +95,7 @@ std::filesystem::path default_sensitivities(const std::string& model_name);
 
 /// The curves for people: one line a group, one column a ratio, losses in percent.
 std::string sensitivity_table(const Sensitivity& sensitivity);
-/// One line a point: group,channels,ratio,removed,metric,loss.
+/// One line a point: group,channels,ratio,removed,metric,loss,evaluation_loss.
 std::string sensitivity_csv(const Sensitivity& sensitivity);
 
 }  // namespace espalier

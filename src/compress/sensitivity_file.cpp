@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kFormat = "espalier sensitivity";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 std::string hex(uint64_t hash) {
   char text[17];
@@ -57,14 +57,15 @@ GroupSensitivity read_group(const Json& json, const std::string& place) {
   }
   double before = 0;
   for (const Json& point : json.at("points")) {
-    check_keys(point, {"ratio", "removed", "metric", "loss"}, here);
-    const SensitivityPoint p{point.at("ratio"), point.at("removed"), point.at("metric"), point.at("loss")};
+    check_keys(point, {"ratio", "removed", "metric", "loss", "evaluation_loss"}, here);
+    const SensitivityPoint p{point.at("ratio"), point.at("removed"), point.at("metric"), point.at("loss"),
+                             point.at("evaluation_loss")};
     ESPALIER_CHECK(p.ratio > before && p.ratio < 1, here, ": ratio ", p.ratio,
                    " is out of place; ratios rise between 0 and 1");
     ESPALIER_CHECK(p.removed >= 0 && p.removed < group.channels, here, ": ", p.removed, " of ",
                    group.channels, " channels cannot be removed");
-    ESPALIER_CHECK(std::isfinite(p.metric) && std::isfinite(p.loss), here, ": a value at ratio ", p.ratio,
-                   " is not finite");
+    ESPALIER_CHECK(std::isfinite(p.metric) && std::isfinite(p.loss) && std::isfinite(p.evaluation_loss), here,
+                   ": a value at ratio ", p.ratio, " is not finite");
     before = p.ratio;
     group.points.push_back(p);
   }
@@ -103,20 +104,17 @@ Json to_json(const Sensitivity& s) {
     for (const auto& m : g.members)
       members.push_back({{"parameter", m.parameter}, {"axis", m.axis}, {"role", m.role}});
     for (const SensitivityPoint& p : g.points)
-      points.push_back({{"ratio", p.ratio}, {"removed", p.removed}, {"metric", p.metric}, {"loss", p.loss}});
+      points.push_back({{"ratio", p.ratio},
+                        {"removed", p.removed},
+                        {"metric", p.metric},
+                        {"loss", p.loss},
+                        {"evaluation_loss", p.evaluation_loss}});
     groups.push_back({{"name", g.name}, {"channels", g.channels}, {"members", members}, {"points", points}});
   }
-  return {{"format", kFormat},
-          {"version", kVersion},
-          {"note", s.note},
-          {"metric", s.metric_name},
-          {"baseline", s.baseline},
-          {"samples", s.samples},
-          {"batches", s.batches < 0 ? Json("all") : Json(s.batches)},
-          {"criterion", s.criterion},
-          {"ratios", s.ratios},
-          {"data", hex(s.data)},
-          {"model", hex(s.model)},
+  return {{"format", kFormat},       {"version", kVersion},      {"note", s.note},
+          {"metric", s.metric_name}, {"baseline", s.baseline},   {"baseline_loss", s.baseline_loss},
+          {"samples", s.samples},    {"stop_loss", s.stop_loss}, {"criterion", s.criterion},
+          {"ratios", s.ratios},      {"data", hex(s.data)},      {"model", hex(s.model)},
           {"groups", groups}};
 }
 
@@ -128,21 +126,22 @@ Sensitivity sensitivity_from_json(const Json& json, const std::string& place) {
     ESPALIER_CHECK(version == kVersion, place, ": has version ", version, ", this program reads ", kVersion,
                    "; measure anew");
     check_keys(json,
-               {"format", "version", "note", "metric", "baseline", "samples", "batches", "criterion",
-                "ratios", "data", "model", "groups"},
+               {"format", "version", "note", "metric", "baseline", "baseline_loss", "samples", "stop_loss",
+                "criterion", "ratios", "data", "model", "groups"},
                place);
     Sensitivity s;
     s.note = json.at("note");
     s.metric_name = json.at("metric");
     s.baseline = json.at("baseline");
+    s.baseline_loss = json.at("baseline_loss");
     s.samples = json.at("samples");
-    s.batches = json.at("batches") == "all" ? -1 : json.at("batches").get<int64_t>();
+    s.stop_loss = json.at("stop_loss");
     s.criterion = json.at("criterion");
     s.ratios = json.at("ratios").get<std::vector<double>>();
     s.data = from_hex(json.at("data"), place);
     s.model = from_hex(json.at("model"), place);
-    ESPALIER_CHECK(std::isfinite(s.baseline) && s.baseline > 0, place, ": its baseline is ", s.baseline,
-                   "; measure anew");
+    ESPALIER_CHECK(std::isfinite(s.baseline) && s.baseline > 0 && std::isfinite(s.baseline_loss), place,
+                   ": its baseline is ", s.baseline, " with loss ", s.baseline_loss, "; measure anew");
     for (const Json& group : json.at("groups")) {
       s.groups.push_back(read_group(group, place + ": group"));
       ESPALIER_CHECK(s.find(s.groups.back().name) == &s.groups.back(), place, ": group '",
@@ -226,10 +225,11 @@ std::string sensitivity_table(const Sensitivity& s) {
 }
 
 std::string sensitivity_csv(const Sensitivity& s) {
-  std::string text = "group,channels,ratio,removed,metric,loss\n";
+  std::string text = "group,channels,ratio,removed,metric,loss,evaluation_loss\n";
   for (const GroupSensitivity& g : s.groups)
     for (const SensitivityPoint& p : g.points)
-      text += fmt::format("{},{},{},{},{},{}\n", g.name, g.channels, p.ratio, p.removed, p.metric, p.loss);
+      text += fmt::format("{},{},{},{},{},{},{}\n", g.name, g.channels, p.ratio, p.removed, p.metric, p.loss,
+                          p.evaluation_loss);
   return text;
 }
 

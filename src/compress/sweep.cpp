@@ -63,17 +63,13 @@ struct Sweep::Piece {
   }
 };
 
-Sweep::Sweep(const Graph& graph, const Task& task, BatchSource& source, int64_t batches, int64_t memory)
-    : graph_(graph), task_(task), source_(source), batches_(batches), memory_(memory) {
+Sweep::Sweep(const Graph& graph, const Task& task, BatchSource& source, int64_t memory)
+    : graph_(graph), task_(task), source_(source), memory_(memory) {
   ESPALIER_CHECK(graph.inputs.size() == 1, "sensitivity: the model has ", graph.inputs.size(),
                  " inputs; only images are fed to it");
 }
 
 Sweep::~Sweep() = default;
-
-int64_t Sweep::batch_count() const {
-  return batches_ < 0 ? source_.batches() : std::min(batches_, source_.batches());
-}
 
 Sweep::State Sweep::load(Batch batch) {
   if (metas_.empty()) {
@@ -121,9 +117,8 @@ void Sweep::load_all(Metric* metric) {
   states_.clear();
   states_cut_ = 0;
   bool keep = true;
-  for (int64_t b = 0; b < batch_count(); ++b) {
+  while (source_.next(batch)) {
     stop_if_interrupted();
-    if (!source_.next(batch)) break;
     images_ += batch.size();
     State state = load(std::move(batch));
     if (metric) update(*metric, whole, state, {}, {});
@@ -133,10 +128,10 @@ void Sweep::load_all(Metric* metric) {
     else
       states_.clear();
   }
-  ESPALIER_CHECK(images_ > 0, "sensitivity: the evaluation set gives no batch; check the list and `batches`");
+  ESPALIER_CHECK(images_ > 0, "sensitivity: the evaluation set gives no batch; check the list");
 }
 
-Sweep::States Sweep::advanced(int64_t first, int64_t count, int cut) {
+Sweep::States Sweep::advanced(int64_t first, int64_t count, int cut, bool consume) {
   const bool kept = !states_.empty();
   const int from = kept ? states_cut_ : 0;
   const Piece piece(graph_, from, cut);
@@ -148,7 +143,7 @@ Sweep::States Sweep::advanced(int64_t first, int64_t count, int cut) {
     stop_if_interrupted();
     State state;
     if (kept)
-      state = states_[b];
+      state = consume ? std::move(states_[b]) : states_[b];
     else if (source_.next(batch))
       state = load(std::move(batch));
     else
@@ -226,38 +221,38 @@ void Sweep::update(Metric& metric, const Piece& piece, const State& state, const
 }
 
 void Sweep::measure(const ChannelGroup& group, const std::vector<std::vector<int>>& removals,
-                    const std::function<void(size_t, const MetricResult&)>& done) {
+                    const std::function<bool(size_t, const MetricResult&)>& done) {
   if (removals.empty()) return;
   const int at = cut(group), end = static_cast<int>(graph_.items.size());
   if (images_ == 0 || at < states_cut_) load_all(nullptr);
-  const int64_t count = batch_count(), bytes = bytes_per_image(at);
+  const int64_t count = source_.batches(), bytes = bytes_per_image(at);
   const bool keeps = !states_.empty();
   if (keeps && at > states_cut_ && images_ * bytes <= memory_) {
-    states_ = advanced(0, count, at);
+    states_ = advanced(0, count, at, true);
     states_cut_ = at;
   }
+  // What does not fit is computed again for every set, a part of the batches at a time.
   const bool ready = keeps && states_cut_ == at;
   const int64_t used = keeps ? images_ * bytes_per_image(states_cut_) : 0;
   const int64_t fit = (memory_ - used) / std::max<int64_t>(1, bytes * images_per_batch_);
   const int64_t chunk = ready ? count : std::clamp<int64_t>(fit, 1, count);
 
   const Places places = places_of(group, at);
-  std::vector<std::unique_ptr<Metric>> metrics;
-  for (size_t i = 0; i < removals.size(); ++i) metrics.push_back(task_.metric());
-  for (int64_t first = 0; first < count; first += chunk) {
-    const States fresh = ready ? States() : advanced(first, std::min(chunk, count - first), at);
-    for (size_t i = 0; i < removals.size(); ++i) {
-      Graph smaller = graph_;
-      remove_channels(smaller, {{group, removals[i]}});
-      const Piece piece(smaller, at, end);
-      std::vector<int> removed = removals[i];
-      std::sort(removed.begin(), removed.end());
+  for (size_t i = 0; i < removals.size(); ++i) {
+    Graph smaller = graph_;
+    remove_channels(smaller, {{group, removals[i]}});
+    const Piece piece(smaller, at, end);
+    std::vector<int> removed = removals[i];
+    std::sort(removed.begin(), removed.end());
+    const std::unique_ptr<Metric> metric = task_.metric();
+    for (int64_t first = 0; first < count; first += chunk) {
+      const States fresh = ready ? States() : advanced(first, std::min(chunk, count - first), at, false);
       for (const State& state : ready ? states_ : fresh) {
         stop_if_interrupted();
-        update(*metrics[i], piece, state, places, removed);
+        update(*metric, piece, state, places, removed);
       }
-      if (first + chunk >= count) done(i, metrics[i]->result());
     }
+    if (!done(i, metric->result())) return;
   }
 }
 

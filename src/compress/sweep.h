@@ -15,9 +15,8 @@ namespace espalier {
 
 class Sweep {
  public:
-  /// Keeps references. Of the source the first `batches` are used, all with -1; up to `memory` bytes of
-  /// activations are kept between evaluations.
-  Sweep(const Graph& graph, const Task& task, BatchSource& source, int64_t batches, int64_t memory);
+  /// Keeps references. Up to `memory` bytes of activations are kept between evaluations.
+  Sweep(const Graph& graph, const Task& task, BatchSource& source, int64_t memory);
   ~Sweep();
 
   /// The metric with nothing removed.
@@ -27,10 +26,11 @@ class Sweep {
   /// missing channels.
   int cut(const ChannelGroup& group) const;
 
-  /// Measures the group with each of these sets of channels removed; done(i, result) is called in order, as
-  /// soon as set i is finished. Groups whose cuts rise from call to call share the work before them.
+  /// Measures the group with each of these sets of channels removed, in order; done(i, result) is called as
+  /// soon as set i is finished and returns false to leave out the rest. Groups whose cuts rise from call to
+  /// call share the work before them.
   void measure(const ChannelGroup& group, const std::vector<std::vector<int>>& removals,
-               const std::function<void(size_t, const MetricResult&)>& done);
+               const std::function<bool(size_t, const MetricResult&)>& done);
 
  private:
   struct Piece;
@@ -43,12 +43,12 @@ class Sweep {
   /// Per value that crosses a cut and has channels of the group: each channel's number in the group, or -1.
   using Places = std::map<int, std::vector<int>>;
 
-  int64_t batch_count() const;
   State load(Batch batch);
   /// Reads the source once; keeps the batches if they fit, and measures the whole network if asked to.
   void load_all(Metric* metric);
-  /// The states of some batches at a cut, from what is kept or from the source.
-  States advanced(int64_t first, int64_t count, int cut);
+  /// The states of some batches at a cut, from what is kept or from the source. With `consume` each kept
+  /// state goes as soon as the next one is made, so that both never lie in memory as a whole.
+  States advanced(int64_t first, int64_t count, int cut, bool consume);
   void update(Metric& metric, const Piece& piece, const State& state, const Places& places,
               const std::vector<int>& removed) const;
   Places places_of(const ChannelGroup& group, int cut) const;
@@ -58,7 +58,7 @@ class Sweep {
   const Graph& graph_;
   const Task& task_;
   BatchSource& source_;
-  const int64_t batches_, memory_;
+  const int64_t memory_;
   Metas metas_;         ///< of all values, for one image of the source; empty before the first batch
   int64_t images_ = 0;  ///< in the batches used
   int images_per_batch_ = 1;

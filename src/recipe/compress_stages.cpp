@@ -60,14 +60,15 @@ Json sensitivity_stage(const StageJob& job) {
   job.bench.check_model(model, job.model_in.string());
   const Json& options = job.stage.options;
   const auto source =
-      job.bench.evaluation_batches(options.at("list"), model.preprocessing, job.bench.recipe().data.batch);
+      job.bench.evaluation_batches(options.at("list"), model.preprocessing, job.bench.recipe().data.batch,
+                                   options.at("images").is_null() ? -1 : options.at("images").get<int64_t>());
   const auto task = make_task(model.task, static_cast<int>(model.labels.size()), Json::object());
   const Json& memory = options.at("memory");
   const Sensitivity measured = measure_sensitivity(
       model.graph.to(job.bench.device()), *task, *source, job.sensitivity,
       {.ratios = options.at("ratios").get<std::vector<double>>(),
        .criterion = options.at("criterion"),
-       .batches = options.at("batches").is_null() ? -1 : options.at("batches").get<int64_t>(),
+       .stop_loss = options.at("stop_loss"),
        .groups = filter_of(options),
        .memory = memory.is_string() ? parse_bytes(memory.get<std::string>()) : memory.get<int64_t>(),
        .note = job.bench.recipe().data.spec.root.filename().string() + "/" +
@@ -114,8 +115,9 @@ Json int8_stage(const StageJob& job) {
   job.bench.check_model(model, job.model_in.string());
   const Json& options = job.stage.options;
   const int64_t batches = options.at("calibration_batches");
-  const auto source = job.bench.evaluation_batches(options.at("list"), model.preprocessing,
-                                                   job.bench.recipe().data.batch, batches);
+  const auto source =
+      job.bench.evaluation_batches(options.at("list"), model.preprocessing, job.bench.recipe().data.batch,
+                                   batches * job.bench.recipe().data.batch);
   QuantizeReport report;
   const bool compat = options.at("paddlex_compat");
   model.graph = quantize_model(model.graph, *source,

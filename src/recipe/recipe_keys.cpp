@@ -191,9 +191,12 @@ const std::vector<StageKind>& stage_kinds() {
        with_common({
            list(Kind::kNumbers, "ratios", Json::array({0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}), 0.01,
                 0.99, "shares of a group's channels to remove"),
-           integer("batches", nullptr, 1, kAny, "evaluate on the first so many batches only"),
+           integer("images", nullptr, 1, kAny,
+                   "evaluate on so many images only, drawn once with the classes in their proportions"),
+           number("stop_loss", 0.5, 0, 1, "a curve ends with its first point whose loss is larger"),
            choice("list", "val", {"train", "val"}, "which images"),
-           choice("criterion", "l1", criteria(), "which channels go first; l1: least sum of magnitudes"),
+           choice("criterion", "l1", criteria(),
+                  "which channels go first; l1: least sum of magnitudes in the first layer of a group"),
            of_kind(Kind::kTexts, "include", nullptr, "only groups with a layer that matches (* and ?)"),
            of_kind(Kind::kTexts, "exclude", nullptr, "no group with a layer that matches (* and ?)"),
            of_kind(Kind::kBytes, "memory", "1GB", "of activations kept between the groups"),
@@ -207,8 +210,9 @@ const std::vector<StageKind>& stage_kinds() {
            open_low(number("keep_parameters", nullptr, 0, 1, "share of the parameters to keep at most")),
            number("tolerance", nullptr, 0, 1, "largest loss of a single group (the reference's rule)"),
            choice("rule", "tolerance", {"tolerance", "greedy"},
-                  "for a budget; tolerance: each group loses as much as its curve allows; greedy: the "
-                  "cheapest cuts first"),
+                  "for a budget; tolerance: each group loses as much of the metric as the others; greedy: "
+                  "again and "
+                  "again the cut that adds least to the evaluation loss for what it saves"),
            integer("keep_multiple_of", 8, 1, 1024, "channels left are a multiple: whole vectors"),
            integer("min_channels", 8, 1, 65536, "least width of a group"),
            open_high(number("max_ratio", 0.9, 0, 1, "largest share of one group to remove")),

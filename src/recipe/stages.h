@@ -41,10 +41,10 @@ class Workbench {
 
   /// Shuffled and augmented. Throws Error listing every unreadable picture unless the recipe says skip.
   std::unique_ptr<BatchSource> training_batches(int batch);
-  /// In order, by the given evaluation transforms (a model brings its own). At most `max_batches`, a
+  /// In order, by the given evaluation transforms (a model brings its own). At most `max_images`, a
   /// reproducible choice; -1: all.
   std::unique_ptr<BatchSource> evaluation_batches(const std::string& list, const Json& transforms, int batch,
-                                                  int64_t max_batches = -1);
+                                                  int64_t max_images = -1);
   /// A hash of a list's lines and of the transforms that it goes through.
   std::string data_hash(const std::string& list);
 

@@ -94,9 +94,9 @@ std::unique_ptr<BatchSource> Workbench::training_batches(int batch) {
 }
 
 std::unique_ptr<BatchSource> Workbench::evaluation_batches(const std::string& list, const Json& transforms,
-                                                           int batch, int64_t max_batches) {
+                                                           int batch, int64_t max_images) {
   Dataset data = dataset(split_of(list), true);
-  if (max_batches >= 0) data = subset(data, max_batches * batch, recipe_.seed);
+  if (max_images >= 0) data = subset(data, max_images, recipe_.seed);
   LoaderOptions options = eval_loader_options(batch, recipe_.data.cache_bytes);
   options.threads = recipe_.threads;
   return make_loader(std::move(data), Pipeline(transforms), options);

@@ -1,10 +1,12 @@
-// The sweep against evaluating every masked model in full, on MobileNetV2 with ImageNet weights:
+// The sweep against evaluating every masked model in full:
 //
-//   bench_sensitivity [--images N] [--batch N] [--masked N] [--data ROOT LIST] [--weights FILE]
+//   bench_sensitivity [--model FILE] [--images N] [--batch N] [--masked N] [--data ROOT LIST] [--weights
+//   FILE]
 //
-// times the whole sweep (25 groups, 9 ratios) and N masked models through Session and evaluate(), spread over
-// groups and ratios; both read the same batches from memory. On a busy machine say OMP_NUM_THREADS=1 and
-// ESPALIER_CPU_TIME=1, which counts processor time instead. With
+// times the whole sweep (for MobileNetV2 25 groups, 9 ratios) and N masked models through Session and
+// evaluate(), spread over groups and ratios; both read the same batches from memory. FILE is a trained
+// classifier for the data; by default it is MobileNetV2 with the ImageNet weights. On a busy machine say
+// OMP_NUM_THREADS=1 and ESPALIER_CPU_TIME=1, which counts processor time instead. With
 //
 //   bench_sensitivity --write FILE --data ROOT LIST [--weights FILE] [--criterion NAME]
 //
@@ -26,6 +28,7 @@
 #include "datasets/dataset.h"
 #include "datasets/loader.h"
 #include "io/file.h"
+#include "io/model_file.h"
 #include "io/weight_import.h"
 #include "models/model_table.h"
 #include "passes/masking.h"
@@ -43,8 +46,8 @@ double seconds() {
 }
 
 struct Arguments {
-  int images = 64, batch = 32, masked = 15;
-  std::string root = test::shared_path("data/vegetables"), list = "val_list.txt";
+  int images = 256, batch = 32, masked = 15;
+  std::string root = test::shared_path("data/imagenet_sample"), list = "all_list.txt", model;
   std::string weights = test::shared_path("weights/mobilenet_v2_imagenet.safetensors");
   std::string write, criterion = "l1";
 };
@@ -63,6 +66,8 @@ Arguments parse(int count, char** words) {
       a.batch = std::stoi(value());
     else if (word == "--masked")
       a.masked = std::stoi(value());
+    else if (word == "--model")
+      a.model = value();
     else if (word == "--weights")
       a.weights = value();
     else if (word == "--write")
@@ -103,30 +108,36 @@ void compare(const Graph& graph, const Task& task, BatchSource& source, int mask
   const double start = seconds();
   const Sensitivity measured = measure_sensitivity(graph, task, source, folder.path() / "curves.json");
   const double sweep = seconds() - start;
-  std::vector<std::pair<const GroupSensitivity*, SensitivityPoint>> points;
-  for (const GroupSensitivity& g : measured.groups)
-    for (const SensitivityPoint& p : g.points) points.emplace_back(&g, p);
+  std::vector<std::pair<const GroupSensitivity*, double>> points;
+  size_t in_file = 0;
+  for (const GroupSensitivity& g : measured.groups) {
+    in_file += g.points.size();
+    for (const double ratio : measured.ratios) points.emplace_back(&g, ratio);
+  }
   std::map<std::string, ChannelGroup> groups;
   for (const ChannelGroup& g : channel_groups(graph)) groups[g.name] = g;
   double one_by_one = 0;
   int different = 0;
   for (int i = 0; i < masked; ++i) {
-    const auto& [curve, point] = points[points.size() * i / masked];
+    const auto& [curve, ratio] = points[points.size() * i / masked];
     const ChannelGroup& group = groups.at(curve->name);
     std::vector<int> channels = removal_order(graph, group, measured.criterion);
-    channels.resize(static_cast<size_t>(point.removed));
+    channels.resize(static_cast<size_t>(removed_count(group.channels, ratio)));
     const Graph model = test::masked(graph, {{group, channels}});
     const double begin = seconds();
     Session session(model);
-    different += evaluate(session, task, source).value != point.metric;
+    const double metric = evaluate(session, task, source).value;
     one_by_one += seconds() - begin;
+    for (const SensitivityPoint& point : curve->points)
+      different += point.ratio == ratio && point.metric != metric;
   }
   const double all = one_by_one / masked * static_cast<double>(points.size());
   std::printf(
-      "sweep of %zu points on %lld images: %.2f s; masked models in full: %.4f s each, %.2f s for all "
+      "sweep of %zu points (%zu measured, the others lie past stop_loss) on %lld images: %.2f s; masked "
+      "models in full: %.4f s each, %.2f s for all "
       "(from %d of them); ratio %.2f; %d of %d metrics differ\n",
-      points.size(), static_cast<long long>(measured.samples), sweep, one_by_one / masked, all, masked,
-      all / sweep, different, masked);
+      points.size(), in_file, static_cast<long long>(measured.samples), sweep, one_by_one / masked, all,
+      masked, all / sweep, different, masked);
 }
 
 /// Lines "path label". ImageNet has two classes of one name, so labels.txt is not read.
@@ -142,14 +153,24 @@ Dataset read_list(const std::string& root, const std::string& list) {
   return data;
 }
 
+/// The model, and how it wants its pictures.
+Model read_model(const Arguments& a, int classes) {
+  if (!a.model.empty()) return load_model(a.model);
+  Model model;
+  model.graph = build_model({"mobilenet_v2", classes, {{"padding", "tensorflow"}}}, 224, 1);
+  import_weights(model.graph, "mobilenet_v2", a.weights);
+  model.preprocessing = Json::parse(R"([{"name": "resize_short", "size": 256},
+      {"name": "center_crop", "size": 224},
+      {"name": "normalize", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}])");
+  return model;
+}
+
 int run(const Arguments& a) {
   Dataset data = read_list(a.root, a.list);
   const auto classes = static_cast<int>(data.labels.size());
-  Graph graph = build_model({"mobilenet_v2", classes, {{"padding", "tensorflow"}}}, 224, 1);
-  import_weights(graph, "mobilenet_v2", a.weights);
-  const Pipeline pipeline(Json::parse(R"([{"name": "resize_short", "size": 256},
-      {"name": "center_crop", "size": 224},
-      {"name": "normalize", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}])"));
+  const Model model = read_model(a, classes);
+  const Graph& graph = model.graph;
+  const Pipeline pipeline(model.preprocessing);
   LoaderOptions loader = eval_loader_options(a.batch);
   const auto task = make_task("classification", classes, Json::object());
   if (!a.write.empty()) {
@@ -163,7 +184,7 @@ int run(const Arguments& a) {
     std::printf("%s", sensitivity_table(measured).c_str());
     return 0;
   }
-  data.samples.resize(std::min<size_t>(data.samples.size(), static_cast<size_t>(a.images)));
+  data = subset(data, a.images, 1);
   InMemory source(*make_loader(data, pipeline, loader));
   compare(graph, *task, source, a.masked);
   return 0;

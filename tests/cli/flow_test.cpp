@@ -29,7 +29,7 @@ training:
 stages:
   - train: {name: baseline, epochs: 2}
   - train: {name: control, from: baseline}
-  - sensitivity: {from: baseline, ratios: [0.5], batches: 2}
+  - sensitivity: {from: baseline, ratios: [0.5], images: 8, stop_loss: 1}
   - prune: {name: cut, keep_macs: 0.8, min_channels: 4, keep_multiple_of: 4}
   - train: {name: pruned}
   - int8: {name: int8, from: baseline, calibration_batches: 1}

@@ -28,21 +28,27 @@ bool contains(const std::string& text, const std::string& part) {
 
 std::vector<SensitivityPoint> curve(std::vector<std::pair<double, double>> points) {
   std::vector<SensitivityPoint> result;
-  for (const auto& [ratio, loss] : points) result.push_back({ratio, 0, 1 - loss, loss});
+  for (const auto& [ratio, loss] : points) result.push_back({ratio, 0, 1 - loss, loss, 1 + loss});
   return result;
 }
 
 /// Curves for every group, of random steepness; some noise, some of it below zero.
 Sensitivity made_up(const Graph& graph, uint64_t seed = 1) {
-  Sensitivity s{
-      .metric_name = "top1", .baseline = 1, .samples = 100, .criterion = "l1", .model = graph.hash()};
+  Sensitivity s{.metric_name = "top1",
+                .baseline = 1,
+                .baseline_loss = 0.3,
+                .samples = 100,
+                .criterion = "l1",
+                .model = graph.hash()};
   Random random(seed, Purpose::kTest);
   for (int i = 1; i <= 9; ++i) s.ratios.push_back(0.1 * i);
   for (const ChannelGroup& group : channel_groups(graph)) {
     GroupSensitivity g{.name = group.name, .channels = group.channels};
     const double steep = random.uniform(0.05, 1);
-    for (const double r : s.ratios)
-      g.points.push_back({r, 0, 0, steep * r * r + random.uniform(-0.01, 0.01)});
+    for (const double r : s.ratios) {
+      const double loss = steep * r * r + random.uniform(-0.01, 0.01);
+      g.points.push_back({r, 0, 0, loss, 0.3 - std::log(1 - std::clamp(loss, 0.0, 0.99))});
+    }
     s.groups.push_back(g);
   }
   return s;
@@ -77,6 +83,9 @@ TEST(Curve, NeverFallsAndStartsAtZero) {
   EXPECT_DOUBLE_EQ(c.ratio_within(0.2), 0.35);
   EXPECT_DOUBLE_EQ(c.ratio_within(1), 0.4);
   EXPECT_DOUBLE_EQ(Curve({}).ratio_within(1), 0);
+  const Curve rise(curve({{0.1, -0.02}, {0.2, 0.1}}), &SensitivityPoint::evaluation_loss, 1);
+  EXPECT_DOUBLE_EQ(rise.loss(0.1), 0);
+  EXPECT_NEAR(rise.loss(0.2), 0.1, 1e-15);
 }
 
 struct SelectTest : ::testing::Test {
@@ -169,6 +178,19 @@ TEST_F(SelectTest, GreedPredictsLessLossThanOneTolerance) {
     const PruningPlan even = plan({.keep_macs = 0.4, .rule = SelectionRule::kTolerance});
     EXPECT_LT(greedy.predicted_loss, even.predicted_loss);
   }
+}
+
+TEST_F(SelectTest, GreedGoesByTheEvaluationLoss) {
+  // A metric that is down to chance says nothing any more; the loss still does.
+  for (GroupSensitivity& g : curves.groups) {
+    const bool broken = g.name == "block3/expand";
+    for (SensitivityPoint& p : g.points) {
+      p.loss = broken ? 0.9 : 0.1 * p.ratio;
+      p.evaluation_loss = 0.3 + (broken ? 20 : 0.1) * p.ratio;
+    }
+  }
+  for (const GroupPlan& g : plan({.keep_macs = 0.4, .rule = SelectionRule::kGreedy}).groups)
+    if (g.name == "block3/expand") EXPECT_EQ(g.kept, g.before);
 }
 
 TEST_F(SelectTest, IncludeAndExclude) {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "compress/criterion.h"
+#include "compress/select.h"
 #include "compress/sweep.h"
 #include "compress/toy.h"
 #include "io/file.h"
@@ -38,7 +39,7 @@ struct SensitivityTest : ::testing::Test {
   Graph graph = test::small_mobilenet();
   std::unique_ptr<Task> task = make_task("classification", 10, Json::object());
   test::ToySource source{graph, 40, 16};
-  SensitivityOptions options{.ratios = {0.25, 0.5, 0.9}};
+  SensitivityOptions options{.ratios = {0.25, 0.5, 0.9}, .stop_loss = 1};
 
   Sensitivity measure() { return measure_sensitivity(graph, *task, source, file, options); }
 };
@@ -55,7 +56,10 @@ void expect_same_as_masking(const Graph& graph, const Task& task, BatchSource& s
       SCOPED_TRACE(str(group.name, " ", point.ratio));
       const std::vector<int> channels(order.begin(), order.begin() + point.removed);
       Session session(test::masked(graph, {{group, channels}}));
-      EXPECT_EQ(point.metric, evaluate(session, task, source).value);
+      const MetricResult masked = evaluate(session, task, source);
+      EXPECT_EQ(point.metric, masked.value);
+      // Masked channels take part in the sums, as zeros, in other places.
+      EXPECT_NEAR(point.evaluation_loss, masked.loss, 1e-4 * std::abs(masked.loss));
       EXPECT_EQ(point.removed, removed_count(group.channels, point.ratio));
       EXPECT_EQ(point.loss, (measured.baseline - point.metric) / measured.baseline);
     }
@@ -105,14 +109,35 @@ TEST_F(SensitivityTest, MemoryChangesNothingButTheWork) {
   EXPECT_GT(source.batches_given, 2 * read_once);
 }
 
-TEST_F(SensitivityTest, TheFirstBatchesOnly) {
-  options.batches = 1;
-  const Sensitivity measured = measure();
-  EXPECT_EQ(measured.samples, 16);
-  EXPECT_EQ(source.batches_given, 1);
-  options.batches = 2;
-  EXPECT_TRUE(
-      contains(message_of([&] { measure(); }), "on the first 1 batches of the list, not the first 2"));
+TEST_F(SensitivityTest, ACurveEndsWithItsFirstPointPastStopLoss) {
+  options.ratios = {0.1, 0.3, 0.5, 0.7, 0.9};
+  const Sensitivity full = measure();
+  std::filesystem::remove(file);
+  options.stop_loss = 0.87;
+  const Sensitivity stopped = measure();
+  EXPECT_TRUE(stopped.complete());
+  size_t left_out = 0;
+  for (size_t g = 0; g < full.groups.size(); ++g) {
+    const auto &all = full.groups[g].points, &some = stopped.groups[g].points;
+    ASSERT_FALSE(some.empty());
+    left_out += all.size() - some.size();
+    for (size_t i = 0; i < some.size(); ++i) {
+      EXPECT_EQ(some[i].metric, all[i].metric);
+      if (i + 1 < some.size()) EXPECT_LE(some[i].loss, 0.87) << full.groups[g].name;
+    }
+    if (some.size() < all.size()) EXPECT_GT(some.back().loss, 0.87) << full.groups[g].name;
+  }
+  EXPECT_GT(left_out, 5u);
+
+  // Plans that keep every group within it are the same.
+  const SelectOptions budget{.keep_macs = 0.8, .keep_multiple_of = 1, .min_channels = 1};
+  const PruningPlan plan = select_channels(graph, stopped, budget);
+  ASSERT_LT(*plan.tolerance, 0.87);
+  EXPECT_EQ(to_json(plan), to_json(select_channels(graph, full, budget)));
+
+  // A file with ended curves grows when more is allowed.
+  options.stop_loss = 1;
+  EXPECT_EQ(to_json(measure()), to_json(full));
 }
 
 TEST_F(SensitivityTest, FilesReadBackAsWritten) {
@@ -205,7 +230,7 @@ TEST_F(SensitivityTest, AddsRatiosAndGroupsToAFile) {
   EXPECT_EQ(some.groups[1].points.size(), 3u);
   EXPECT_EQ(some.groups[2].points.size(), 1u);
   EXPECT_FALSE(some.complete());
-  options = {.ratios = {0.25, 0.5, 0.75, 0.9}};
+  options = {.ratios = {0.25, 0.5, 0.75, 0.9}, .stop_loss = 1};
   const Sensitivity all = measure();
   std::filesystem::remove(file);
   EXPECT_EQ(to_json(all), to_json(measure()));
@@ -251,10 +276,10 @@ TEST_F(SensitivityTest, ImpossibleOptionsAreErrors) {
   options.groups.exclude = {"*"};
   EXPECT_TRUE(contains(message_of([&] { measure(); }), "leave no group to measure"));
   options.groups = {};
-  options.batches = 0;
-  EXPECT_TRUE(contains(message_of([&] { measure(); }), "gives no batch"));
+  options.stop_loss = 1.5;
+  EXPECT_TRUE(contains(message_of([&] { measure(); }), "stop_loss 1.5 is no share"));
+  options.stop_loss = 1;
   file = folder.path() / "missing" / "s.json";
-  options.batches = 1;
   EXPECT_TRUE(contains(message_of([&] { measure(); }), "cannot be written"));
 }
 
@@ -267,7 +292,7 @@ TEST_F(SensitivityTest, DamagedFilesAreErrors) {
     return message_of([&] { sensitivity_from_json(json, "F"); });
   };
   EXPECT_EQ(message([](Json&) {}), "no error");
-  EXPECT_TRUE(contains(message([](Json& j) { j["version"] = 2; }), "F: has version 2"));
+  EXPECT_TRUE(contains(message([](Json& j) { j["version"] = 1; }), "F: has version 1"));
   EXPECT_TRUE(contains(message([](Json& j) { j.erase("baseline"); }), "F: 'baseline' is missing"));
   EXPECT_TRUE(contains(message([](Json& j) { j["basline"] = 1; }), "did you mean 'baseline'"));
   EXPECT_TRUE(contains(message([](Json& j) { j["baseline"] = 0; }), "F: its baseline is 0"));
@@ -303,7 +328,7 @@ TEST_F(SensitivityTest, TablesForPeople) {
   const std::string table = sensitivity_table(measured), csv = sensitivity_csv(measured);
   EXPECT_TRUE(contains(table, "loss of top1 in % of its 90.00 % (40 images)")) << table;
   EXPECT_TRUE(contains(table, "group channels   0.25   0.50   0.90\nstem         8")) << table;
-  EXPECT_TRUE(contains(csv, "group,channels,ratio,removed,metric,loss\nstem,8,0.25,2,")) << csv;
+  EXPECT_TRUE(contains(csv, "group,channels,ratio,removed,metric,loss,evaluation_loss\nstem,8,0.25,2,")) << csv;
 }
 
 TEST(Criterion, CountsRoundHalfToEvenAndLeaveOne) {
@@ -331,13 +356,13 @@ TEST(Criterion, OrdersByTheNormsOfTheFilters) {
   const ChannelGroup group = channel_groups(graph).front();
   EXPECT_EQ(removal_order(graph, group, "l1"), (std::vector<int>{2, 3, 1, 0}));  // equal ones by index
   EXPECT_EQ(removal_order(graph, group, "l2"), (std::vector<int>{2, 3, 0, 1}));
-  // b counts as much as a, though its weights are a hundred times smaller.
+  // With all layers b counts as much as a, though its weights are a hundred times smaller.
   std::vector<float> b(16, 0.0f);
   b[3 * 4] = 0.09f;  // channel 3 of 4
   b[1 * 4] = 0.03f;
   set("b/w", b);
-  EXPECT_EQ(removal_order(graph, group, "l1"), (std::vector<int>{2, 0, 1, 3}));
-  EXPECT_EQ(removal_order(graph, group, "l1_first"), (std::vector<int>{2, 3, 1, 0}));
+  EXPECT_EQ(removal_order(graph, group, "l1_all"), (std::vector<int>{2, 0, 1, 3}));
+  EXPECT_EQ(removal_order(graph, group, "l1"), (std::vector<int>{2, 3, 1, 0}));
   std::vector<int> random = removal_order(graph, group, "random");
   EXPECT_EQ(random, removal_order(graph, group, "random"));
   std::sort(random.begin(), random.end());
