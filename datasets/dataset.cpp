@@ -49,6 +49,9 @@ void match_labels(Listing& listing, const DataSpec& spec) {
     const auto found = std::find(known.begin(), known.end(), listing.labels[i]);
     ESPALIER_CHECK(found != known.end(), place, ": the model does not know class '", listing.labels[i], "'",
                    did_you_mean(listing.labels[i], known));
+    ESPALIER_CHECK(std::find(found + 1, known.end(), listing.labels[i]) == known.end(), place,
+                   ": the model has two classes '", listing.labels[i],
+                   "', so a folder of that name could be either; use an image_list with numbers");
     number[i] = static_cast<int>(found - known.begin());
   }
   for (Sample& sample : listing.samples) sample.label = number[sample.label];

@@ -50,13 +50,10 @@ std::vector<std::string> read_labels(const DataSpec& spec) {
   std::vector<std::string> labels = read_lines(path);
   while (!labels.empty() && labels.back().empty()) labels.pop_back();
   ESPALIER_CHECK(!labels.empty(), path.string(), ": is empty; the name of a class is expected on every line");
-  for (size_t i = 0; i < labels.size(); ++i) {
+  // Two classes may share a name, as ImageNet's two cranes do: a class is its number.
+  for (size_t i = 0; i < labels.size(); ++i)
     ESPALIER_CHECK(!labels[i].empty(), path.string(), ":", i + 1,
                    ": the line is empty, but lines follow; every line names the class of its number");
-    for (size_t j = 0; j < i; ++j)
-      ESPALIER_CHECK(labels[i] != labels[j], path.string(), ":", i + 1, ": class '", labels[i],
-                     "' is already named in line ", j + 1, "; give every class a name of its own");
-  }
   return labels;
 }
 

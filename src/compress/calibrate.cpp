@@ -43,8 +43,10 @@ double kl_range(const Histogram& h, const CalibrateOptions& o) {
   const std::vector<int64_t>& bins = h.bins();
   int last = Histogram::kBins;
   while (last > 1 && bins[last - 1] == 0) --last;
-  // The reference starts at 0.7 of the largest value, and counts 255 levels.
-  const int levels = o.paddlex_compat ? 255 : 128, start = o.paddlex_compat ? last * 7 / 10 : 128;
+  // As many levels as there are codes for magnitudes: 0 .. 127 signed, 0 .. 255 not. The reference starts at 0.7
+  // of the largest value, and counts 255 levels whatever the sign.
+  const int levels = o.paddlex_compat ? 255 : h.negative() ? 128 : 256;
+  const int start = o.paddlex_compat ? last * 7 / 10 : levels;
   double above = 0, least = std::numeric_limits<double>::infinity();
   int best = last;
   for (int i = last; i < Histogram::kBins; ++i) above += static_cast<double>(bins[i]);
@@ -90,15 +92,18 @@ void Histogram::grow(float value) {
 void Histogram::add(const float* values, int64_t count) {
   constexpr int64_t kAlone = 1 << 14;  // fewer values than are worth waking threads for
   float largest = 0;
-  bool finite = true;
-#pragma omp parallel for schedule(static) reduction(max : largest) reduction(&& : finite) if (count > kAlone)
+  bool finite = true, negative = false;
+#pragma omp parallel for schedule(static) reduction(max : largest) reduction(&& : finite) \
+    reduction(|| : negative) if (count > kAlone)
   for (int64_t i = 0; i < count; ++i) {
     const float v = std::abs(values[i]);
+    negative = negative || values[i] < 0;
     finite = finite && v <= std::numeric_limits<float>::max();
     largest = v > largest ? v : largest;
   }
   ESPALIER_CHECK(finite, "an activation holds NaN or infinity; the model or its input is broken");
   count_ += count;
+  negative_ = negative_ || negative;
   if (largest == 0) return;
   grow(largest);
   largest_ = std::max(largest_, largest);

@@ -24,6 +24,7 @@ class Histogram {
   double width() const { return width_; }  ///< of a bin; 0 while nothing but zeros was seen
   float largest() const { return largest_; }
   int64_t count() const { return count_; }
+  bool negative() const { return negative_; }  ///< some value was below zero, so the codes are signed
   const std::vector<int64_t>& bins() const { return bins_; }
 
  private:
@@ -33,10 +34,10 @@ class Histogram {
   double width_ = 0;
   float largest_ = 0;
   int64_t count_ = 0;
+  bool negative_ = false;
 };
 
-/// The largest magnitude worth a code. `levels` is how many codes there are for magnitudes: 128 for s8 and u8
-/// alike.
+/// The largest magnitude worth a code.
 using CalibratorFunction = double (*)(const Histogram& histogram, const struct CalibrateOptions& options);
 
 struct CalibratorEntry {
@@ -52,8 +53,8 @@ const CalibratorEntry& find_calibrator(const std::string& name);
 
 struct CalibrateOptions {
   std::string calibrator = "percentile";  ///< KL clips what the residual sums of a MobileNet need
-  double percentile = 99.99;    ///< for the calibrator of that name
-  int64_t batches = -1;         ///< of the source; -1: all
+  double percentile = 99.99;              ///< for the calibrator of that name
+  int64_t batches = -1;                   ///< of the source; -1: all
   bool paddlex_compat = false;  ///< the reference's KL: candidates from 0.7 of the largest value, 255 levels
 };
 

@@ -120,7 +120,11 @@ class Selector {
     ESPALIER_CHECK(reachable, "prune: ", options_.keep_macs ? "keep_macs " : "keep_parameters ", budget(),
                    " cannot be met: with every group cut as far as its curve, max_ratio, min_channels, ",
                    "include and exclude allow, ", fmt::format("{:.1f} %", 100 * least),
-                   " are left; raise it, or allow more");
+                   " are left; raise it, or allow more",
+                   sensitivity_.stop_loss < 1 ? str(" (curves end where a group loses more than ",
+                                                    100 * sensitivity_.stop_loss,
+                                                    " %: measure on with stop_loss: 1)")
+                                              : "");
   }
 
   PruningPlan finish() {

@@ -61,8 +61,14 @@ void add_lineage(Model& model, const StageJob& job, Json extra) {
 }
 
 Json evaluate_stage(const StageJob& job) {
-  Model model = load_model(job.model_in);
-  job.bench.check_model(model, job.model_in.string());
+  Model model;
+  if (job.model_in.empty()) {
+    model = new_model(job.bench);
+    model.preprocessing = job.bench.recipe().data.eval_transforms;
+  } else {
+    model = load_model(job.model_in);
+    job.bench.check_model(model, job.model_in.string());
+  }
   save_model(job.model_out, model);
   return Json::object();
 }

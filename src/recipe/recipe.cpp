@@ -210,7 +210,7 @@ class StageReader {
             stage.path + ".from",
             "'" + stage.from + "' is no earlier stage that makes a model" + did_you_mean(stage.from, names));
     }
-    if (stage.from == "scratch" && stage.kind != "train")
+    if (stage.from == "scratch" && stage.kind != "train" && stage.kind != "evaluate")
       document_.fail_at(stage.path,
                         "needs a model, and no stage before it makes one; put a train stage first, or "
                         "name a model file: {from: model.safetensors}");

@@ -232,7 +232,7 @@ const std::vector<StageKind>& stage_kinds() {
            of_kind(Kind::kTexts, "keep_fp32", nullptr, "items that stay FP32 (* and ?)"),
            boolean("paddlex_compat", false, "signed codes everywhere and the reference's KL"),
        })},
-      {"evaluate", "takes a model as it is: a row of the table", true, true, with_common({})},
+      {"evaluate", "takes a model as it is: a row of the table; from scratch: the recipe's, with model.weights", true, true, with_common({})},
       {"bench",
        "times every variant",
        false,

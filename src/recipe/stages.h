@@ -85,6 +85,9 @@ StageFunction find_stage_function(const std::string& kind);
 /// What a train stage's checked keys mean to the loop. Throws Error for what does not fit together.
 TrainOptions train_options(const Json& options);
 
+/// The recipe's network for the data's classes, with model.weights where it names them.
+Model new_model(Workbench& bench);
+
 /// The model of a stage that needs FP32. Throws Error for an INT8 one.
 Model load_float_model(const StageJob& job);
 

@@ -18,6 +18,22 @@ TimeUnit unit_of(const std::string& name) {
   return name == "run" ? TimeUnit::kRun : name == "epochs" ? TimeUnit::kEpochs : TimeUnit::kSteps;
 }
 
+Json task_options(const Json& options) {
+  Json task = Json::object();
+  if (options.at("label_smoothing").get<double>() > 0)
+    task["label_smoothing"] = options.at("label_smoothing");
+  if (!options.at("class_weights").is_null()) task["class_weights"] = options.at("class_weights");
+  return task;
+}
+
+void check_input_size(const Model& model, int size, const std::string& file) {
+  const Shape input = model.graph.values[model.graph.inputs.at(0)].meta.shape;
+  ESPALIER_CHECK(input[1] == size && input[2] == size, file, ": was made for ", input[1], "x", input[2],
+                 " pictures but data.size is ", size, "; set data.size=", input[1]);
+}
+
+}  // namespace
+
 Model new_model(Workbench& bench) {
   const Recipe& recipe = bench.recipe();
   Model model;
@@ -45,22 +61,6 @@ Model new_model(Workbench& bench) {
   }
   return model;
 }
-
-Json task_options(const Json& options) {
-  Json task = Json::object();
-  if (options.at("label_smoothing").get<double>() > 0)
-    task["label_smoothing"] = options.at("label_smoothing");
-  if (!options.at("class_weights").is_null()) task["class_weights"] = options.at("class_weights");
-  return task;
-}
-
-void check_input_size(const Model& model, int size, const std::string& file) {
-  const Shape input = model.graph.values[model.graph.inputs.at(0)].meta.shape;
-  ESPALIER_CHECK(input[1] == size && input[2] == size, file, ": was made for ", input[1], "x", input[2],
-                 " pictures but data.size is ", size, "; set data.size=", input[1]);
-}
-
-}  // namespace
 
 ScheduleOptions schedule_options(const Json& options) {
   const Json& schedule = options.at("schedule");

@@ -6,12 +6,7 @@
 // times the whole sweep (for MobileNetV2 25 groups, 9 ratios) and N masked models through Session and
 // evaluate(), spread over groups and ratios; both read the same batches from memory. FILE is a trained
 // classifier for the data; by default it is MobileNetV2 with the ImageNet weights. On a busy machine say
-// OMP_NUM_THREADS=1 and ESPALIER_CPU_TIME=1, which counts processor time instead. With
-//
-//   bench_sensitivity --write FILE --data ROOT LIST [--weights FILE] [--criterion NAME]
-//
-// it measures the curves on the whole list instead and keeps them. recipes/sensitivities/mobilenet_v2.json is
-// what this gives with the list of imagenet_sample.
+// OMP_NUM_THREADS=1 and ESPALIER_CPU_TIME=1, which counts processor time instead.
 
 #include <chrono>
 #include <cstdio>
@@ -49,7 +44,6 @@ struct Arguments {
   int images = 256, batch = 32, masked = 15;
   std::string root = test::shared_path("data/imagenet_sample"), list = "all_list.txt", model;
   std::string weights = test::shared_path("weights/mobilenet_v2_imagenet.safetensors");
-  std::string write, criterion = "l1";
 };
 
 Arguments parse(int count, char** words) {
@@ -70,10 +64,6 @@ Arguments parse(int count, char** words) {
       a.model = value();
     else if (word == "--weights")
       a.weights = value();
-    else if (word == "--write")
-      a.write = value();
-    else if (word == "--criterion")
-      a.criterion = value();
     else if (word == "--data") {
       a.root = value();
       a.list = value();
@@ -173,17 +163,6 @@ int run(const Arguments& a) {
   const Pipeline pipeline(model.preprocessing);
   LoaderOptions loader = eval_loader_options(a.batch);
   const auto task = make_task("classification", classes, Json::object());
-  if (!a.write.empty()) {
-    const auto source = make_loader(data, pipeline, loader);
-    const Sensitivity measured =
-        measure_sensitivity(graph, *task, *source, a.write,
-                            {.criterion = a.criterion,
-                             .memory = int64_t{2} << 30,
-                             .note = "mobilenet_v2, ImageNet weights, padding tensorflow, on " + data.name +
-                                     " (one picture a class)"});
-    std::printf("%s", sensitivity_table(measured).c_str());
-    return 0;
-  }
   data = subset(data, a.images, 1);
   InMemory source(*make_loader(data, pipeline, loader));
   compare(graph, *task, source, a.masked);

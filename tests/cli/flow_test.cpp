@@ -32,6 +32,7 @@ stages:
   - sensitivity: {from: baseline, ratios: [0.5], images: 8, stop_loss: 1}
   - prune: {name: cut, keep_macs: 0.8, min_channels: 4, keep_multiple_of: 4}
   - train: {name: pruned}
+  - evaluate: {name: untrained, from: scratch}
   - int8: {name: int8, from: baseline, calibration_batches: 1}
   - int8: {name: pruned_int8, from: pruned, calibration_batches: 1}
   - bench: {seconds: 0.01, rounds: 1, batch: 2}
@@ -96,7 +97,8 @@ TEST_F(FlowTest, ResultHoldsEverythingOfEveryVariant) {
     EXPECT_GE(v.at("latency_ms").at("p95"), v.at("latency_ms").at("median")) << name;
     EXPECT_GT(v.at("images_per_second"), 0) << name;
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"baseline", "control", "pruned", "int8", "pruned_int8"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"baseline", "control", "pruned", "untrained", "int8", "pruned_int8"}));
   EXPECT_TRUE(r.at("stages").contains("cut"));
   EXPECT_EQ(r.at("variants").at("pruned_int8").at("source"), "pruned");
   EXPECT_EQ(r.at("variants").at("pruned").at("source"), "baseline");
@@ -128,9 +130,10 @@ TEST_F(FlowTest, APlanSaysWhatAChangeCosts) {
   EXPECT_NE(plan.out.find("pruned: train from cut, 3 epochs (runs again: options.epochs is 3, was 1)"),
             std::string::npos)
       << plan.out;
-  EXPECT_NE(plan.out.find(
-                "pruned_int8: int8 from pruned, calibrator \"percentile\" (runs again after what it is made from)"),
-            std::string::npos)
+  EXPECT_NE(
+      plan.out.find(
+          "pruned_int8: int8 from pruned, calibrator \"percentile\" (runs again after what it is made from)"),
+      std::string::npos)
       << plan.out;
   EXPECT_NE(plan.out.find("control: train from baseline, 1 epochs (done)"), std::string::npos) << plan.out;
 }
@@ -144,7 +147,7 @@ TEST_F(FlowTest, ABoundThatDoesNotHoldIsExitCodeOne) {
     GTEST_SKIP() << "the tiny model is perfect";
   EXPECT_EQ(ran.code, kCheckFailed);
   EXPECT_NE(ran.out.find("FAILED  baseline.top1 is "), std::string::npos) << ran.out;
-  EXPECT_NE(ran.out.find("strict.yaml:17)"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("strict.yaml:18)"), std::string::npos) << ran.out;
 }
 
 TEST_F(FlowTest, ReportPrintsTheTable) {
@@ -220,8 +223,8 @@ TEST_F(FlowTest, StepsAloneFromFlags) {
                      "--calibrator", "min_max", "--calibration-batches", "1"}));
   ASSERT_EQ(small.code, kOk) << small.err;
   EXPECT_LT(fs::file_size(*folder / "q.safetensors"), fs::file_size(*folder / "p.safetensors"));
-  const test::Ran measured = run(with_data(
-      {"sensitivity", model("baseline"), "--out", *folder / "s.json", "--ratios", "0.5", "--batches", "2"}));
+  const test::Ran measured = run(with_data({"sensitivity", model("baseline"), "--out", *folder / "s.json",
+                                            "--ratios", "0.5", "--images", "8", "--stop-loss", "1"}));
   ASSERT_EQ(measured.code, kOk) << measured.err;
   EXPECT_EQ(read_file(*folder / "s.json"), read_file(sensitivity)) << "the same sweep gives the same file";
 }

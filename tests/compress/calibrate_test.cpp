@@ -96,6 +96,19 @@ TEST(Calibrators, KlClipsRareOutliers) {
   EXPECT_GT(range("kl", h), 2.5);
 }
 
+TEST(Calibrators, KlCountsTheCodesThereAre) {
+  // Codes without sign are twice as fine, so more of the tail is worth keeping.
+  std::vector<float> values = normals(200000, 5), magnitudes = values;
+  for (float& v : magnitudes) v = std::abs(v * v * v);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = values[i] < 0 ? -magnitudes[i] : magnitudes[i];
+  const Histogram with_sign = histogram_of(values), without = histogram_of(magnitudes);
+  ASSERT_EQ(with_sign.bins(), without.bins());
+  EXPECT_TRUE(with_sign.negative());
+  EXPECT_FALSE(without.negative());
+  EXPECT_GT(range("kl", without), 1.2 * range("kl", with_sign));
+  EXPECT_EQ(range("min_max", without), range("min_max", with_sign));
+}
+
 TEST(Calibrators, KlKeepsMostOfANormalDistribution) {
   const Histogram h = histogram_of(normals(200000, 4));
   EXPECT_GT(range("kl", h), 2.5);

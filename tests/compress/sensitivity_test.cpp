@@ -382,5 +382,16 @@ TEST(DefaultSensitivities, AreFoundBesideTheRecipes) {
   ::unsetenv("ESPALIER_RECIPES");
 }
 
+TEST(DefaultSensitivities, TheShippedOnesFitTheirModel) {
+  const std::filesystem::path file = default_sensitivities("mobilenet_v2");
+  const Sensitivity shipped = load_sensitivity(file);
+  EXPECT_TRUE(shipped.complete());
+  // Whatever the classes: the output layer is in no group.
+  const Graph graph = build_model({"mobilenet_v2", 15, {}}, 224, 1);
+  check_same_groups(shipped, graph, file.string());
+  const PruningPlan plan = select_channels(graph, shipped, {.keep_macs = 0.4});
+  EXPECT_LE(static_cast<double>(plan.after.macs), 0.4 * static_cast<double>(plan.before.macs));
+}
+
 }  // namespace
 }  // namespace espalier

@@ -173,8 +173,6 @@ TEST_F(ImageList, MissingThings) {
   EXPECT_TRUE(contains(error(), "labels.txt: there is no labels file; write one"));
   test::write_text(root / "labels.txt", "");
   EXPECT_TRUE(contains(error(), "labels.txt: is empty"));
-  test::write_text(root / "labels.txt", "a\nb\na\n");
-  EXPECT_TRUE(contains(error(), "labels.txt:3: class 'a' is already named in line 1"));
   test::write_text(root / "labels.txt", "a\n\nb\n");
   EXPECT_TRUE(contains(error(), "labels.txt:2: the line is empty"));
   EXPECT_ERROR(on_error_from_name("ignore"), "stop and skip are known");

@@ -156,6 +156,7 @@ TEST(RecipeTest, StagesThatCannotWork) {
             "r.yaml:2: stages: there is no stage; say at least '- train'");
   EXPECT_EQ(error("data: {root: x}\nstages:\n  - int8\n").substr(0, 73),
             "r.yaml:3: stages.0.int8: needs a model, and no stage before it makes one;");
+  EXPECT_EQ(error("data: {root: x}\nstages:\n  - evaluate: {name: imported, from: scratch}\n  - int8\n"), "no error");
   EXPECT_EQ(error(with("{name: baseline}", "{name: control}")).substr(0, 63),
             "r.yaml:10: stages.1.train: two stages are called 'control'; giv");
   EXPECT_EQ(error(with("from: baseline, epochs", "from: pruned, epochs")),
