@@ -13,9 +13,7 @@ struct Layers {
   LayerOptions layer(int kernel, int stride, Activation act) const {
     return {.kernel = kernel, .stride = stride, .act = act, .padding = options.padding};
   }
-  int width(int channels) const {
-    return std::max(1, static_cast<int>(static_cast<float>(channels) * options.width));
-  }
+  int width(int channels) const { return scaled_width(channels, options.width); }
 
   Tensor inverted_residual(Scope s, const Tensor& x, int expand, int out, int stride, bool shortcut) const {
     Tensor y = x;

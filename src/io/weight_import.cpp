@@ -35,16 +35,57 @@ LayerNames torchvision_mobilenet_v2(const std::vector<std::string>& parts, bool 
   return {block + str(2 + shift), block + str(3 + shift)};
 }
 
-/// Their name of one of our parameters.
+/// The same in timm's mobilenetv1_100, whose stages have one, two, two, six and two blocks.
+LayerNames timm_mobilenet_v1(const std::vector<std::string>& parts) {
+  if (parts[0] == "stem") return {"conv_stem", "bn1"};
+  if (parts[0] == "classifier") return {"classifier", ""};
+  int stage = 0, block = std::stoi(parts[0].substr(5)) - 1;
+  for (const int blocks : {1, 2, 2, 6, 2}) {
+    if (block < blocks) break;
+    block -= blocks;
+    ++stage;
+  }
+  const std::string at = str("blocks.", stage, ".", block, ".");
+  return parts[1] == "depthwise" ? LayerNames{at + "conv_dw", at + "bn1"}
+                                 : LayerNames{at + "conv_pw", at + "bn2"};
+}
+
+constexpr const char* kBackbone = "backbone/";
+
+/// The name in a file of a backbone alone; "" for what a backbone does not have.
+std::string name_in_backbone(const std::string& name) {
+  return name.starts_with(kBackbone) ? name.substr(std::string(kBackbone).size()) : "";
+}
+
+/// Their name of one of our parameters; "" for what their file cannot have.
 std::string their_name(const Graph& graph, const std::string& model, const std::string& name) {
+  if (model == "yolov3_mobilenet_v1") {
+    const std::string inner = name_in_backbone(name);
+    return inner.empty() ? "" : their_name(graph, "mobilenet_v1", inner);
+  }
+  ESPALIER_CHECK(
+      model == "mobilenet_v2" || model == "mobilenet_v1", "model ", model,
+      ": there is no table of other frameworks' names for it; known are mobilenet_v1, mobilenet_v2, "
+      "yolov3_mobilenet_v1");
   const std::vector<std::string> parts = parts_of(name);
-  ESPALIER_CHECK(model == "mobilenet_v2", "model ", model,
-                 ": there is no table of other frameworks' names for it; known are mobilenet_v2");
-  const LayerNames layer = torchvision_mobilenet_v2(parts, graph.find(parts[0] + "/expand/w") >= 0);
+  const LayerNames layer = model == "mobilenet_v1"
+                               ? timm_mobilenet_v1(parts)
+                               : torchvision_mobilenet_v2(parts, graph.find(parts[0] + "/expand/w") >= 0);
   static const std::map<std::string, std::string> norm = {
       {"scale", "weight"}, {"shift", "bias"}, {"mean", "running_mean"}, {"variance", "running_var"}};
   if (parts[parts.size() - 2] == "norm") return layer.norm + "." + norm.at(parts.back());
   return layer.conv + (parts.back() == "bias" ? ".bias" : ".weight");
+}
+
+/// Layers whose outputs are the classes: they may differ in axis 0.
+bool is_head(const std::string& name) {
+  return name.starts_with("classifier/") || name.starts_with("yolo_output") || name.starts_with("logits/");
+}
+
+bool differ_in_outputs_only(Shape a, Shape b) {
+  if (a.axes() != b.axes()) return false;
+  a[0] = b[0] = 1;
+  return a == b;
 }
 
 /// OIHW to [K,R,S,C], or [C,1,R,S] to the depthwise [R,S,C]; everything else as it is.
@@ -78,13 +119,26 @@ ImportReport import_weights(Graph& graph, const std::string& model, const std::f
   const bool own = file.metadata.contains("espalier.graph");
   std::map<std::string, Tensor> theirs(file.tensors.begin(), file.tensors.end());
   std::erase_if(theirs, [](const auto& entry) { return entry.first.ends_with("num_batches_tracked"); });
+  // A detector takes a classifier's file for its backbone; the classifier's last layer is of no use there.
+  const bool backbone_only = model == "yolov3_mobilenet_v1" && !theirs.contains("backbone/stem/w");
+  if (backbone_only)
+    std::erase_if(theirs, [](const auto& entry) { return entry.first.starts_with("classifier"); });
+  const auto name_there = [&](const std::string& name) {
+    if (!own) return their_name(graph, model, name);
+    return backbone_only ? name_in_backbone(name) : name;
+  };
 
   ImportReport report;
   std::vector<std::string> missing, misfits;
   std::vector<std::pair<Tensor, Tensor>> copies;  // applied only when everything fits
   for (const Graph::Value& v : graph.values) {
     if (!v.param.defined()) continue;
-    const std::string name = own ? v.name : their_name(graph, model, v.name);
+    const std::string name = name_there(v.name);
+    if (name.empty()) {
+      const std::string part = parts_of(v.name)[0];
+      if (report.initialised.empty() || report.initialised.back() != part) report.initialised.push_back(part);
+      continue;
+    }
     const auto at = theirs.find(name);
     if (at == theirs.end()) {
       missing.push_back(name + " (for " + v.name + ")");
@@ -92,15 +146,14 @@ ImportReport import_weights(Graph& graph, const std::string& model, const std::f
     }
     const Tensor found = own ? at->second : to_our_layout(at->second, v.meta.shape);
     theirs.erase(at);
-    if (found.meta() == v.meta) {
+    if (found.meta() == v.meta)
       copies.emplace_back(v.param, found);
-    } else if (v.name.starts_with("classifier/") && found.shape().axes() == v.meta.shape.axes() &&
-               (found.shape().axes() == 1 || found.shape().back() == v.meta.shape.back())) {
-      report.initialised.push_back(
-          str(v.name, " (", found.shape()[0], " classes there, ", v.meta.shape[0], " here)"));
-    } else {
+    else if (is_head(v.name) && differ_in_outputs_only(found.shape(), v.meta.shape))
+      report.initialised.push_back(str(v.name, " (", found.shape()[0],
+                                       v.name.starts_with("yolo") ? " outputs" : " classes", " there, ",
+                                       v.meta.shape[0], " here)"));
+    else
       misfits.push_back(str(name, " is ", found.meta(), ", ", v.name, " needs ", v.meta));
-    }
   }
   std::vector<std::string> surplus;
   for (const auto& [name, tensor] : theirs) surplus.push_back(name);

@@ -21,6 +21,10 @@ Padding same_padding(PaddingStyle style, int height, int width, int kernel, int 
   return {v / 2, h / 2, v - v / 2, h - h / 2};
 }
 
+int scaled_width(int channels, float width) {
+  return std::max(1, static_cast<int>(static_cast<float>(channels) * width));
+}
+
 Tensor norm(Scope s, const Tensor& x, const LayerOptions& o) {
   // One statement each: the order in which arguments are evaluated is the compiler's, that of parameters is
   // the file's.

@@ -16,6 +16,9 @@ PaddingStyle padding_style_from_name(const std::string& name);  ///< "symmetric"
 /// The padding that gives ceil(extent / stride) outputs, by style.
 Padding same_padding(PaddingStyle style, int height, int width, int kernel, int stride);
 
+/// A network's channels under a multiplier: their product rounded down, at least 1.
+int scaled_width(int channels, float width);
+
 struct LayerOptions {
   int kernel = 3, stride = 1;
   Activation act;

@@ -20,6 +20,7 @@ struct Writer final : AttributeVisitor {
   void visit(const char* name, std::string& v) override { json[name] = v; }
   void visit(const char* name, std::array<int, 4>& v) override { json[name] = v; }
   void visit(const char* name, std::vector<float>& v) override { json[name] = v; }
+  void visit(const char* name, std::vector<int>& v) override { json[name] = v; }
 };
 
 struct Reader final : AttributeVisitor {
@@ -45,6 +46,7 @@ struct Reader final : AttributeVisitor {
   void visit(const char* name, std::string& v) override { read(name, v); }
   void visit(const char* name, std::array<int, 4>& v) override { read(name, v); }
   void visit(const char* name, std::vector<float>& v) override { read(name, v); }
+  void visit(const char* name, std::vector<int>& v) override { read(name, v); }
 };
 
 }  // namespace

@@ -20,6 +20,7 @@ class AttributeVisitor {
   virtual void visit(const char* name, std::string& value) = 0;
   virtual void visit(const char* name, std::array<int, 4>& value) = 0;
   virtual void visit(const char* name, std::vector<float>& value) = 0;
+  virtual void visit(const char* name, std::vector<int>& value) = 0;
 };
 
 struct Op;

@@ -30,7 +30,8 @@
   X(quantized_linear)           \
   X(resize)                     \
   X(sigmoid)                    \
-  X(softmax_cross_entropy)
+  X(softmax_cross_entropy)      \
+  X(yolo_loss)
 
 namespace espalier {
 

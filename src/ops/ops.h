@@ -1,6 +1,7 @@
 #pragma once
 // Every operation in one sentence: the table of contents. Each has its class in the file named beside it.
 
+#include <utility>
 #include <vector>
 
 #include "kernels/activation.h"
@@ -82,5 +83,21 @@ struct CrossEntropyOptions {
 ///                                                                                 softmax_cross_entropy.cpp
 Tensor softmax_cross_entropy(const Tensor& logits, const Tensor& labels,
                              const CrossEntropyOptions& options = {});
+
+struct YoloLossOptions {
+  std::vector<std::pair<float, float>> anchors;  ///< of all heads: width, height in the network's pixels
+  std::vector<int> mask;                         ///< which of them are this head's
+  int classes = 0;
+  int downsample = 0;             ///< pixels of the network's picture per cell
+  float ignore_threshold = 0.7f;  ///< predictions that overlap a box by more are no negatives
+  bool label_smooth = false;      ///< class targets 1 - s and s, s = min(1 / classes, 1 / 40)
+};
+/// YOLOv3's loss (Redmon and Farhadi, 2018, with Paddle's weights) of one head, mean over images: head
+/// [N,H,W,A*(5+classes)], channel = anchor * (5 + classes) + {tx, ty, tw, th, objectness, classes}; boxes
+/// [N,M,6] = centre x, centre y, width, height as shares of the picture, class, score; rows of width or
+/// height 0 are none. A box counts at the cell of its centre for the one anchor of all that fits its shape
+/// best, and at no other head; its place costs (2 - width * height) * score, its class score. Objectness of
+/// the cell is the score of its last box. A scalar; boxes have no gradient. yolo_loss.cpp
+Tensor yolo_loss(const Tensor& head, const Tensor& boxes, const YoloLossOptions& options);
 
 }  // namespace espalier

@@ -335,9 +335,11 @@ Recipe make_recipe(Document document, const std::string& name, const Overrides& 
   const Json& known = find_model(recipe.model.name).options;
   for (const auto& [key, value] : model.items()) {
     if (key == "name" || key == "classes" || key == "weights") continue;
-    if (known.contains(key))
+    // Models may share an option's name and not its default: what is not given is left to the model.
+    const bool given = doc.root.contains("model") && doc.root.at("model").contains(key);
+    if (known.contains(key) && given)
       recipe.model.options[key] = value;
-    else if (doc.root.contains("model") && doc.root.at("model").contains(key))
+    else if (given)
       doc.fail_at("model." + key, "is no option of " + recipe.model.name);
   }
   if (!model.at("weights").is_null()) recipe.weights = model.at("weights").get<std::string>();

@@ -12,4 +12,11 @@ namespace espalier::test {
 /// 0x9E3779B97F4A7C15.
 std::vector<double> uniform(const std::string& name, int64_t count, uint64_t seed);
 
+/// Boxes of the YOLO loss as [batch,count,6], see yolo_loss() in ops.h; the last two of each image are
+/// padding.
+std::vector<float> golden_boxes(int batch, int count, int classes, uint64_t seed);
+
+/// The path of a golden file: in $ESPALIER_GOLDEN, by default in the shared data.
+std::string golden_file(const std::string& name);
+
 }  // namespace espalier::test

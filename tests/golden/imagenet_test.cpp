@@ -1,4 +1,4 @@
-// The pretrained MobileNetV2 gives the logits that its makers' framework gives.
+// The pretrained MobileNets give the logits that PyTorch gives.
 
 #include <gtest/gtest.h>
 
@@ -22,20 +22,27 @@ std::vector<float> floats(const std::string& path) {
   return values;
 }
 
-class ImagenetLogits : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+struct Pretrained {
+  const char* model;
+  const char* padding;
+  int parameters;
+};
+
+class ImagenetLogits : public testing::TestWithParam<Pretrained> {};
 
 TEST_P(ImagenetLogits, AreWithinAThousandth) {
-  const auto [padding, file] = GetParam();
-  const std::string weights = test::shared_path("weights/mobilenet_v2_imagenet.safetensors");
+  const auto [model, padding, parameters] = GetParam();
+  const std::string name = model, weights = test::shared_path("weights/" + name + "_imagenet.safetensors");
   if (!std::filesystem::exists(weights)) GTEST_SKIP() << "no weights at " << weights;
-  Graph graph =
-      build_model({.name = "mobilenet_v2", .classes = 1000, .options = {{"padding", padding}}}, 224, 1);
-  const ImportReport report = import_weights(graph, "mobilenet_v2", weights);
-  EXPECT_EQ(report.loaded, 262);
+  Graph graph = build_model({.name = name, .classes = 1000, .options = {{"padding", padding}}}, 224, 1);
+  const ImportReport report = import_weights(graph, name, weights);
+  EXPECT_EQ(report.loaded, parameters);
   EXPECT_TRUE(report.initialised.empty());
 
   const Tensor x = Tensor::from(floats(test::shared_path("weights/golden/input.f32")), {4, 224, 224, 3});
-  const std::vector<float> want = floats(test::shared_path(std::string("weights/golden/") + file));
+  const std::vector<float> want =
+      floats(test::shared_path("weights/golden/" + name + "_logits" +
+                               (std::string(padding) == "tensorflow" ? "_tensorflow_padding" : "") + ".f32"));
   const NoGrad no_grad;
   Session session(graph);
   for (const std::vector<float>& got : {session.run({x})[0].to_vector(), graph.run({x})[0].to_vector()}) {
@@ -50,10 +57,31 @@ TEST_P(ImagenetLogits, AreWithinAThousandth) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Paddings, ImagenetLogits,
-                         testing::Values(std::pair("symmetric", "mobilenet_v2_logits.f32"),
-                                         std::pair("tensorflow",
-                                                   "mobilenet_v2_logits_tensorflow_padding.f32")),
-                         [](const auto& info) { return std::string(info.param.first); });
+                         testing::Values(Pretrained{"mobilenet_v2", "symmetric", 262},
+                                         Pretrained{"mobilenet_v2", "tensorflow", 262},
+                                         Pretrained{"mobilenet_v1", "symmetric", 137},
+                                         Pretrained{"mobilenet_v1", "tensorflow", 137}),
+                         [](const auto& info) {
+                           return std::string(info.param.model) + "_" + info.param.padding;
+                         });
+
+TEST(PretrainedBackbone, GivesTheDetectorTheClassifiersMaps) {
+  const std::string weights = test::shared_path("weights/mobilenet_v1_imagenet.safetensors");
+  if (!std::filesystem::exists(weights)) GTEST_SKIP() << "no weights at " << weights;
+  const Json options{{"activation", "relu6"}};
+  Graph detector = build_model({.name = "yolov3_mobilenet_v1", .classes = 6, .options = options}, 64, 1);
+  Graph classifier = build_model({.name = "mobilenet_v1", .classes = 1000, .options = options}, 64, 1);
+  const ImportReport report = import_weights(detector, "yolov3_mobilenet_v1", weights);
+  EXPECT_EQ(report.loaded, 135);  // all but the classifier's two
+  EXPECT_EQ(report.initialised,
+            (std::vector<std::string>{"yolo_block0", "yolo_output0", "yolo_transition0", "yolo_block1",
+                                      "yolo_output1", "yolo_transition1", "yolo_block2", "yolo_output2"}));
+  import_weights(classifier, "mobilenet_v1", weights);
+  for (const Graph::Value& v : classifier.values) {
+    if (!v.param.defined() || v.name.starts_with("classifier/")) continue;
+    EXPECT_EQ(detector.values[detector.find("backbone/" + v.name)].param.to_vector(), v.param.to_vector());
+  }
+}
 
 }  // namespace
 }  // namespace espalier

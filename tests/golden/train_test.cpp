@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -16,37 +15,13 @@
 #include "passes/fuse_training.h"
 #include "passes/spread_batch_norms.h"
 #include "runtime/session.h"
-#include "support/shared.h"
 
 namespace espalier {
 
-namespace test {
-
-std::vector<double> uniform(const std::string& name, int64_t count, uint64_t seed) {
-  constexpr uint64_t kGolden = 0x9E3779B97F4A7C15ull;
-  uint64_t hash = 0xCBF29CE484222325ull;
-  for (unsigned char c : name) hash = (hash ^ c) * 0x100000001B3ull;
-  const uint64_t key = hash ^ seed * kGolden;
-  std::vector<double> values(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    uint64_t z = key + static_cast<uint64_t>(i + 1) * kGolden;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBull;
-    values[i] = static_cast<double>((z ^ z >> 31) >> 11) * 0x1p-53;
-  }
-  return values;
-}
-
-}  // namespace test
-
 namespace {
 
+using test::golden_file;
 using test::uniform;
-
-std::string golden_file(const std::string& name) {
-  if (const char* folder = std::getenv("ESPALIER_GOLDEN")) return std::string(folder) + "/" + name;
-  return test::shared_path("golden/" + name);
-}
 
 /// Our "block3/expand/norm/scale" as "features.3.body.0.1.weight", the golden files' name.
 std::string golden_name(const Graph& graph, const std::string& ours) {

@@ -72,5 +72,47 @@ TEST_F(WeightImport, OtherShapesAndSurplusAreErrorsAndChangeNothing) {
   EXPECT_EQ(g.hash(), before);
 }
 
+TEST(WeightImportOfDetectors, TakesABackboneAndAnotherClassCount) {
+  test::TemporaryDirectory folder;
+  const auto detector = [](int classes) {
+    return build_model({.name = "yolov3_mobilenet_v1", .classes = classes, .options = {{"width", 0.25}}}, 32,
+                       1);
+  };
+  Model m;
+  m.task = "classification";
+  m.graph = build_model({.name = "mobilenet_v1", .classes = 5, .options = {{"width", 0.25}}}, 32, 2);
+  save_model(folder.path() / "backbone.safetensors", m);
+  Graph g = detector(2);
+  const ImportReport backbone =
+      import_weights(g, "yolov3_mobilenet_v1", folder.path() / "backbone.safetensors");
+  EXPECT_EQ(backbone.loaded, 135);
+  EXPECT_EQ(backbone.initialised.size(), 8u);
+  EXPECT_EQ(g.values[g.find("backbone/stem/w")].param.to_vector(),
+            m.graph.values[m.graph.find("stem/w")].param.to_vector());
+
+  m.task = "detection";
+  m.graph = g;
+  save_model(folder.path() / "detector.safetensors", m);
+  Graph more = detector(4);
+  const ImportReport heads =
+      import_weights(more, "yolov3_mobilenet_v1", folder.path() / "detector.safetensors");
+  ASSERT_EQ(heads.initialised.size(), 6u);
+  EXPECT_EQ(heads.initialised[0], "yolo_output0/w (21 outputs there, 27 here)");
+}
+
+TEST(WeightImportOfSegmenters, KeepsTheLogitsOfAnotherClassCountFresh) {
+  test::TemporaryDirectory folder;
+  const auto unet = [](int classes) {
+    return build_model({.name = "unet", .classes = classes, .options = {{"width", 0.1}}}, 32, 1);
+  };
+  Model m;
+  m.task = "segmentation";
+  m.graph = unet(2);
+  save_model(folder.path() / "unet.safetensors", m);
+  Graph g = unet(3);
+  EXPECT_EQ(import_weights(g, "unet", folder.path() / "unet.safetensors").initialised,
+            std::vector<std::string>{"logits/w (2 classes there, 3 here)"});
+}
+
 }  // namespace
 }  // namespace espalier

@@ -36,6 +36,12 @@ Tensor make_tensor(const Input& in, uint64_t seed, Device device) {
       case Values::kTiny:
         v = static_cast<float>(random.uniform(0.0005, 0.002));
         break;
+      case Values::kBoxes:
+        if (i % 6 == 4)
+          v = static_cast<float>(random.below(2));
+        else
+          v = i >= n - 6 ? 0.0f : static_cast<float>(random.uniform(i % 6 == 5 ? 0.3 : 0.1, 0.9));
+        break;
       case Values::kMoments:
         v = static_cast<float>(i < n / 2 ? 0.2 * random.normal() : random.uniform(0.5, 2));
         break;
@@ -142,6 +148,21 @@ std::vector<OpCase> make_cases() {
                 "denominator_eps": 1e-3})"),
       [](int C) -> std::vector<Input> {
         return {{{3, C, 5}}, {{3, C}, Values::kLabels, true, kS32}};
+      });
+
+  // So many boxes that most predictors answer for one: a gradient of zeros proves nothing.
+  add(
+      "yolo_loss",
+      [](int C) {
+        return Json{{"anchors", {3, 4, 20, 30, 31, 22}},
+                    {"mask", {2, 1}},
+                    {"classes", C + 1},
+                    {"downsample", 16},
+                    {"ignore_threshold", 0.3},
+                    {"label_smooth", true}};
+      },
+      [](int C) -> std::vector<Input> {
+        return {{{2, 3, 2, 2 * (6 + C)}}, {{2, 40, 6}, Values::kBoxes, true}};
       });
 
   for (const bool training : {true, false})

@@ -22,6 +22,7 @@ enum class Values {
   kTiny,      ///< 0.0005 to 0.002: multipliers that keep INT8 outputs inside their range
   kMoments,   ///< a row of means and a row of variances
   kLabels,    ///< 0 to 4
+  kBoxes,     ///< rows of centre x, centre y, width, height in 0..1, class 0 or 1, score; the last is padding
   kCodes,     ///< of the whole range of an integer type
 };
 
