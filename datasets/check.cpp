@@ -1,30 +1,19 @@
 #include "datasets/check.h"
 
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
-#include <span>
 #include <sstream>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "datasets/listing.h"
-#include "io/file.h"
-#include "io/image.h"
 
 namespace espalier {
 
 namespace {
-
-/// What one decoding tells about a file.
-struct Look {
-  ImageInfo info;
-  uint64_t content = 0;  ///< hash of the file's bytes
-  std::string error;     ///< empty if the picture is good
-};
 
 struct SplitContents {
   Split split;
@@ -43,8 +32,8 @@ class Findings {
                      {"where", where},
                      {"message", message}});
   }
-  void errors(const std::vector<DataProblem>& problems, Split split) {
-    for (const DataProblem& p : problems) add("error", p.kind, split, p.where, p.message);
+  void add(const char* severity, Split split, const std::vector<DataProblem>& problems) {
+    for (const DataProblem& p : problems) add(severity, p.kind, split, p.where, p.message);
   }
   int64_t count(const char* severity) const {
     return std::count_if(list_.begin(), list_.end(),
@@ -56,50 +45,42 @@ class Findings {
   Json list_ = Json::array();
 };
 
-Look look_at(const std::filesystem::path& path) {
-  Look look;
-  try {
-    const std::string bytes = read_file(path);
-    const auto span = std::as_bytes(std::span(bytes));
-    look.content = fnv1a(bytes.data(), bytes.size());
-    look.info = inspect_image(span, path.string());
-    decode_image(span, path.string());
-  } catch (const Error& error) {
-    look.error = error.what();
-  }
-  return look;
-}
-
 Json spread(std::vector<int> values) {
   std::sort(values.begin(), values.end());
   return {{"min", values.front()}, {"median", values[values.size() / 2]}, {"max", values.back()}};
 }
 
+/// Of the usable pictures, those alone.
 Json describe_split(const SplitContents& contents) {
   const Listing& listing = contents.listing;
-  std::vector<int> widths, heights, counts(listing.labels.size());
+  std::vector<int> widths, heights, boxes;
+  std::vector<int64_t> pixels(listing.labels.size());
   std::map<std::string, int> formats;
-  int64_t unreadable = 0, usable = 0;
+  int64_t unreadable = 0;
   for (size_t i = 0; i < listing.samples.size(); ++i) {
-    if (contents.bad[i]) continue;
     const Look& look = contents.looks[i];
-    if (!look.error.empty()) {
-      ++unreadable;
-      continue;
-    }
-    ++usable;
-    ++counts[listing.samples[i].label];
+    unreadable += !look.error.empty();
+    if (contents.bad[i]) continue;
     widths.push_back(look.info.width);
     heights.push_back(look.info.height);
+    boxes.push_back(static_cast<int>(listing.samples[i].boxes.size()));
+    for (size_t c = 0; c < look.pixels.size(); ++c) pixels[c] += look.pixels[c];
     ++formats[look.info.format];
   }
-  Json json = {{"list", listing.list},     {"samples", listing.samples.size()}, {"usable", usable},
-               {"unreadable", unreadable}, {"ignored", listing.ignored},        {"per_class", counts}};
-  if (usable > 0) {
-    json["width"] = spread(widths);
-    json["height"] = spread(heights);
-    json["formats"] = formats;
+  Json json = {
+      {"list", listing.list},       {"samples", listing.samples.size()},
+      {"usable", widths.size()},    {"unreadable", unreadable},
+      {"ignored", listing.ignored}, {"per_class", count_classes(listing, contents.looks, contents.bad)}};
+  if (widths.empty()) return json;
+  if (listing.task == "detection") {
+    json["boxes"] = std::accumulate(boxes.begin(), boxes.end(), int64_t{0});
+    json["without_boxes"] = std::count(boxes.begin(), boxes.end(), 0);
+    json["boxes_a_picture"] = spread(boxes);
   }
+  if (listing.task == "segmentation") json["pixels"] = pixels;
+  json["width"] = spread(widths);
+  json["height"] = spread(heights);
+  json["formats"] = formats;
   return json;
 }
 
@@ -110,29 +91,24 @@ std::optional<SplitContents> look_at_split(const DataSpec& spec, Split split, Fi
   Listing& listing = contents.listing;
   try {
     if (split == Split::kTest && !format.has_split(spec, split)) return std::nullopt;
-    listing = format.read(spec, split);
+    listing = read_listing(spec, split);
   } catch (const Error& error) {
     findings.add("error", "list", split, spec.root.string(), error.what());
     return std::nullopt;
   }
   contents.bad.resize(listing.samples.size());
-  findings.errors(listing.problems, split);
-  findings.errors(find_bad_entries(spec.root, listing, contents.bad), split);
-  contents.looks.resize(listing.samples.size());
-  tbb::parallel_for(size_t{0}, contents.looks.size(), [&](size_t i) {
-    if (!contents.bad[i]) contents.looks[i] = look_at(spec.root / listing.samples[i].path);
-  });
-  std::vector<bool> unusable = contents.bad;
-  for (size_t i = 0; i < contents.looks.size(); ++i) {
-    if (contents.looks[i].error.empty()) continue;
-    unusable[i] = true;
-    findings.add("error", "unreadable", split, listing.where[i], contents.looks[i].error);
-  }
+  findings.add("error", split, listing.problems);
+  findings.add("error", split, find_bad_entries(spec.root, listing, contents.bad));
+  contents.looks = look_at_files(spec.root, listing, contents.bad, LookAt::kEverything);
+  findings.add("error", split, find_unreadable_entries(listing, contents.looks, contents.bad));
+  std::vector<DataProblem> clipped;
+  findings.add("error", split, take_bad_boxes(listing, contents.looks, contents.bad, &clipped));
+  findings.add("warning", split, clipped);
   if (listing.samples.empty() && listing.problems.empty())
     findings.add("error", "empty_list", split, listing.list, listing.list + ": lists no pictures; add some");
   else
-    for (const DataProblem& p : find_empty_classes(listing, split, unusable))
-      findings.add(split == Split::kTrain ? "error" : "warning", p.kind, split, p.where, p.message);
+    findings.add(split == Split::kTrain ? "error" : "warning", split,
+                 find_empty_classes(listing, split, count_classes(listing, contents.looks, contents.bad)));
   for (const std::string& file : listing.ignored)
     findings.add("warning", "ignored", split, file,
                  file + ": is no JPEG, PNG or BMP by its name and is left out; convert or remove it");
@@ -153,7 +129,7 @@ void find_identical(const std::vector<SplitContents>& splits, Findings& findings
   std::map<uint64_t, Place> first;
   for (const SplitContents& contents : splits)
     for (size_t i = 0; i < contents.looks.size(); ++i) {
-      if (contents.bad[i] || !contents.looks[i].error.empty()) continue;
+      if (contents.bad[i]) continue;
       const Place here{&contents, i};
       const auto [found, fresh] = first.emplace(contents.looks[i].content, here);
       if (fresh) continue;
@@ -185,6 +161,7 @@ Json check_dataset(const DataSpec& spec) {
   return {{"problems", findings.count("error")},
           {"warnings", findings.count("warning")},
           {"format", spec.format},
+          {"task", task_of_format(spec.format)},
           {"root", spec.root.string()},
           {"labels", labels},
           {"splits", described},
@@ -202,10 +179,25 @@ std::string describe(const Json& report) {
         const Json& s = about[axis];
         return str(s["min"], " .. ", s["max"], " (median ", s["median"], ")");
       };
-      const auto counts = about["per_class"].get<std::vector<int>>();
-      const auto [least, most] = std::minmax_element(counts.begin(), counts.end());
-      out << ", width " << range("width") << ", height " << range("height") << ", " << *least << " .. "
-          << *most << " a class";
+      out << ", width " << range("width") << ", height " << range("height");
+      const Json& labels = report["labels"];
+      if (about.contains("boxes")) {
+        out << ", " << about["boxes"] << " boxes, " << range("boxes_a_picture") << " a picture, "
+            << about["without_boxes"] << " pictures without; boxes of";
+        for (size_t c = 0; c < labels.size(); ++c)
+          out << (c ? ", " : " ") << labels[c].get<std::string>() << " " << about["per_class"][c];
+      } else if (about.contains("pixels")) {
+        const auto pixels = about["pixels"].get<std::vector<double>>();
+        const double all = std::max(1.0, std::accumulate(pixels.begin(), pixels.end(), 0.0));
+        out << "; share of the pixels of";
+        for (size_t c = 0; c < labels.size(); ++c)
+          out << (c ? ", " : " ") << labels[c].get<std::string>() << " "
+              << std::round(1e4 * pixels[c] / all) / 100 << " %";
+      } else {
+        const auto counts = about["per_class"].get<std::vector<int>>();
+        const auto [least, most] = std::minmax_element(counts.begin(), counts.end());
+        out << ", " << *least << " .. " << *most << " a class";
+      }
     }
     out << "\n";
   }

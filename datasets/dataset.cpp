@@ -1,16 +1,12 @@
 #include "datasets/dataset.h"
 
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
-#include <map>
 #include <numeric>
 
 #include "base/error.h"
 #include "base/nearest.h"
 #include "base/random.h"
-#include "datasets/listing.h"
-#include "io/image.h"
+#include "datasets/list_file.h"
 
 namespace espalier {
 
@@ -25,17 +21,23 @@ uint64_t hash_of(const Dataset& data) {
   for (const Sample& sample : data.samples) {
     add(sample.path);
     hash = fnv1a(&sample.label, sizeof sample.label, hash);
+    if (!sample.mask.empty()) add(sample.mask);
+    for (const ObjectBox& box : sample.boxes) {
+      const float edges[] = {box.x0, box.y0, box.x1, box.y1};
+      const int about[] = {box.label, box.difficult, box.crowd};
+      hash = fnv1a(about, sizeof about, fnv1a(edges, sizeof edges, hash));
+    }
   }
   return hash;
 }
 
-/// Rewrites labels to the numbers that the model knows. Folder names may be fewer than the model's; a list's
-/// numbers mean something only if labels.txt is the same.
+/// Rewrites labels to the numbers that the model knows. Names (of folders, in annotations) may be fewer than
+/// the model's; the numbers of a list or in masks mean something only if labels.txt is the same.
 void match_labels(Listing& listing, const DataSpec& spec) {
   const std::vector<std::string>& known = spec.expected_labels;
   if (known.empty() || listing.labels == known) return;
   const std::string place = spec.root.string();
-  if (spec.format == "image_list") {
+  if (spec.format == "image_list" || spec.format == "segmentation_list") {
     ESPALIER_CHECK(listing.labels.size() == known.size(), place, ": the data name ", listing.labels.size(),
                    " classes, but the model knows ", known.size(),
                    "; use the labels file it was trained with");
@@ -54,7 +56,10 @@ void match_labels(Listing& listing, const DataSpec& spec) {
                    "', so a folder of that name could be either; use an image_list with numbers");
     number[i] = static_cast<int>(found - known.begin());
   }
-  for (Sample& sample : listing.samples) sample.label = number[sample.label];
+  for (Sample& sample : listing.samples) {
+    if (listing.task == "classification") sample.label = number[sample.label];
+    for (ObjectBox& box : sample.boxes) box.label = number[box.label];
+  }
   listing.labels = known;
 }
 
@@ -68,6 +73,26 @@ void match_labels(Listing& listing, const DataSpec& spec) {
   if (problems.size() > kMost)
     message += str("\n  and ", problems.size() - kMost, " more; 'espalier data check' lists them all");
   fail(message);
+}
+
+const std::vector<DataFormat>& data_formats() {
+  static const std::vector<DataFormat> formats = {
+      {"image_list", "classification", read_image_list, list_exists},
+      {"image_folder", "classification", read_image_folder, image_folder_has},
+      {"voc", "detection", read_voc, list_exists},
+      {"coco", "detection", read_coco, coco_has},
+      {"segmentation_list", "segmentation", read_segmentation_list, list_exists},
+  };
+  return formats;
+}
+
+const DataFormat& format_named(const std::string& wanted) {
+  std::vector<std::string> names;
+  for (const DataFormat& format : data_formats()) {
+    if (format.name == wanted) return format;
+    names.push_back(format.name);
+  }
+  fail(str("data.format '", wanted, "' is unknown", did_you_mean(wanted, names)));
 }
 
 }  // namespace
@@ -85,108 +110,56 @@ OnError on_error_from_name(const std::string& name) {
 
 std::vector<int> Dataset::class_counts() const {
   std::vector<int> counts(labels.size());
-  for (const Sample& sample : samples) ++counts[sample.label];
+  for (const Sample& sample : samples) {
+    if (task == "classification") ++counts[sample.label];
+    for (const ObjectBox& box : sample.boxes) ++counts[box.label];
+  }
   return counts;
 }
 
+int64_t Dataset::skipped_pictures() const {
+  return std::count_if(skipped.begin(), skipped.end(),
+                       [](const DataProblem& p) { return p.lost == DataProblem::Lost::kPicture; });
+}
+
+const std::string& task_of_format(const std::string& format) { return format_named(format).task; }
+
 const DataFormat& find_format(const DataSpec& spec) {
-  static const std::vector<DataFormat> formats = {
-      {"image_list", read_image_list, image_list_has},
-      {"image_folder", read_image_folder, image_folder_has},
-  };
-  std::vector<std::string> names;
-  for (const DataFormat& format : formats) {
-    if (format.name != spec.format) {
-      names.push_back(format.name);
-      continue;
-    }
-    ESPALIER_CHECK(fs::exists(spec.root), spec.root.string(),
-                   ": there is no such folder; set data.root to where the pictures are");
-    ESPALIER_CHECK(fs::is_directory(spec.root), spec.root.string(),
-                   ": is a file; set data.root to the folder with the pictures");
-    return format;
-  }
-  fail(str("data.format '", spec.format, "' is unknown", did_you_mean(spec.format, names)));
+  const DataFormat& format = format_named(spec.format);
+  ESPALIER_CHECK(fs::exists(spec.root), spec.root.string(),
+                 ": there is no such folder; set data.root to where the pictures are");
+  ESPALIER_CHECK(fs::is_directory(spec.root), spec.root.string(),
+                 ": is a file; set data.root to the folder with the pictures");
+  return format;
 }
 
-std::vector<DataProblem> find_bad_entries(const fs::path& root, const Listing& listing,
-                                          std::vector<bool>& bad) {
-  std::vector<DataProblem> problems;
-  std::map<std::string, size_t> first;
-  for (size_t i = 0; i < listing.samples.size(); ++i) {
-    const Sample& sample = listing.samples[i];
-    const std::string& where = listing.where[i];
-    const auto problem = [&](const char* kind, const std::string& what) {
-      bad[i] = true;
-      problems.push_back({where, str(where, ": ", what), kind, sample.path});
-    };
-    const auto [before, fresh] = first.emplace(fs::path(sample.path).lexically_normal().string(), i);
-    if (!fresh) {
-      const Sample& other = listing.samples[before->second];
-      problem("duplicate", str("'", sample.path, "' is already in ", listing.where[before->second],
-                               other.label == sample.label ? "; remove one of the two lines"
-                                                           : str(" with label ", other.label, ", here with ",
-                                                                 sample.label, "; keep the right one")));
-    } else if (std::error_code code; !fs::exists(root / sample.path, code)) {
-      problem("missing",
-              str("there is no file '", sample.path, "' in ", root.string(),
-                  sample.path.find('\\') == std::string::npos ? "; correct the path or remove the line"
-                                                              : "; write the path with / instead of \\"));
-    }
-  }
-  return problems;
-}
-
-std::vector<DataProblem> find_unreadable_entries(const fs::path& root, const Listing& listing,
-                                                 std::vector<bool>& bad) {
-  std::vector<std::string> messages(listing.samples.size());
-  tbb::parallel_for(size_t{0}, messages.size(), [&](size_t i) {
-    if (bad[i]) return;
-    try {
-      read_image(root / listing.samples[i].path);
-    } catch (const Error& error) {
-      messages[i] = error.what();
-    }
-  });
-  std::vector<DataProblem> problems;
-  for (size_t i = 0; i < messages.size(); ++i) {
-    if (messages[i].empty()) continue;
-    bad[i] = true;
-    problems.push_back({listing.where[i], messages[i], "unreadable", listing.samples[i].path});
-  }
-  return problems;
-}
-
-std::vector<DataProblem> find_empty_classes(const Listing& listing, Split split,
-                                            const std::vector<bool>& bad) {
-  std::vector<int> counts(listing.labels.size());
-  for (size_t i = 0; i < listing.samples.size(); ++i) counts[listing.samples[i].label] += !bad[i];
-  std::vector<DataProblem> problems;
-  for (size_t label = 0; label < counts.size(); ++label) {
-    if (counts[label] > 0) continue;
-    problems.push_back({listing.list,
-                        str(listing.list, ": class '", listing.labels[label], "' (label ", label,
-                            ") has no pictures in ", name(split), "; add some or remove the class"),
-                        "empty_class", ""});
-  }
-  return problems;
+Listing read_listing(const DataSpec& spec, Split split) {
+  const DataFormat& format = find_format(spec);
+  Listing listing = format.read(spec, split);
+  listing.task = format.task;
+  return listing;
 }
 
 Dataset open_dataset(const DataSpec& spec, Split split) {
-  const DataFormat& format = find_format(spec);
-  Listing listing = format.read(spec, split);
+  Listing listing = read_listing(spec, split);
   std::vector<DataProblem> problems = std::move(listing.problems);
   const auto add = [&](const std::vector<DataProblem>& more) {
     problems.insert(problems.end(), more.begin(), more.end());
   };
   std::vector<bool> bad(listing.samples.size());
   add(find_bad_entries(spec.root, listing, bad));
-  if (spec.check_images) add(find_unreadable_entries(spec.root, listing, bad));
-  if (split == Split::kTrain) add(find_empty_classes(listing, split, bad));
+  const std::vector<Look> looks =
+      look_at_files(spec.root, listing, bad, spec.check_images ? LookAt::kEverything : LookAt::kSizes);
+  add(find_unreadable_entries(listing, looks, bad));
+  add(take_bad_boxes(listing, looks, bad, nullptr));
+  const bool counted = listing.task != "segmentation" || spec.check_images;
+  if (split == Split::kTrain && counted)
+    add(find_empty_classes(listing, split, count_classes(listing, looks, bad)));
 
   Dataset data;
   const fs::path root = fs::absolute(spec.root).lexically_normal();
   data.name = str((root.has_filename() ? root : root.parent_path()).filename().string(), "/", name(split));
+  data.task = listing.task;
   data.root = spec.root;
   match_labels(listing, spec);
   data.labels = std::move(listing.labels);
@@ -208,11 +181,14 @@ bool has_split(const DataSpec& spec, Split split) { return find_format(spec).has
 
 std::vector<DataProblem> find_unreadable(const Dataset& data) {
   Listing listing;
+  listing.task = data.task;
   listing.labels = data.labels;
   listing.samples = data.samples;
   for (const Sample& sample : data.samples) listing.where.push_back(data.path(sample).string());
+  listing.annotation = listing.where;
   std::vector<bool> bad(data.samples.size());
-  return find_unreadable_entries(data.root, listing, bad);
+  const std::vector<Look> looks = look_at_files(data.root, listing, bad, LookAt::kEverything);
+  return find_unreadable_entries(listing, looks, bad);
 }
 
 Dataset subset(const Dataset& data, int64_t count, uint64_t seed) {
@@ -223,7 +199,9 @@ Dataset subset(const Dataset& data, int64_t count, uint64_t seed) {
   shuffle(order, random);
   // The n-th of a class with c pictures is due at (n + 1/2) / c, so every beginning has the classes'
   // proportions.
-  const std::vector<int> counts = data.class_counts();
+  // Detection and segmentation have one label for all pictures: there the order alone decides.
+  std::vector<int> counts(data.labels.size());
+  for (const Sample& sample : data.samples) ++counts[sample.label];
   std::vector<int> seen(counts.size());
   std::vector<std::pair<double, int>> due;
   for (const int i : order) {

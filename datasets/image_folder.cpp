@@ -16,9 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string folder_name(const DataSpec& spec, Split split) {
-  const std::string& given = split == Split::kTrain ? spec.train
-                             : split == Split::kVal ? spec.val
-                                                    : spec.test;
+  const std::string& given = spec.list_of(split);
   return given.empty() ? name(split) : given;
 }
 

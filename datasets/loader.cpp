@@ -13,46 +13,19 @@
 #include <thread>
 
 #include "base/error.h"
-#include "io/image.h"
+#include "datasets/image_cache.h"
+#include "datasets/mask.h"
 
 namespace espalier {
 
 namespace {
 
-/// Pictures after the transforms that are not random. Filled until the budget is spent, never emptied: which
-/// ones are in it changes the speed and nothing else.
-class ImageCache {
- public:
-  ImageCache(size_t samples, int64_t budget) : slots_(budget > 0 ? samples : 0), left_(budget) {}
-  ~ImageCache() {
-    for (auto& slot : slots_) delete slot.load();
-  }
-  const Image* find(int sample) const {
-    return slots_.empty() ? nullptr : slots_[sample].load(std::memory_order_acquire);
-  }
-  void offer(int sample, const Image& image) {
-    if (slots_.empty()) return;
-    const int64_t bytes = static_cast<int64_t>(image.pixels.size());
-    if (left_.fetch_sub(bytes) < bytes) {
-      left_.fetch_add(bytes);
-      return;
-    }
-    const Image* copy = new Image(image);
-    const Image* none = nullptr;
-    if (!slots_[sample].compare_exchange_strong(none, copy, std::memory_order_release)) {
-      left_.fetch_add(bytes);
-      delete copy;
-    }
-  }
-
- private:
-  std::vector<std::atomic<const Image*>> slots_;
-  std::atomic<int64_t> left_;
-};
-
 /// A batch on its way: tasks fill it, the last one to finish announces it.
 struct Pending {
   Batch batch;
+  Size size;
+  double draw = 0;                            // Draw::batch
+  std::vector<std::vector<ObjectBox>> boxes;  // detection: per image, in its final pixels
   std::mutex mutex;
   std::condition_variable ready;
   int left = 0;
@@ -84,19 +57,34 @@ int thread_count(int asked) {
   return asked > 0 ? std::min(asked, cores) : cores;
 }
 
+/// [N,M,6] as in tasks/batch.h: rows beyond a picture's boxes are zero.
+Tensor box_targets(const std::vector<std::vector<ObjectBox>>& boxes, const Size& size) {
+  size_t most = 1;
+  for (const auto& of_image : boxes) most = std::max(most, of_image.size());
+  std::vector<float> rows(boxes.size() * most * 6);
+  const float width = static_cast<float>(size.width), height = static_cast<float>(size.height);
+  for (size_t i = 0; i < boxes.size(); ++i)
+    for (size_t b = 0; b < boxes[i].size(); ++b) {
+      const ObjectBox& box = boxes[i][b];
+      const float row[] = {(box.x0 + box.x1) / 2 / width, (box.y0 + box.y1) / 2 / height, box.width() / width,
+                           box.height() / height,         static_cast<float>(box.label),  box.score};
+      std::copy(std::begin(row), std::end(row), rows.begin() + static_cast<int64_t>((i * most + b) * 6));
+    }
+  return Tensor::from(rows, {static_cast<int>(boxes.size()), static_cast<int>(most), 6});
+}
+
 class Loader final : public BatchSource {
  public:
   Loader(Dataset data, Pipeline pipeline, const LoaderOptions& options)
       : data_(std::move(data)),
         pipeline_(std::move(pipeline)),
         options_(options),
-        size_(pipeline_.output_size()),
         cache_(data_.samples.size(), options.cache_bytes),
         arena_(thread_count(options.threads), 0) {
     ESPALIER_CHECK(options.batch >= 1, "data.batch is ", options.batch, "; it must be at least 1");
     ESPALIER_CHECK(options.prefetch >= 1, "the loader's prefetch is ", options.prefetch,
                    "; it must be at least 1");
-    ESPALIER_CHECK(size_.known(),
+    ESPALIER_CHECK(!pipeline_.output_sizes().empty(),
                    "transforms: the size of the result depends on the picture, so pictures do not "
                    "fit into one batch; add center_crop, resize or random_resized_crop");
     ESPALIER_CHECK(batches() > 0, data_.name, ": has ", data_.size(), " pictures, fewer than one batch of ",
@@ -127,6 +115,7 @@ class Loader final : public BatchSource {
     queue_.pop_front();
     issue();
     pending->wait();
+    if (data_.task == "detection") pending->batch.targets = {box_targets(pending->boxes, pending->size)};
     batch = std::move(pending->batch);
     return true;
   }
@@ -149,21 +138,29 @@ class Loader final : public BatchSource {
     const int count = static_cast<int>(std::min<int64_t>(options_.batch, data_.size() - first));
     const auto pending = std::make_shared<Pending>();
     pending->left = count;
+    Random random(options_.seed, Purpose::kBatch, static_cast<uint64_t>(epoch_),
+                  static_cast<uint64_t>(first));
+    pending->draw = random.uniform();
+    const Size size = pending->size = pipeline_.output_size(pending->draw);
     Batch& batch = pending->batch;
-    batch.images = Tensor({count, size_.height, size_.width, Image::kChannels});
+    batch.images = Tensor({count, size.height, size.width, Image::kChannels});
     batch.samples.assign(order_.begin() + first, order_.begin() + first + count);
     std::vector<int32_t> labels;
     for (const int sample : batch.samples) {
       labels.push_back(data_.samples[sample].label);
       batch.names.push_back(data_.path(data_.samples[sample]).string());
     }
-    batch.targets = {Tensor::from(labels, Shape{count})};
+    if (data_.task == "classification") batch.targets = {Tensor::from(labels, Shape{count})};
+    if (data_.task == "detection") pending->boxes.resize(count);
+    if (data_.task == "segmentation")
+      batch.targets = {Tensor({count, size.height, size.width}, Device::kCpu, DType::kS32)};
+    if (options_.annotate && data_.task != "classification") batch.annotations.resize(count);
     queue_.push_back(pending);
     for (int i = 0; i < count; ++i)
       arena_.enqueue(tasks_->defer([this, pending, i] {
         std::exception_ptr failure;
         try {
-          if (!abandoned_.load(std::memory_order_relaxed)) fill(pending->batch, i);
+          if (!abandoned_.load(std::memory_order_relaxed)) fill(*pending, i);
         } catch (...) {
           failure = std::current_exception();
         }
@@ -171,25 +168,77 @@ class Loader final : public BatchSource {
       }));
   }
 
-  void fill(const Batch& batch, int i) {
+  void fill(Pending& pending, int i) const {
+    const Batch& batch = pending.batch;
     const int index = batch.samples[i];
-    float* slot = batch.images.f32() + int64_t{i} * size_.height * size_.width * Image::kChannels;
     Random random(options_.seed, Purpose::kAugment, static_cast<uint64_t>(epoch_),
                   static_cast<uint64_t>(index));
-    const int fixed = pipeline_.deterministic_steps();
-    const Image* cached = cache_.find(index);
-    if (cached && !pipeline_.random()) return pipeline_.write(*cached, slot);
-    LabelledImage sample{cached ? *cached : read_image(batch.names[i]), data_.samples[index].label};
+    const Draw draw{random, pending.draw, epoch_, [&](Random& r) { return partner(index, r); }};
+    const PreparedImage* cached = cache_.find(index);
+    PreparedImage own;
+    if (!cached) own = prepare(index);
+    if (!batch.annotations.empty()) annotate(cached ? *cached : own, index, pending.batch.annotations[i]);
+    if (!pipeline_.random()) return write(cached ? cached->sample : own.sample, pending, i);
+    LabelledImage sample = cached ? cached->sample : std::move(own.sample);
     try {
-      if (!cached) {
-        pipeline_.run(sample, random, 0, fixed);
-        cache_.offer(index, sample.image);
-      }
-      pipeline_.run(sample, random, fixed, pipeline_.steps());
+      pipeline_.run(sample, draw, pipeline_.deterministic_steps(), pipeline_.steps());
     } catch (const Error& error) {
       throw Error(batch.names[i] + ": " + error.what());
     }
-    pipeline_.write(sample.image, slot);
+    write(sample, pending, i);
+  }
+
+  /// The picture from its file, after the steps that are not random.
+  PreparedImage prepare(int index) const {
+    const Sample& about = data_.samples[index];
+    const std::string path = data_.path(about).string();
+    PreparedImage prepared;
+    LabelledImage& sample = prepared.sample;
+    sample.image = read_image(path);
+    sample.label = about.label;
+    sample.boxes = about.boxes;
+    if (!about.mask.empty())
+      sample.mask = read_mask(data_.root / about.mask, static_cast<int>(data_.labels.size()));
+    prepared.file_width = sample.image.width;
+    prepared.file_height = sample.image.height;
+    if (options_.annotate) prepared.file_mask = sample.mask;
+    try {
+      Random unused(0, Purpose::kAugment);
+      pipeline_.run(sample, {unused}, 0, pipeline_.deterministic_steps());
+    } catch (const Error& error) {
+      throw Error(path + ": " + error.what());
+    }
+    cache_.offer(index, prepared);
+    return prepared;
+  }
+
+  /// Another picture of the data set, for mixup; the same one when it is alone.
+  LabelledImage partner(int index, Random& random) const {
+    const int others = static_cast<int>(data_.size()) - 1;
+    if (others > 0) {
+      const int other = random.below(others);
+      index = other + (other >= index);
+    }
+    const PreparedImage* cached = cache_.find(index);
+    return cached ? cached->sample : prepare(index).sample;
+  }
+
+  void annotate(const PreparedImage& prepared, int index, Annotation& annotation) const {
+    annotation.width = prepared.file_width;
+    annotation.height = prepared.file_height;
+    annotation.boxes = data_.samples[index].boxes;
+    annotation.mask = prepared.file_mask;
+    annotation.to_network = prepared.sample.to_network;
+  }
+
+  void write(const LabelledImage& sample, Pending& pending, int i) const {
+    const int64_t pixels = int64_t{pending.size.width} * pending.size.height;
+    pipeline_.write(sample.image, pending.batch.images.f32() + i * pixels * Image::kChannels);
+    if (!pending.boxes.empty()) pending.boxes[i] = sample.boxes;
+    if (data_.task == "segmentation") {
+      int32_t* target = pending.batch.targets[0].s32() + i * pixels;
+      std::copy(sample.mask.classes.begin(), sample.mask.classes.end(), target);
+    }
   }
 
   /// Lets what is on its way come to nothing.
@@ -203,8 +252,7 @@ class Loader final : public BatchSource {
   const Dataset data_;
   const Pipeline pipeline_;
   const LoaderOptions options_;
-  const Size size_;
-  ImageCache cache_;
+  mutable ImageCache cache_;
   tbb::task_arena arena_;
   std::unique_ptr<tbb::task_group> tasks_ = std::make_unique<tbb::task_group>();  // its destructor may throw
   std::vector<int> order_;
@@ -222,7 +270,7 @@ LoaderOptions train_loader_options(int batch, uint64_t seed, int64_t cache_bytes
 }
 
 LoaderOptions eval_loader_options(int batch, int64_t cache_bytes) {
-  return {.batch = batch, .cache_bytes = cache_bytes};
+  return {.batch = batch, .cache_bytes = cache_bytes, .annotate = true};
 }
 
 std::unique_ptr<BatchSource> make_loader(Dataset data, Pipeline pipeline, const LoaderOptions& options) {

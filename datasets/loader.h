@@ -18,17 +18,18 @@ struct LoaderOptions {
   int threads = 0;         ///< that decode and augment; 0: all cores
   int prefetch = 3;        ///< batches made ahead of the consumer
   int64_t cache_bytes =
-      0;  ///< keep pictures decoded (and through the leading transforms that are not random)
+      0;                  ///< keep pictures decoded (and through the leading transforms that are not random)
+  bool annotate = false;  ///< fill Batch::annotations, for metrics; not for classification
 };
 
-/// Shuffled, last batch dropped / in order, last batch kept.
+/// Shuffled, last batch dropped / in order, last batch kept, annotated.
 LoaderOptions train_loader_options(int batch, uint64_t seed, int64_t cache_bytes = 0);
 LoaderOptions eval_loader_options(int batch, int64_t cache_bytes = 0);
 
 /// What a loader gives depends on data, pipeline, seed, epoch and batch size, never on threads, prefetch or
 /// cache. start(epoch, first_batch) enters an epoch anywhere. A picture that cannot be read is an Error from
-/// next(), for the batch it belongs to. Throws Error when the pipeline's size depends on the picture, or no
-/// batch can be filled.
+/// next(), for the batch it belongs to. Targets are those of the data set's task (tasks/batch.h). Throws
+/// Error when the pipeline's size depends on the picture, or no batch can be filled.
 std::unique_ptr<BatchSource> make_loader(Dataset data, Pipeline pipeline, const LoaderOptions& options);
 
 }  // namespace espalier

@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
-#include "datasets/resample.h"
 #include "datasets/transform_table.h"
 
 namespace espalier {
@@ -27,7 +26,7 @@ struct Normalize final : Transform {
     v.numbers("mean", mean, 3, -10, 10, "of red, green, blue, as shares of 255");
     v.numbers("std", std, 3, 1e-6, 100, "of red, green, blue, as shares of 255");
   }
-  void apply(LabelledImage&, Random&) const override { assert(!"normalize works on floats"); }
+  void apply(LabelledImage&, const Draw&) const override { assert(!"normalize works on floats"); }
 };
 
 class Names final : public ArgumentVisitor {
@@ -41,6 +40,7 @@ class Names final : public ArgumentVisitor {
   void numbers(const char* key, std::vector<double>&, size_t, double, double, const char*) override {
     names.push_back(key);
   }
+  void integers(const char* key, std::vector<int>&, int, int, const char*) override { names.push_back(key); }
 };
 
 /// Reads what is there, leaves the rest at its default.
@@ -49,14 +49,7 @@ class ArgumentReader final : public ArgumentVisitor {
   ArgumentReader(const Json& json, std::string place) : json_(json), place_(std::move(place)) {}
 
   void integer(const char* key, int& value, int low, int high, const char* help) override {
-    const Json* given = find(key);
-    if (!given) return;
-    ESPALIER_CHECK(given->is_number_integer(), at(key), "is ", given->dump(), "; a whole number in ", low,
-                   " .. ", high, " is expected (", help, ")");
-    const int64_t number = given->get<int64_t>();
-    ESPALIER_CHECK(number >= low && number <= high, at(key), "is ", number, "; it must lie in ", low, " .. ",
-                   high, " (", help, ")");
-    value = static_cast<int>(number);
+    if (const Json* given = find(key)) value = one_integer(*given, at(key), low, high, help);
   }
   void number(const char* key, double& value, double low, double high, const char* help) override {
     if (const Json* given = find(key)) value = one_number(*given, at(key), low, high, help);
@@ -74,9 +67,19 @@ class ArgumentReader final : public ArgumentVisitor {
                const char* help) override {
     const Json* given = find(key);
     if (!given) return;
-    ESPALIER_CHECK(given->is_array() && given->size() == count, at(key), "is ", given->dump(), "; a list of ",
-                   count, " numbers is expected (", help, ")");
-    for (size_t i = 0; i < count; ++i) values[i] = one_number((*given)[i], at(key), low, high, help);
+    const bool fits = given->is_array() && (count ? given->size() == count : !given->empty());
+    ESPALIER_CHECK(fits, at(key), "is ", given->dump(), "; a list of ", count ? str(count, " ") : "",
+                   "numbers is expected (", help, ")");
+    values.resize(given->size());
+    for (size_t i = 0; i < values.size(); ++i) values[i] = one_number((*given)[i], at(key), low, high, help);
+  }
+  void integers(const char* key, std::vector<int>& values, int low, int high, const char* help) override {
+    const Json* given = find(key);
+    if (!given) return;
+    ESPALIER_CHECK(given->is_array() && !given->empty(), at(key), "is ", given->dump(),
+                   "; a list of whole numbers is expected (", help, ")");
+    values.resize(given->size());
+    for (size_t i = 0; i < values.size(); ++i) values[i] = one_integer((*given)[i], at(key), low, high, help);
   }
 
  private:
@@ -85,6 +88,14 @@ class ArgumentReader final : public ArgumentVisitor {
     return found == json_.end() ? nullptr : &*found;
   }
   std::string at(const char* key) const { return place_ + ": " + key + " "; }
+  static int one_integer(const Json& given, const std::string& at, int low, int high, const char* help) {
+    ESPALIER_CHECK(given.is_number_integer(), at, "is ", given.dump(), "; a whole number in ", low, " .. ",
+                   high, " is expected (", help, ")");
+    const int64_t number = given.get<int64_t>();
+    ESPALIER_CHECK(number >= low && number <= high, at, "is ", number, "; it must lie in ", low, " .. ", high,
+                   " (", help, ")");
+    return static_cast<int>(number);
+  }
   static double one_number(const Json& given, const std::string& at, double low, double high,
                            const char* help) {
     ESPALIER_CHECK(given.is_number(), at, "has ", given.dump(), " where a number in ", low, " .. ", high,
@@ -110,6 +121,9 @@ class ArgumentWriter final : public ArgumentVisitor {
   void numbers(const char* key, std::vector<double>& values, size_t, double, double, const char*) override {
     json[key] = values;
   }
+  void integers(const char* key, std::vector<int>& values, int, int, const char*) override {
+    json[key] = values;
+  }
 };
 
 class ArgumentDescriber final : public ArgumentVisitor {
@@ -127,7 +141,11 @@ class ArgumentDescriber final : public ArgumentVisitor {
   }
   void numbers(const char* key, std::vector<double>& values, size_t count, double low, double high,
                const char* help) override {
-    json[key] = {{"default", values}, {"count", count}, {"low", low}, {"high", high}, {"help", help}};
+    json[key] = {{"default", values}, {"low", low}, {"high", high}, {"help", help}};
+    if (count) json[key]["count"] = count;
+  }
+  void integers(const char* key, std::vector<int>& values, int low, int high, const char* help) override {
+    json[key] = {{"default", values}, {"low", low}, {"high", high}, {"help", help}};
   }
 };
 
@@ -177,6 +195,16 @@ Json write_transform(const Transform& transform) {
 
 }  // namespace
 
+const std::vector<TransformEntry>& transform_table() {
+  static const std::vector<TransformEntry> table = [] {
+    std::vector<TransformEntry> all;
+    for (auto& part : {common_transforms(), detection_transforms(), segmentation_transforms()})
+      all.insert(all.end(), part.begin(), part.end());
+    return all;
+  }();
+  return table;
+}
+
 Pipeline::Pipeline(const Json& list, const std::string& place) {
   ESPALIER_CHECK(list.is_array() && !list.empty(), place, ": is ", list.dump(),
                  "; a list of transforms is expected that ends with normalize");
@@ -193,6 +221,11 @@ Pipeline::Pipeline(const Json& list, const std::string& place) {
       steps_.push_back(transform);
   }
   while (deterministic_steps_ < steps() && !steps_[deterministic_steps_]->random()) ++deterministic_steps_;
+  // So a partner is what the cache holds, and its making draws nothing.
+  for (int i = deterministic_steps_ + 1; i < steps(); ++i)
+    ESPALIER_CHECK(!steps_[i]->mixes(), place, "[", i, "]: ", steps_[i]->name(), " follows ",
+                   steps_[deterministic_steps_]->name(),
+                   ", which is random; mix before anything random happens");
 }
 
 Json Pipeline::to_json() const {
@@ -207,15 +240,31 @@ uint64_t Pipeline::hash() const {
   return fnv1a(text.data(), text.size());
 }
 
-Size Pipeline::output_size() const {
+Size Pipeline::output_size(double batch) const {
   Size size;
-  for (const auto& step : steps_) size = step->size_after(size);
+  for (const auto& step : steps_) size = step->size_after(size, batch);
   return size;
 }
 
-void Pipeline::run(LabelledImage& sample, Random& random, int first, int last) const {
+std::vector<Size> Pipeline::output_sizes() const {
+  size_t choices = 1;
+  for (const auto& step : steps_) choices = std::max(choices, step->batch_sizes().size());
+  std::vector<Size> sizes;
+  for (size_t i = 0; i < choices; ++i) {
+    const Size size = output_size((static_cast<double>(i) + 0.5) / static_cast<double>(choices));
+    if (!size.known()) return {};
+    if (std::find(sizes.begin(), sizes.end(), size) == sizes.end()) sizes.push_back(size);
+  }
+  return sizes;
+}
+
+bool Pipeline::mixes() const {
+  return std::any_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->mixes(); });
+}
+
+void Pipeline::run(LabelledImage& sample, const Draw& draw, int first, int last) const {
   assert(first >= 0 && last <= steps());
-  for (int i = first; i < last; ++i) steps_[i]->apply(sample, random);
+  for (int i = first; i < last; ++i) steps_[i]->apply(sample, draw);
 }
 
 void Pipeline::write(const Image& image, float* out) const {
@@ -238,8 +287,9 @@ void Pipeline::write(const Image& image, float* out) const {
 }
 
 Tensor Pipeline::operator()(const Image& image, Random& random) const {
+  ESPALIER_CHECK(!mixes(), "transforms: mixup needs a second picture; take it out to prepare a single one");
   LabelledImage sample{image};
-  run(sample, random, 0, steps());
+  run(sample, {random}, 0, steps());
   Tensor out({1, sample.image.height, sample.image.width, Image::kChannels});
   write(sample.image, out.f32());
   return out;
@@ -251,21 +301,6 @@ Tensor Pipeline::operator()(const Image& image) const {
                    "' is random, which is not for prediction; use the evaluation transforms");
   Random unused(0, Purpose::kAugment);
   return (*this)(image, unused);
-}
-
-Json default_train_transforms(int size) {
-  return Pipeline(Json::array({{{"name", "random_resized_crop"}, {"size", size}},
-                               {{"name", "random_horizontal_flip"}},
-                               {{"name", "normalize"}}}))
-      .to_json();
-}
-
-Json default_eval_transforms(int size) {
-  const int shorter = static_cast<int>(std::lround(size * 256.0 / 224.0));
-  return Pipeline(Json::array({{{"name", "resize_short"}, {"size", shorter}},
-                               {{"name", "center_crop"}, {"size", size}},
-                               {{"name", "normalize"}}}))
-      .to_json();
 }
 
 Json describe_transforms() {

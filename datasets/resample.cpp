@@ -165,18 +165,6 @@ void blend_rows(const uint8_t* const* rows, const int32_t* weights, int count, s
   }
 }
 
-/// Positions accumulate as in Pillow, so that ties fall on the same side.
-std::vector<int> nearest_positions(int in, int out) {
-  const double step = static_cast<double>(in) / out;
-  std::vector<int> positions(out);
-  double at = step * 0.5;
-  for (int& position : positions) {
-    position = std::min(static_cast<int>(at), in - 1);
-    at += step;
-  }
-  return positions;
-}
-
 Image resize_nearest(const Image& image, const Box& from, int width, int height) {
   const std::vector<int> xs = nearest_positions(from.width, width),
                          ys = nearest_positions(from.height, height);
@@ -199,6 +187,17 @@ void check_box(const Image& image, const Box& box) {
 const char* name(Filter filter) {
   constexpr const char* names[] = {"nearest", "box", "bilinear", "bicubic", "lanczos"};
   return names[static_cast<int>(filter)];
+}
+
+std::vector<int> nearest_positions(int in, int out) {
+  const double step = static_cast<double>(in) / out;
+  std::vector<int> positions(out);
+  double at = step * 0.5;  // accumulated as in Pillow, so that ties fall on the same side
+  for (int& position : positions) {
+    position = std::min(static_cast<int>(at), in - 1);
+    at += step;
+  }
+  return positions;
 }
 
 Image crop(const Image& image, const Box& box) {

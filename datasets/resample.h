@@ -3,6 +3,7 @@
 // aliases; coefficients have 22 bits of fraction; rows first, then columns, each rounded to 8 bits.
 
 #include <string>
+#include <vector>
 
 #include "io/image.h"
 
@@ -18,6 +19,9 @@ struct Box {
   int x = 0, y = 0, width = 0, height = 0;
   bool operator==(const Box&) const = default;
 };
+
+/// Which of `in` pixels each of `out` takes, by Filter::kNearest.
+std::vector<int> nearest_positions(int in, int out);
 
 /// The part of `image` inside `box`, which must lie within it.
 Image crop(const Image& image, const Box& box);

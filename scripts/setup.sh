@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(build-essential cmake ninja-build ccache libdnnl-dev libtbb-dev libyaml-cpp-dev libcli11-dev
-  nlohmann-json3-dev libspdlog-dev libfmt-dev libpng-dev libstb-dev libgtest-dev libbenchmark-dev python3 python3-venv)
+  nlohmann-json3-dev libspdlog-dev libfmt-dev libpng-dev libpugixml-dev libstb-dev libgtest-dev libbenchmark-dev python3 python3-venv)
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   echo "setup: this is no Debian or Ubuntu; install with your package manager what these packages hold," >&2

@@ -19,7 +19,8 @@ enum class Purpose : uint32_t {
   kSubset,
   kSynthetic,
   kTest,
-  kCriterion
+  kCriterion,
+  kBatch
 };
 
 /// Four words of counter and two of key to four random words. Kernels call it on the device.

@@ -91,13 +91,13 @@ Json transforms(const Document& document, const Json& given, const std::string& 
                 int size) {
   const std::string path = "data.transforms." + key;
   const Pipeline pipeline(given.is_null() ? fallback : given, document.place(path) + ": " + path);
-  const Size out = pipeline.output_size();
-  if (!out.known())
+  const std::vector<Size> sizes = pipeline.output_sizes();
+  if (sizes.empty())
     document.fail_at(path,
                      "the size of the result depends on the picture; end with a crop, or resize to a size");
-  if (out.width != size || out.height != size)
-    document.fail_at(
-        path, str("gives ", out.width, "x", out.height, " but data.size is ", size, "; make them equal"));
+  if (std::find(sizes.begin(), sizes.end(), Size{size, size}) == sizes.end())
+    document.fail_at(path, str("gives ", sizes.back().width, "x", sizes.back().height, " but data.size is ",
+                               size, "; make them equal"));
   return pipeline.to_json();
 }
 
@@ -112,16 +112,18 @@ DataSection data_section(const Document& document, const Json& json) {
                .val = text("val"),
                .test = text("test"),
                .labels = text("labels"),
+               .images = text("images"),
                .val_share = json.at("val_share"),
                .test_share = json.at("test_share"),
                .on_error = on_error_from_name(json.at("on_error"))};
   data.size = json.at("size");
   data.batch = json.at("batch");
   const Json& both = json.at("transforms");
+  const std::string& task = task_of_format(data.spec.format);
   data.train_transforms =
-      transforms(document, both.at("train"), "train", default_train_transforms(data.size), data.size);
+      transforms(document, both.at("train"), "train", default_train_transforms(task, data.size), data.size);
   data.eval_transforms =
-      transforms(document, both.at("eval"), "eval", default_eval_transforms(data.size), data.size);
+      transforms(document, both.at("eval"), "eval", default_eval_transforms(task, data.size), data.size);
   data.cache_bytes = json.at("cache").is_string() ? parse_bytes(json.at("cache").get<std::string>())
                                                   : json.at("cache").get<int64_t>();
   if (document.root.contains("data") && document.root.at("data").contains("make")) {

@@ -77,13 +77,19 @@ std::vector<Key> make_keys() {
 
 std::vector<Key> data_keys() {
   return {
-      choice("format", "image_list", {"image_list", "image_folder"},
-             "image_list: lines of 'path label' and labels.txt; image_folder: one folder a class"),
+      choice(
+          "format", "image_list", {"image_list", "image_folder", "voc", "coco", "segmentation_list"},
+          "classification: image_list (lines of 'path label' and labels.txt) or image_folder (one folder a "
+          "class); detection: voc (lines of 'image annotation.xml' and labels.txt) or coco (JSON); "
+          "segmentation: segmentation_list (lines of 'image mask.png' and labels.txt)"),
       required(text("root", nullptr, "the data set's folder")),
-      text("train", nullptr, "list (train_list.txt) or folder (train) of the training images"),
-      text("val", nullptr, "list (val_list.txt) or folder (val) of the evaluation images"),
-      text("test", nullptr, "list (test_list.txt) or folder (test) that nothing is chosen by; may be absent"),
-      text("labels", nullptr, "image_list: class names, one a line (labels.txt)"),
+      text("train", nullptr,
+           "list (train_list.txt), JSON file (train.json) or folder (train) of the training images"),
+      text("val", nullptr, "list (val_list.txt), JSON file or folder (val) of the evaluation images"),
+      text("test", nullptr,
+           "list (test_list.txt), JSON file or folder (test) that nothing is chosen by; may be absent"),
+      text("labels", nullptr, "lists: class names, one a line (labels.txt); coco: by default its categories"),
+      text("images", nullptr, "coco: the folder of the images (images); {split} in it is train, val or test"),
       open_high(
           number("val_share", 0.2, 0, 1, "image_folder without train and val: share of a class for val")),
       open_high(
@@ -92,13 +98,15 @@ std::vector<Key> data_keys() {
       integer("batch", 32, 1, 65536, "images a step; evaluation uses it too"),
       section("transforms",
               {of_kind(Kind::kOpen, "train", nullptr,
-                       "list of transforms; by default random crop, flip, normalise"),
-               of_kind(Kind::kOpen, "eval", nullptr, "by default resize short, centre crop, normalise")},
+                       "list of transforms; by default what the task is usually trained with"),
+               of_kind(Kind::kOpen, "eval", nullptr,
+                       "by default resize short and centre crop; detection: a stretch; segmentation: resize "
+                       "long and pad")},
               "lists of {name: ..., arguments}, see `espalier data transforms`"),
       of_kind(Kind::kBytes, "cache", "0", "decoded images kept in memory, such as 2GB"),
       choice("on_error", "stop", {"stop", "skip"},
-             "unreadable training images: list them and stop, or go without"),
-      section("make", make_keys(), "pictures to draw into root when it does not exist (needs classes)"),
+             "unreadable images and bad boxes: list them and stop, or go without"),
+      section("make", make_keys(), "pictures to draw into root when it does not exist"),
   };
 }
 

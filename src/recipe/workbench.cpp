@@ -61,11 +61,13 @@ const Dataset& Workbench::dataset(Split split, bool checked) {
   DataSpec spec = recipe_.data.spec;
   spec.check_images = checked;
   if (split != Split::kTrain && has_split(spec, Split::kTrain)) spec.expected_labels = labels();
+  ESPALIER_CHECK(task_of_format(spec.format) == task_->name(), "data.format ", spec.format, " is for ",
+                 task_of_format(spec.format), ", but the model ", recipe_.model.name, " is for ",
+                 task_->name(), "; choose another of the two");
   Dataset data = open_dataset(spec, split);
   for (const DataProblem& problem : data.skipped) spdlog::warn("{}", problem.message);
-  if (!data.skipped.empty())
-    spdlog::warn("{}: {} of {} pictures are skipped", data.name, data.skipped.size(),
-                 data.size() + static_cast<int64_t>(data.skipped.size()));
+  if (const int64_t skipped = data.skipped_pictures())
+    spdlog::warn("{}: {} of {} pictures are skipped", data.name, skipped, data.size() + skipped);
   return datasets_[{split, checked}] = std::move(data);
 }
 

@@ -53,7 +53,8 @@ double images_per_second(BatchSource& source, double seconds) {
 
 void run(const std::string& root, int threads, double seconds) {
   const Dataset data = open_dataset({.root = root}, Split::kTrain);
-  const Pipeline train(default_train_transforms(224)), eval(default_eval_transforms(224));
+  const Pipeline train(default_train_transforms("classification", 224)),
+      eval(default_eval_transforms("classification", 224));
   std::vector<Image> images;
   for (size_t i = 0; i < std::min<size_t>(64, data.samples.size()); ++i)
     images.push_back(read_image(data.path(data.samples[i])));
@@ -71,7 +72,7 @@ void run(const std::string& root, int threads, double seconds) {
   const auto whole = [&](const Pipeline& pipeline) {
     return [&](int i) {
       LabelledImage sample{image(i)};
-      pipeline.run(sample, random, 0, pipeline.steps());
+      pipeline.run(sample, {random}, 0, pipeline.steps());
       pipeline.write(sample.image, slot.data());
     };
   };

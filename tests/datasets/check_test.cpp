@@ -97,7 +97,8 @@ TEST(CheckDataset, MissingListsAreFindingsAndAMissingRootIsAnError) {
   EXPECT_EQ(findings(report, "error", "empty_list", "train", "train_list.txt: lists no pictures"), 1);
   EXPECT_EQ(report["problems"], 2);
   EXPECT_ERROR(check_dataset({.root = folder.path() / "none"}), "there is no such folder");
-  EXPECT_ERROR(check_dataset({.format = "voc", .root = folder.path()}), "data.format 'voc' is unknown");
+  EXPECT_ERROR(check_dataset({.format = "vov", .root = folder.path()}),
+               "data.format 'vov' is unknown; did you mean 'voc'?");
 }
 
 }  // namespace

@@ -139,7 +139,7 @@ TEST(Color, HueTurnsRedTowardsBlueOrGreenAndKeepsGrey) {
 
 TEST(Rotate, QuarterTurnsAreExactAndNothingIsNothing) {
   const Image image = test::pattern(9, 9, 4, false);
-  const uint8_t fill[3] = {1, 2, 3};
+  const Fill fill{1, 2, 3};
   Image same = image, quarter = image, back = image;
   rotate(same, 0, fill);
   EXPECT_EQ(same, image);
@@ -155,15 +155,17 @@ TEST(Rotate, QuarterTurnsAreExactAndNothingIsNothing) {
 }
 
 TEST(Pipeline, StoresEveryArgumentAndReadsItBack) {
-  for (const Json& list : {default_train_transforms(96), default_eval_transforms(96)}) {
+  for (const Json& list :
+       {default_train_transforms("classification", 96), default_eval_transforms("classification", 96)}) {
     const Pipeline pipeline(list);
     EXPECT_EQ(pipeline.to_json(), list);
     EXPECT_EQ(Pipeline(pipeline.to_json()).hash(), pipeline.hash());
     EXPECT_EQ(pipeline.output_size(), (Size{96, 96}));
   }
-  EXPECT_NE(Pipeline(default_eval_transforms(96)).hash(), Pipeline(default_eval_transforms(97)).hash());
+  EXPECT_NE(Pipeline(default_eval_transforms("classification", 96)).hash(),
+            Pipeline(default_eval_transforms("classification", 97)).hash());
   const Json all = describe_transforms();
-  EXPECT_EQ(all.size(), 9u);
+  EXPECT_EQ(all.size(), 17u);
   for (const auto& [name, about] : all.items()) {
     if (name == "normalize") continue;
     const Json complete = pipeline_of(named(name.c_str()), named("normalize")).to_json();
@@ -176,7 +178,8 @@ TEST(Pipeline, StoresEveryArgumentAndReadsItBack) {
 }
 
 TEST(Pipeline, DefaultsAreTheReferences) {
-  const Json train = default_train_transforms(224), eval = default_eval_transforms(224);
+  const Json train = default_train_transforms("classification", 224),
+             eval = default_eval_transforms("classification", 224);
   EXPECT_EQ(train[0]["lower_scale"], 0.08);
   EXPECT_EQ(train[0]["filter"], "bilinear");
   EXPECT_EQ(train[1]["probability"], 0.5);
@@ -230,7 +233,7 @@ TEST(Pipeline, ProbabilitiesZeroAndOne) {
     Random random = stream(1);
     const Pipeline pipeline =
         pipeline_of(Json{{"name", name}, {"probability", probability}}, named("normalize"));
-    pipeline.run(sample, random, 0, 1);
+    pipeline.run(sample, {random}, 0, 1);
     return sample.image;
   };
   for (const char* name :
@@ -272,7 +275,8 @@ TEST(Pipeline, RefusesWhatItDoesNotKnow) {
 
 TEST(Pipeline, RefusesToGuess) {
   const Image image = test::pattern(30, 20, 4, false);
-  EXPECT_ERROR(Pipeline(default_train_transforms(16))(image), "'random_resized_crop' is random");
+  EXPECT_ERROR(Pipeline(default_train_transforms("classification", 16))(image),
+               "'random_resized_crop' is random");
   EXPECT_ERROR(pipeline_of(named("center_crop"), named("normalize"))(image),
                "224x224 does not fit into 30x20 pixels");
   EXPECT_FALSE(pipeline_of(named("resize_short"), named("normalize")).output_size().known());

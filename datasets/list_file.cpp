@@ -1,0 +1,79 @@
+#include "datasets/list_file.h"
+
+#include <sstream>
+
+#include "base/error.h"
+#include "io/file.h"
+
+namespace espalier {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kBlank = " \t\r\n\v\f";
+
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(kBlank);
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
+/// Lines without blanks at their ends and without the byte order mark that some editors put in front.
+std::vector<std::string> read_lines(const fs::path& path) {
+  std::string text = read_file(path);
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  std::istringstream in(text);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(trimmed(line));
+  return lines;
+}
+
+}  // namespace
+
+std::string list_name(const DataSpec& spec, Split split) {
+  const std::string& given = spec.list_of(split);
+  return given.empty() ? str(name(split), "_list.txt") : given;
+}
+
+std::string labels_name(const DataSpec& spec) { return spec.labels.empty() ? "labels.txt" : spec.labels; }
+
+bool list_exists(const DataSpec& spec, Split split) { return fs::exists(spec.root / list_name(spec, split)); }
+
+std::vector<std::string> read_labels(const DataSpec& spec) {
+  const fs::path path = spec.root / labels_name(spec);
+  ESPALIER_CHECK(
+      fs::exists(path), path.string(),
+      ": there is no labels file; write one with the name of a class on every line, in the order of "
+      "the labels, or name another with data.labels");
+  std::vector<std::string> labels = read_lines(path);
+  while (!labels.empty() && labels.back().empty()) labels.pop_back();
+  ESPALIER_CHECK(!labels.empty(), path.string(), ": is empty; the name of a class is expected on every line");
+  // Two classes may share a name, as ImageNet's two cranes do: a class is its number.
+  for (size_t i = 0; i < labels.size(); ++i)
+    ESPALIER_CHECK(!labels[i].empty(), path.string(), ":", i + 1,
+                   ": the line is empty, but lines follow; every line names the class of its number");
+  return labels;
+}
+
+std::vector<ListLine> read_list(const DataSpec& spec, Split split, const std::string& has,
+                                const std::string& pattern, Listing& listing) {
+  listing.list = list_name(spec, split);
+  const fs::path path = spec.root / listing.list;
+  ESPALIER_CHECK(fs::exists(path), path.string(), ": there is no such list of ", name(split),
+                 " pictures; write one with lines '", pattern, "', or name another with data.", name(split));
+  std::vector<ListLine> lines;
+  int number = 0;
+  for (const std::string& line : read_lines(path)) {
+    const std::string where = str(path.string(), ":", ++number);
+    if (line.empty()) continue;
+    const size_t blank = line.find_last_of(" \t");
+    if (blank != std::string::npos)
+      lines.push_back({where, trimmed(line.substr(0, blank)), line.substr(blank + 1)});
+    else
+      listing.problems.push_back(
+          {where, str(where, ": '", line, "' ", has, "; write '", pattern, "'"), "no_label", ""});
+  }
+  return lines;
+}
+
+}  // namespace espalier
