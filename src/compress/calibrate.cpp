@@ -63,6 +63,37 @@ double kl_range(const Histogram& h, const CalibrateOptions& o) {
   return (best + (o.paddlex_compat ? 0.5 : 0.0)) * h.width();
 }
 
+/// Sums per channel, in parts of fixed extent, so that the number of threads changes nothing.
+class ChannelMeans {
+ public:
+  void add(const Tensor& x) {
+    const int64_t C = x.shape().back(), rows = x.elements() / C;
+    sums_.resize(static_cast<size_t>(C));
+    constexpr int64_t kRows = 1 << 12;
+    const int64_t parts = (rows + kRows - 1) / kRows;
+    std::vector<double> partial(static_cast<size_t>(parts * C));
+    const float* values = x.f32();
+#pragma omp parallel for schedule(static)
+    for (int64_t part = 0; part < parts; ++part) {
+      double* sum = partial.data() + part * C;
+      for (int64_t row = part * kRows; row < std::min(rows, (part + 1) * kRows); ++row)
+        for (int64_t c = 0; c < C; ++c) sum[c] += values[row * C + c];
+    }
+    for (int64_t part = 0; part < parts; ++part)
+      for (int64_t c = 0; c < C; ++c) sums_[c] += partial[part * C + c];
+    rows_ += rows;
+  }
+  std::vector<double> values() const {
+    std::vector<double> means = sums_;
+    for (double& mean : means) mean /= static_cast<double>(rows_);
+    return means;
+  }
+
+ private:
+  std::vector<double> sums_;
+  int64_t rows_ = 0;
+};
+
 double min_max_range(const Histogram& h, const CalibrateOptions&) { return h.largest(); }
 
 double percentile_range(const Histogram& h, const CalibrateOptions& o) {
@@ -135,10 +166,11 @@ const CalibratorEntry& find_calibrator(const std::string& name) {
   fail("calibrator '" + name + "' is unknown; known are " + known);
 }
 
-std::map<std::string, float> calibrate(const Graph& g, BatchSource& source, const CalibrateOptions& options) {
+Calibration calibrate(const Graph& g, BatchSource& source, const CalibrateOptions& options) {
   const CalibratorEntry& calibrator = find_calibrator(options.calibrator);
   const NoGrad no_grad;
   std::vector<Histogram> histograms(g.values.size());
+  std::vector<ChannelMeans> means(g.values.size());
   std::vector<int> readers(g.values.size(), 0);
   for (const Graph::Item& item : g.items)
     for (int v : item.in) ++readers[v];
@@ -156,6 +188,7 @@ std::map<std::string, float> calibrate(const Graph& g, BatchSource& source, cons
       const Running place(g.values[v].name);
       const Tensor host = at[v].to(Device::kCpu);
       histograms[v].add(host.f32(), host.elements());
+      means[v].add(host);
       if (left[v] == 0) at[v] = Tensor();
     };
     at[g.inputs[0]] = batch.images;
@@ -174,23 +207,26 @@ std::map<std::string, float> calibrate(const Graph& g, BatchSource& source, cons
     }
   }
   ESPALIER_CHECK(batches > 0, "calibrate: the data set gave no pictures; at least one batch is needed");
-  std::map<std::string, float> ranges;
+  Calibration result;
   for (size_t v = 0; v < g.values.size(); ++v) {
     if (g.values[v].param.defined()) continue;
     // An activation that was always zero still needs a scale; any will do.
     const double range = histograms[v].largest() > 0 ? calibrator.range(histograms[v], options) : 1.0;
-    ranges[g.values[v].name] = static_cast<float>(range);
+    result.ranges[g.values[v].name] = static_cast<float>(range);
+    result.means[g.values[v].name] = means[v].values();
   }
-  return ranges;
+  return result;
 }
 
 Graph quantize_model(const Graph& graph, BatchSource& source, const CalibrateOptions& calibration,
                      const QuantizeOptions& options, QuantizeReport* report) {
   const Graph prepared = prepare_for_quantization(graph);
-  const std::map<std::string, float> ranges = calibrate(prepared, source, calibration);
-  Graph int8 = quantize(prepared, ranges, options);
+  Calibration measured = calibrate(prepared, source, calibration);
+  QuantizeOptions with_means = options;
+  if (calibration.bias_correction) with_means.means = std::move(measured.means);
+  Graph int8 = quantize(prepared, measured.ranges, with_means);
   if (report) {
-    report->ranges = ranges;
+    report->ranges = measured.ranges;
     report->images =
         calibration.batches < 0
             ? source.samples()

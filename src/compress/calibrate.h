@@ -55,13 +55,19 @@ struct CalibrateOptions {
   std::string calibrator = "percentile";  ///< KL clips what the residual sums of a MobileNet need
   double percentile = 99.99;              ///< for the calibrator of that name
   int64_t batches = -1;                   ///< of the source; -1: all
+  bool bias_correction = true;            ///< see QuantizeOptions::means
   bool paddlex_compat = false;  ///< the reference's KL: candidates from 0.7 of the largest value, 255 levels
 };
 
-/// Measures the ranges of all activations that quantize() needs, on the graph of prepare_for_quantization().
-/// Throws Error naming the layer whose activation holds NaN, and when the source gives nothing.
-std::map<std::string, float> calibrate(const Graph& prepared, BatchSource& source,
-                                       const CalibrateOptions& options = {});
+/// What quantize() needs to know of every activation, by value name.
+struct Calibration {
+  std::map<std::string, float> ranges;
+  std::map<std::string, std::vector<double>> means;  ///< of every channel
+};
+
+/// Measures all activations, on the graph of prepare_for_quantization(). Throws Error naming the layer whose
+/// activation holds NaN, and when the source gives nothing.
+Calibration calibrate(const Graph& prepared, BatchSource& source, const CalibrateOptions& options = {});
 
 struct QuantizeReport {
   int quantized = 0;              ///< items that run in INT8

@@ -213,7 +213,7 @@ class Quantizer {
     const Graph::Value& w = from_.values[item.in[1]];
     const std::vector<float> weights = w.param.to_vector();
     const int K = layer.depthwise ? w.meta.shape.back() : w.meta.shape[0];
-    const std::vector<float> bias =
+    std::vector<float> bias =
         layer.has_bias ? from_.values[item.in[2]].param.to_vector() : std::vector<float>(K, 0.0f);
     std::vector<double> scale(K, 0.0);
     for (size_t i = 0; i < weights.size(); ++i) {
@@ -232,6 +232,15 @@ class Quantizer {
     for (size_t i = 0; i < weights.size(); ++i) {
       const int k = channel_of(w.meta.shape, layer.depthwise, static_cast<int64_t>(i));
       codes.s8()[i] = static_cast<int8_t>(std::clamp(std::nearbyint(weights[i] / scale[k]), -127.0, 127.0));
+    }
+    if (const auto mean = options_.means.find(from_.values[item.in[0]].name); mean != options_.means.end()) {
+      // A filter's last axis is its input channel; a depthwise one has its own.
+      const int64_t C = w.meta.shape.back();
+      for (size_t i = 0; i < weights.size(); ++i) {
+        const auto at = static_cast<int64_t>(i);
+        const int k = channel_of(w.meta.shape, layer.depthwise, at);
+        bias[k] += static_cast<float>((weights[i] - codes.s8()[i] * scale[k]) * mean->second.at(at % C));
+      }
     }
     const double out_scale = op.out == "f32" ? 1.0 : op.out_scale;
     for (int k = 0; k < K; ++k) {

@@ -15,6 +15,10 @@ struct QuantizeOptions {
   bool per_channel = true;  ///< one weight scale per output channel; false: one per tensor, for comparison
   bool paddlex_compat = false;         ///< the reference's: s8 everywhere, also where nothing is negative
   std::vector<std::string> keep_fp32;  ///< patterns ('*', '?') of items that stay FP32
+  /// By value name: the mean of every channel of an activation. A layer whose input is here gets a bias that
+  /// makes up for what rounding its filters moves its mean output by (Nagel et al., "Data-Free Quantization
+  /// Through Weight Equalization and Bias Correction", 2019, section 4.2); others are left alone.
+  std::map<std::string, std::vector<double>> means;
 };
 
 /// `ranges` gives the largest magnitude that each activation's codes stand for, by value name of the graph

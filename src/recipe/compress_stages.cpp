@@ -124,6 +124,7 @@ Json int8_stage(const StageJob& job) {
                                {.calibrator = options.at("calibrator"),
                                 .percentile = options.at("percentile"),
                                 .batches = batches,
+                                .bias_correction = options.at("bias_correction").get<bool>() && !compat,
                                 .paddlex_compat = compat},
                                {.per_channel = options.at("weights") == "per_channel",
                                 .paddlex_compat = compat,

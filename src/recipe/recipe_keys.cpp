@@ -233,6 +233,7 @@ const std::vector<StageKind>& stage_kinds() {
        with_common({
            choice("calibrator", "percentile", calibrators(), "how the range of an activation is chosen"),
            number("percentile", 99.99, 50, 100, "of the magnitudes, for the calibrator of that name"),
+           boolean("bias_correction", true, "make up for what rounding filters moves mean outputs by"),
            integer("calibration_batches", 32, 1, 100000, "batches the ranges are measured on"),
            choice("list", "train", {"train", "val"}, "which images; always with the evaluation's transforms"),
            choice("weights", "per_channel", {"per_channel", "per_tensor"},

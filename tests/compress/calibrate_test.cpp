@@ -173,7 +173,42 @@ TEST(QuantizeModel, RangesDoNotDependOnTheBatchSize) {
   four.images = {all};
   const Graph prepared = prepare_for_quantization(network());
   const auto a = calibrate(prepared, ones), b = calibrate(prepared, four);
-  for (const auto& [name, value] : a) EXPECT_NEAR(value, b.at(name), 1e-5 * value) << name;
+  for (const auto& [name, value] : a.ranges) EXPECT_NEAR(value, b.ranges.at(name), 1e-5 * value) << name;
+  for (const auto& [name, mean] : a.means)
+    for (size_t c = 0; c < mean.size(); ++c) EXPECT_NEAR(mean[c], b.means.at(name)[c], 1e-5) << name;
+}
+
+TEST(QuantizeModel, BiasCorrectionKeepsTheMeanOutput) {
+  // Filters of 1x1 without padding, so the mean of the input is all that the mean of the output depends on.
+  // One scale for filters of very different size: rounding moves the means far.
+  const Graph g = build_graph(
+      [](Scope s, const Tensor& x) -> Tensors {
+        const Tensor w = s.param("w", {4, 1, 1, 6}, he_normal), bias = s.param("bias", {4}, zeros);
+        return {conv2d(x, w, {.bias = bias})};
+      },
+      9, 9, 6, 1);
+  const Tensor w = g.values[g.find("w")].param;
+  for (int i = 0; i < 24; ++i) w.f32()[i] *= i < 6 ? 1.0f : 0.01f;
+  Fixed source;
+  source.images = {random_tensor({8, 9, 9, 6}, Device::kCpu, 3)};
+  for (int i = 0; i < 8 * 81 * 6; ++i) source.images[0].f32()[i] += 1.5f;
+  const NoGrad no_grad;
+  const auto means = [&](const Graph& graph) {
+    std::vector<double> sums(4);
+    const std::vector<float> y = graph.run({source.images[0]})[0].to_vector();
+    for (size_t i = 0; i < y.size(); ++i) sums[i % 4] += y[i] / (8 * 81);
+    return sums;
+  };
+  const auto error = [&](bool correct) {
+    const std::vector<double> want = means(g),
+                              got = means(quantize_model(
+                                  g, source, {.calibrator = "min_max", .bias_correction = correct},
+                                  {.per_channel = false}));
+    double most = 0;
+    for (int k = 0; k < 4; ++k) most = std::max(most, std::abs(got[k] - want[k]));
+    return most;
+  };
+  EXPECT_LT(error(true), 0.2 * error(false));
 }
 
 TEST(QuantizeModel, AConstantPictureStillGivesScales) {
