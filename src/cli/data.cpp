@@ -38,15 +38,19 @@ Command add_data(CLI::App& program) {
       program.add_subcommand("data", "make: draw a data set; check: find its faults; transforms: list them");
   app->require_subcommand(1);
 
-  CLI::App* make = app->add_subcommand("make", "draw pictures of vegetables in an ordinary layout");
+  CLI::App* make =
+      app->add_subcommand("make", "draw vegetables, insects or fundus pictures in an ordinary layout");
   make->add_option("DIR", options->folder, "the folder to draw into; new or empty")->required();
-  make->add_option("--classes", options->make.classes, "2 to 15")->capture_default_str();
-  make->add_option("--train", options->make.train, "pictures a class")->capture_default_str();
-  make->add_option("--val", options->make.val, "pictures a class")->capture_default_str();
-  make->add_option("--test", options->make.test, "pictures a class")->capture_default_str();
-  make->add_option("--size", options->make.size, "pixels a side")->capture_default_str();
+  make->add_option("--format", options->make.layout,
+                   "image_list or image_folder: vegetables; voc: insects; segmentation_list: fundus")
+      ->capture_default_str();
+  make->add_option("--classes", options->make.classes,
+                   "up to 15 vegetables or 6 insects; default 6; a fundus has 2");
+  make->add_option("--train", options->make.train, "pictures; of vegetables: a class")->capture_default_str();
+  make->add_option("--val", options->make.val, "pictures; of vegetables: a class")->capture_default_str();
+  make->add_option("--test", options->make.test, "pictures; of vegetables: a class")->capture_default_str();
+  make->add_option("--size", options->make.size, "pixels of the longer side")->capture_default_str();
   make->add_option("--seed", options->make.seed, "of the drawings")->capture_default_str();
-  make->add_option("--format", options->make.layout, "image_list or image_folder")->capture_default_str();
 
   CLI::App* check = app->add_subcommand("check", "say what is wrong with a data set before training does");
   add_data_options(check, options->step);
@@ -56,15 +60,11 @@ Command add_data(CLI::App& program) {
 
   return {app, [options, make, check, transforms](const Output& output) -> int {
             if (make->parsed()) {
-              make_vegetables(options->folder, options->make);
+              make_pictures(options->folder, options->make);
               const SyntheticOptions& o = options->make;
-              output.text(fmt::format("{}: {} classes with {} + {} + {} pictures each (train, val, test)",
-                                      options->folder, o.classes, o.train, o.val, o.test));
-              output.object({{"folder", options->folder},
-                             {"classes", o.classes},
-                             {"train", o.train},
-                             {"val", o.val},
-                             {"test", o.test}});
+              const int64_t pictures = picture_count(o);
+              output.text(fmt::format("{}: {} pictures ({})", options->folder, pictures, o.layout));
+              output.object({{"folder", options->folder}, {"format", o.layout}, {"pictures", pictures}});
               return kOk;
             }
             if (transforms->parsed()) {
