@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/step.h"
+#include "datasets/anchors.h"
 #include "datasets/check.h"
 #include "datasets/synthetic.h"
 #include "datasets/transforms.h"
@@ -32,10 +33,11 @@ Command add_data(CLI::App& program) {
     StepOptions step;
     std::string folder;
     SyntheticOptions make;
+    int anchors = 9;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* app =
-      program.add_subcommand("data", "make: draw a data set; check: find its faults; transforms: list them");
+  CLI::App* app = program.add_subcommand(
+      "data", "make: draw a data set; check: find its faults; anchors: fit them; transforms: list them");
   app->require_subcommand(1);
 
   CLI::App* make =
@@ -55,10 +57,15 @@ Command add_data(CLI::App& program) {
   CLI::App* check = app->add_subcommand("check", "say what is wrong with a data set before training does");
   add_data_options(check, options->step);
 
+  CLI::App* anchors =
+      app->add_subcommand("anchors", "fit a detector's anchors to the training boxes, as lines for a recipe");
+  add_data_options(anchors, options->step);
+  anchors->add_option("--count", options->anchors, "how many anchors")->capture_default_str();
+
   CLI::App* transforms =
       app->add_subcommand("transforms", "what a recipe may do to a picture, with every argument");
 
-  return {app, [options, make, check, transforms](const Output& output) -> int {
+  return {app, [options, make, anchors, transforms](const Output& output) -> int {
             if (make->parsed()) {
               make_pictures(options->folder, options->make);
               const SyntheticOptions& o = options->make;
@@ -75,6 +82,16 @@ Command add_data(CLI::App& program) {
             }
             options->step.kind = "train";
             const Recipe recipe = step_recipe(options->step, "scratch");
+            if (anchors->parsed()) {
+              DataSpec spec = recipe.data.spec;
+              spec.check_images = false;
+              const Pipeline evaluation(recipe.data.eval_transforms);
+              const AnchorSet set = fit_anchors(box_sizes(open_dataset(spec, Split::kTrain), evaluation),
+                                                options->anchors, recipe.seed);
+              output.text(anchors_yaml(set, evaluation.output_size()));
+              output.object(to_json(set));
+              return kOk;
+            }
             const Json report = check_dataset(recipe.data.spec);
             output.text(describe(report));
             output.object(report);
