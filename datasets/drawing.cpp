@@ -86,7 +86,15 @@ float Noise::layered(float x, float y) const {
   return ((*this)(x, y) + 0.5f * (*this)(2.1f * x, 2.1f * y) + 0.25f * (*this)(4.3f * x, 4.3f * y)) / 1.75f;
 }
 
-void paint(Canvas& canvas, const Body& body, const Light& light) {
+void Extent::add(int x, int y) { add({x, y, x + 1, y + 1}); }
+
+void Extent::add(const Extent& other) {
+  left = std::min(left, other.left), right = std::max(right, other.right);
+  top = std::min(top, other.top), bottom = std::max(bottom, other.bottom);
+}
+
+Extent paint(Canvas& canvas, const Body& body, const Light& light) {
+  Extent covered;
   const float cosine = std::cos(body.angle), sine = std::sin(body.angle);
   const float side = static_cast<float>(canvas.side);
   const float reach =
@@ -112,7 +120,9 @@ void paint(Canvas& canvas, const Body& body, const Light& light) {
       const Rgb color = skin_color(body, here) * (light.ambient + (1 - light.ambient) * facing);
       const float shine = body.gloss * std::pow(facing, 24.0f) * 0.6f;
       canvas.at(x, y) = color + Rgb{shine, shine, shine};
+      covered.add(x, y);
     }
+  return covered;
 }
 
 }  // namespace espalier

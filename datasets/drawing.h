@@ -51,7 +51,15 @@ struct Canvas {
   Rgb& at(int x, int y) { return pixels[static_cast<size_t>(y) * side + x]; }
 };
 
-/// Draws the body over what is there.
-void paint(Canvas& canvas, const Body& body, const Light& light);
+/// The pixels of a canvas that something covers; nothing while right <= left.
+struct Extent {
+  int left = INT32_MAX, top = INT32_MAX, right = 0, bottom = 0;
+  bool empty() const { return right <= left; }
+  void add(int x, int y);
+  void add(const Extent& other);
+};
+
+/// Draws the body over what is there; returns what it covers.
+Extent paint(Canvas& canvas, const Body& body, const Light& light);
 
 }  // namespace espalier

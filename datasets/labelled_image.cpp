@@ -66,18 +66,50 @@ struct Turn {
   }
 };
 
-ObjectBox turned(const ObjectBox& box, const Turn& turn) {
-  constexpr float kFar = std::numeric_limits<float>::max();
-  ObjectBox out = box;
-  out.x0 = out.y0 = kFar;
-  out.x1 = out.y1 = -kFar;
-  for (const float u : {box.x0, box.x1})
-    for (const float v : {box.y0, box.y1}) {
-      const auto [x, y] = turn.target(u, v);
-      out.x0 = std::min(out.x0, static_cast<float>(x)), out.x1 = std::max(out.x1, static_cast<float>(x));
-      out.y0 = std::min(out.y0, static_cast<float>(y)), out.y1 = std::max(out.y1, static_cast<float>(y));
-    }
+using Points = std::vector<std::pair<double, double>>;
+
+/// The part of a convex polygon where inside(point) is not negative; inside is linear (Sutherland and
+/// Hodgman, "Reentrant polygon clipping", 1974).
+template <class Inside>
+Points clipped(const Points& polygon, const Inside& inside) {
+  Points out;
+  for (size_t i = 0; i < polygon.size(); ++i) {
+    const auto &from = polygon[i], &to = polygon[(i + 1) % polygon.size()];
+    const double a = inside(from), b = inside(to);
+    if (a >= 0) out.push_back(from);
+    if ((a < 0) == (b < 0)) continue;
+    const double share = a / (a - b);
+    out.emplace_back(from.first + share * (to.first - from.first),
+                     from.second + share * (to.second - from.second));
+  }
   return out;
+}
+
+/// The upright box around what is visible of a turned one; none when its centre is not.
+std::vector<ObjectBox> turned(const std::vector<ObjectBox>& boxes, const Turn& turn, double width,
+                              double height) {
+  std::vector<ObjectBox> kept;
+  for (ObjectBox box : boxes) {
+    const auto [x, y] = turn.target((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2);
+    if (x < 0 || x >= width || y < 0 || y >= height) continue;
+    Points corners = {turn.target(box.x0, box.y0), turn.target(box.x1, box.y0), turn.target(box.x1, box.y1),
+                      turn.target(box.x0, box.y1)};
+    corners = clipped(corners, [](const auto& p) { return p.first; });
+    corners = clipped(corners, [&](const auto& p) { return width - p.first; });
+    corners = clipped(corners, [](const auto& p) { return p.second; });
+    corners = clipped(corners, [&](const auto& p) { return height - p.second; });
+    box.x0 = box.y0 = std::numeric_limits<float>::max();
+    box.x1 = box.y1 = 0;
+    for (const auto& [u, v] : corners) {
+      box.x0 = std::min(box.x0, static_cast<float>(u)), box.x1 = std::max(box.x1, static_cast<float>(u));
+      box.y0 = std::min(box.y0, static_cast<float>(v)), box.y1 = std::max(box.y1, static_cast<float>(v));
+    }
+    // A crossing with the frame may be rounded beyond it.
+    box.x0 = std::max(box.x0, 0.0f), box.x1 = std::min(box.x1, static_cast<float>(width));
+    box.y0 = std::max(box.y0, 0.0f), box.y1 = std::min(box.y1, static_cast<float>(height));
+    if (box.x0 < box.x1 && box.y0 < box.y1) kept.push_back(box);
+  }
+  return kept;
 }
 
 }  // namespace
@@ -167,8 +199,7 @@ void rotate(LabelledImage& sample, double degrees, const Fill& fill) {
     });
   }
   const Turn turn(degrees, width * 0.5, height * 0.5);
-  for (ObjectBox& box : sample.boxes) box = turned(box, turn);
-  sample.boxes = boxes_within(sample.boxes, {0, 0, width, height});
+  sample.boxes = turned(sample.boxes, turn, width, height);
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   sample.to_network = {kNone, kNone, kNone, kNone};
 }

@@ -30,8 +30,8 @@ void flip_horizontal(LabelledImage& sample);
 void flip_vertical(LabelledImage& sample);
 
 /// Turns the picture about its centre, counter-clockwise, in its own frame; bilinear, masks nearest; what
-/// comes from outside is `fill`. A box becomes the upright one around its four turned corners, clipped; one
-/// whose centre leaves the frame is gone. A turn has no PixelMap: its numbers become NaN.
+/// comes from outside is `fill`. A box becomes the upright one around what is left of it within the frame;
+/// one whose centre leaves the frame is gone. A turn has no PixelMap: its numbers become NaN.
 void rotate(Image& image, double degrees, const Fill& fill);
 void rotate(LabelledImage& sample, double degrees, const Fill& fill);
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/step.h"
+#include "datasets/anchors.h"
 #include "datasets/check.h"
 #include "datasets/synthetic.h"
 #include "datasets/transforms.h"
@@ -32,39 +33,45 @@ Command add_data(CLI::App& program) {
     StepOptions step;
     std::string folder;
     SyntheticOptions make;
+    int anchors = 9;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* app =
-      program.add_subcommand("data", "make: draw a data set; check: find its faults; transforms: list them");
+  CLI::App* app = program.add_subcommand(
+      "data", "make: draw a data set; check: find its faults; anchors: fit them; transforms: list them");
   app->require_subcommand(1);
 
-  CLI::App* make = app->add_subcommand("make", "draw pictures of vegetables in an ordinary layout");
+  CLI::App* make =
+      app->add_subcommand("make", "draw vegetables, insects or fundus pictures in an ordinary layout");
   make->add_option("DIR", options->folder, "the folder to draw into; new or empty")->required();
-  make->add_option("--classes", options->make.classes, "2 to 15")->capture_default_str();
-  make->add_option("--train", options->make.train, "pictures a class")->capture_default_str();
-  make->add_option("--val", options->make.val, "pictures a class")->capture_default_str();
-  make->add_option("--test", options->make.test, "pictures a class")->capture_default_str();
-  make->add_option("--size", options->make.size, "pixels a side")->capture_default_str();
+  make->add_option("--format", options->make.layout,
+                   "image_list or image_folder: vegetables; voc: insects; segmentation_list: fundus")
+      ->capture_default_str();
+  make->add_option("--classes", options->make.classes,
+                   "up to 15 vegetables or 6 insects; default 6; a fundus has 2");
+  make->add_option("--train", options->make.train, "pictures; of vegetables: a class")->capture_default_str();
+  make->add_option("--val", options->make.val, "pictures; of vegetables: a class")->capture_default_str();
+  make->add_option("--test", options->make.test, "pictures; of vegetables: a class")->capture_default_str();
+  make->add_option("--size", options->make.size, "pixels of the longer side")->capture_default_str();
   make->add_option("--seed", options->make.seed, "of the drawings")->capture_default_str();
-  make->add_option("--format", options->make.layout, "image_list or image_folder")->capture_default_str();
 
   CLI::App* check = app->add_subcommand("check", "say what is wrong with a data set before training does");
   add_data_options(check, options->step);
 
+  CLI::App* anchors =
+      app->add_subcommand("anchors", "fit a detector's anchors to the training boxes, as lines for a recipe");
+  add_data_options(anchors, options->step);
+  anchors->add_option("--count", options->anchors, "how many anchors")->capture_default_str();
+
   CLI::App* transforms =
       app->add_subcommand("transforms", "what a recipe may do to a picture, with every argument");
 
-  return {app, [options, make, check, transforms](const Output& output) -> int {
+  return {app, [options, make, anchors, transforms](const Output& output) -> int {
             if (make->parsed()) {
-              make_vegetables(options->folder, options->make);
+              make_pictures(options->folder, options->make);
               const SyntheticOptions& o = options->make;
-              output.text(fmt::format("{}: {} classes with {} + {} + {} pictures each (train, val, test)",
-                                      options->folder, o.classes, o.train, o.val, o.test));
-              output.object({{"folder", options->folder},
-                             {"classes", o.classes},
-                             {"train", o.train},
-                             {"val", o.val},
-                             {"test", o.test}});
+              const int64_t pictures = picture_count(o);
+              output.text(fmt::format("{}: {} pictures ({})", options->folder, pictures, o.layout));
+              output.object({{"folder", options->folder}, {"format", o.layout}, {"pictures", pictures}});
               return kOk;
             }
             if (transforms->parsed()) {
@@ -75,6 +82,16 @@ Command add_data(CLI::App& program) {
             }
             options->step.kind = "train";
             const Recipe recipe = step_recipe(options->step, "scratch");
+            if (anchors->parsed()) {
+              DataSpec spec = recipe.data.spec;
+              spec.check_images = false;
+              const Pipeline evaluation(recipe.data.eval_transforms);
+              const AnchorSet set = fit_anchors(box_sizes(open_dataset(spec, Split::kTrain), evaluation),
+                                                options->anchors, recipe.seed);
+              output.text(anchors_yaml(set, evaluation.output_size()));
+              output.object(to_json(set));
+              return kOk;
+            }
             const Json report = check_dataset(recipe.data.spec);
             output.text(describe(report));
             output.object(report);

@@ -138,10 +138,10 @@ ImageInfo read_png(const Reader& in, Depth depth) {
       if (type != "IHDR" || length < 13) in.corrupt("no header chunk");
       info.width = static_cast<int>(std::min<uint32_t>(in.big32(16), INT32_MAX));
       info.height = static_cast<int>(std::min<uint32_t>(in.big32(20), INT32_MAX));
-      if (depth == Depth::kHeader) break;
     }
     in.need(at + 8, length + 4);
-    if (crc32(0, in.data + at + 4, static_cast<uInt>(length + 4)) != in.big32(at + 8 + length))
+    if (depth == Depth::kWholeFile &&
+        crc32(0, in.data + at + 4, static_cast<uInt>(length + 4)) != in.big32(at + 8 + length))
       in.corrupt(str("checksum of chunk '", type, "' does not hold"));
     if (type == "eXIf") info.orientation = tiff_orientation(in.data + at + 8, length);
     if (type == "IEND") break;

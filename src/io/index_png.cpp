@@ -66,7 +66,8 @@ void append_to_string(png_structp png, png_bytep from, size_t count) {
 }
 
 const char* kind_of(int color) {
-  return color & PNG_COLOR_MASK_ALPHA ? color & PNG_COLOR_MASK_COLOR ? "RGBA" : "grey with alpha" : "RGB";
+  if (!(color & PNG_COLOR_MASK_ALPHA)) return "an RGB picture";
+  return color & PNG_COLOR_MASK_COLOR ? "an RGBA picture" : "a grey picture with alpha";
 }
 
 IndexImage decode(const std::string& bytes, const std::string& name) {
@@ -80,9 +81,8 @@ IndexImage decode(const std::string& bytes, const std::string& name) {
   check(succeeds(handle.png, [&] { png_read_info(handle.png, handle.info); }));
   const int color = png_get_color_type(handle.png, handle.info);
   ESPALIER_CHECK(
-      color == PNG_COLOR_TYPE_PALETTE || color == PNG_COLOR_TYPE_GRAY, name, ": is an ", kind_of(color),
-      " picture, so its pixels are no class numbers; save it as a palette or grey PNG whose values "
-      "are the classes");
+      color == PNG_COLOR_TYPE_PALETTE || color == PNG_COLOR_TYPE_GRAY, name, ": is ", kind_of(color),
+      ", whose pixels are no class numbers; save it as a palette or grey PNG with the classes as values");
   const int depth = png_get_bit_depth(handle.png, handle.info);
   check(succeeds(handle.png, [&] {
     if (depth < 8) png_set_packing(handle.png);

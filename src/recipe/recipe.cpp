@@ -128,7 +128,7 @@ DataSection data_section(const Document& document, const Json& json) {
                                                   : json.at("cache").get<int64_t>();
   if (document.root.contains("data") && document.root.at("data").contains("make")) {
     const Json& make = json.at("make");
-    data.make = {.classes = make.at("classes"),
+    data.make = {.classes = make.at("classes").is_null() ? 0 : make.at("classes").get<int>(),
                  .train = make.at("train"),
                  .val = make.at("val"),
                  .test = make.at("test"),

@@ -66,11 +66,13 @@ std::vector<Key> model_keys() {
 
 std::vector<Key> make_keys() {
   return {
-      integer("classes", 6, 2, 15, "kinds of drawn vegetables"),
-      integer("train", 60, 1, 100000, "images a class"),
-      integer("val", 20, 1, 100000, "images a class"),
-      integer("test", 20, 0, 100000, "images a class"),
-      integer("size", 96, 16, 4096, "pixels of the shorter side"),
+      integer("classes", nullptr, 2, 15,
+              "kinds: of 15 vegetables (image_list, image_folder) or 6 insects (voc), by default 6; a fundus "
+              "(segmentation_list) has 2"),
+      integer("train", 60, 1, 100000, "images; of vegetables: of each class"),
+      integer("val", 20, 1, 100000, "images; of vegetables: of each class"),
+      integer("test", 20, 0, 100000, "images; of vegetables: of each class"),
+      integer("size", 96, 16, 4096, "pixels of the longer side"),
       integer("seed", 1, 0, kAny, "of the drawings"),
   };
 }
@@ -241,7 +243,9 @@ const std::vector<StageKind>& stage_kinds() {
            of_kind(Kind::kTexts, "keep_fp32", nullptr, "items that stay FP32 (* and ?)"),
            boolean("paddlex_compat", false, "signed codes everywhere and the reference's KL"),
        })},
-      {"evaluate", "takes a model as it is: a row of the table; from scratch: the recipe's, with model.weights", true, true, with_common({})},
+      {"evaluate",
+       "takes a model as it is: a row of the table; from scratch: the recipe's, with model.weights", true,
+       true, with_common({})},
       {"bench",
        "times every variant",
        false,

@@ -47,10 +47,8 @@ int Workbench::threads() const { return kernels::threads(); }
 void Workbench::make_data() {
   const DataSection& data = recipe_.data;
   if (!data.make || !must_draw(data.spec.root)) return;
-  spdlog::info("drawing {} pictures of {} classes into {}",
-               data.make->classes * (data.make->train + data.make->val + data.make->test), data.make->classes,
-               data.spec.root.string());
-  make_vegetables(data.spec.root, *data.make);
+  spdlog::info("drawing {} pictures into {}", picture_count(*data.make), data.spec.root.string());
+  make_pictures(data.spec.root, *data.make);
 }
 
 const Dataset& Workbench::dataset(Split split, bool checked) {

@@ -90,6 +90,11 @@ def files():
         exif = Image.Exif()
         exif[0x0112] = orientation
         add(f"jpeg orientation {orientation}", rgb, 4, format="JPEG", quality=92, exif=exif)
+    add("jpeg cmyk progressive", rgb.convert("CMYK"), 4, format="JPEG", quality=95, progressive=True)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    add("jpeg progressive orientation 6", rgb, 4, format="JPEG", quality=92, progressive=True, exif=turned)
+    add("png orientation 6", rgb, 0, format="PNG", exif=turned)
     add("png", rgb, 0, format="PNG")
     add("png grey", rgb.convert("L"), 0, format="PNG")
     add("png 1 bit", rgb.convert("1"), 0, format="PNG")

@@ -1,0 +1,109 @@
+#include <gtest/gtest.h>
+
+#include "datasets/check.h"
+#include "datasets/dataset.h"
+#include "datasets/mask.h"
+#include "datasets/pictures.h"
+#include "io/index_png.h"
+#include "support/shared.h"
+#include "support/temporary_directory.h"
+
+namespace espalier {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SegmentationListTest : testing::Test {
+  test::TemporaryDirectory folder;
+  fs::path root = folder.path();
+  DataSpec spec{.format = "segmentation_list", .root = folder.path()};
+
+  void SetUp() override {
+    std::string list;
+    for (int i = 0; i < 3; ++i) {
+      test::write_picture(root / str("p", i, ".jpg"), i, 20, 16);
+      write_mask(i, 20, 16, 1);
+      list += str("p", i, ".jpg m", i, ".png\n");
+    }
+    test::write_text(root / "labels.txt", "ground\ndisc\n");
+    test::write_text(root / "train_list.txt", list);
+  }
+  void write_mask(int i, int width, int height, int value) {
+    IndexImage mask{width, height, std::vector<uint16_t>(static_cast<size_t>(width) * height)};
+    mask.values[5] = static_cast<uint16_t>(value);
+    mask.values[6] = Mask::kIgnored;
+    write_index_png(root / str("m", i, ".png"), mask, voc_palette());
+  }
+  std::string error() {
+    return test::message_of([&] { open_dataset(spec, Split::kTrain); });
+  }
+};
+
+TEST_F(SegmentationListTest, ReadsPicturesWithTheirMasks) {
+  const Dataset data = open_dataset(spec, Split::kTrain);
+  EXPECT_EQ(data.task, "segmentation");
+  ASSERT_EQ(data.size(), 3);
+  EXPECT_EQ(data.samples[1].mask, "m1.png");
+  const Mask mask = read_mask(root / "m1.png", 2);
+  EXPECT_EQ(mask.classes[4], 0);
+  EXPECT_EQ(mask.classes[5], 1);
+  EXPECT_EQ(mask.classes[6], Mask::kIgnored);
+  EXPECT_EQ(subset(data, 2, 1).size(), 2);
+  const Json report = check_dataset(spec);
+  EXPECT_EQ(report["task"], "segmentation");
+  EXPECT_EQ(report["splits"]["train"]["pixels"], Json({3 * (320 - 2), 3}));
+  EXPECT_EQ(report["splits"]["train"]["per_class"], Json({3, 3}));
+}
+
+TEST_F(SegmentationListTest, BadMasksAreOneLine) {
+  const std::string mask = (root / "m1.png").string();
+  write_mask(1, 20, 15, 1);
+  EXPECT_EQ(error(), mask + ": is 20x15, but its picture 'p1.jpg' has 20x16 pixels; make them equal");
+  write_mask(1, 20, 16, 2);
+  EXPECT_EQ(error(),
+            mask +
+                ": pixel (5, 0) is 2, but there are 2 classes; 0 .. 1 and 255 for what is ignored are "
+                "allowed: correct the mask or add the class");
+  write_png(root / "m1.png", read_image(root / "p1.jpg"));
+  EXPECT_EQ(error(),
+            mask +
+                ": is an RGB picture, whose pixels are no class numbers; save it as a palette or grey "
+                "PNG with the classes as values");
+  fs::copy_file(root / "p1.jpg", root / "m1.png", fs::copy_options::overwrite_existing);
+  EXPECT_TRUE(test::contains(error(), mask + ": is a JPEG picture")) << error();
+  fs::resize_file(root / "m2.png", 60);
+  spec.on_error = OnError::kSkip;
+  const Dataset data = open_dataset(spec, Split::kTrain);
+  EXPECT_EQ(data.size(), 1);
+  EXPECT_EQ(data.skipped_pictures(), 2);
+  spec.on_error = OnError::kStop;
+  fs::remove(root / "m1.png");
+  write_mask(2, 20, 16, 1);
+  EXPECT_TRUE(test::contains(error(), "train_list.txt:2: there is no file 'm1.png'")) << error();
+  const Json report = check_dataset(spec);
+  EXPECT_EQ(report["problems"], 2);  // and there is no list val
+}
+
+TEST_F(SegmentationListTest, AClassNobodyShowsAndTooManyClasses) {
+  for (int i = 0; i < 3; ++i) write_mask(i, 20, 16, 0);
+  EXPECT_TRUE(test::contains(error(), "class 'disc' (label 1) has no pictures in train")) << error();
+  spec.check_images = false;  // then nobody looks into the masks
+  EXPECT_EQ(error(), "");
+  std::string names;
+  for (int i = 0; i < 256; ++i) names += str("class", i, "\n");
+  test::write_text(root / "labels.txt", names);
+  EXPECT_TRUE(test::contains(error(), "names 256 classes; masks hold at most 255")) << error();
+}
+
+TEST(SharedSegmentationData, IsReadWhole) {
+  const fs::path root = test::shared_path("data/optic_disc");
+  if (!fs::exists(root)) GTEST_SKIP() << "no shared data";
+  const DataSpec spec{.format = "segmentation_list", .root = root};
+  EXPECT_EQ(open_dataset(spec, Split::kTrain).size(), 90);
+  EXPECT_EQ(open_dataset(spec, Split::kVal).size(), 19);
+}
+
+}  // namespace
+
+}  // namespace espalier
