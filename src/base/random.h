@@ -20,7 +20,8 @@ enum class Purpose : uint32_t {
   kSynthetic,
   kTest,
   kCriterion,
-  kBatch
+  kBatch,
+  kBootstrap
 };
 
 /// Four words of counter and two of key to four random words. Kernels call it on the device.

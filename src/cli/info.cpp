@@ -55,6 +55,7 @@ Json describe_model(const std::string& file) {
           {"parameter_bytes", weight.bytes},
           {"bytes", std::filesystem::file_size(file)},
           {"labels", model.labels},
+          {"task_options", model.task_options},
           {"preprocessing", model.preprocessing},
           {"metrics", model.metrics},
           {"lineage", model.lineage},

@@ -1,16 +1,20 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
-#include <iostream>
+#include <map>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "cli/command.h"
 #include "cli/step.h"
 #include "datasets/transforms.h"
+#include "io/file.h"
 #include "io/image.h"
+#include "io/index_png.h"
 #include "recipe/stages.h"
 #include "runtime/session.h"
+#include "tasks/drawing.h"
+#include "tasks/tiles.h"
 
 namespace espalier {
 
@@ -37,11 +41,98 @@ std::vector<std::string> pictures_of(const std::vector<std::string>& paths) {
   return pictures;
 }
 
-std::string line_of(const Json& prediction) {
+/// A model that is ready for pictures of any size.
+class Predictor {
+ public:
+  Predictor(Workbench& bench, const std::string& file)
+      : model_(load_model(file)),
+        pipeline_(model_.preprocessing, file + ": preprocessing"),
+        task_(bench.task_of(model_)),
+        session_(model_.graph.to(bench.device())) {
+    ESPALIER_CHECK(!pipeline_.random(), file, ": its preprocessing is random, which is not for prediction");
+  }
+
+  const Model& model() const { return model_; }
+  const Task& task() const { return *task_; }
+
+  Prediction operator()(const Image& image) {
+    LabelledImage sample{image};
+    Random unused(0, Purpose::kAugment);
+    pipeline_.run(sample, {unused}, 0, pipeline_.steps());
+    const Tensor input({1, sample.image.height, sample.image.width, Image::kChannels});
+    pipeline_.write(sample.image, input.f32());
+    return task_->decode(session_.run({input}), 0, {image.width, image.height, {}, {}, sample.to_network});
+  }
+
+ private:
+  Model model_;
+  Pipeline pipeline_;
+  std::unique_ptr<Task> task_;
+  Session session_;
+};
+
+/// Writes what is seen on each picture into a folder; nothing without one.
+class Folder {
+ public:
+  Folder(fs::path folder, const std::vector<std::string>& pictures) : folder_(std::move(folder)) {
+    if (folder_.empty()) return;
+    std::error_code error;
+    fs::create_directories(folder_, error);
+    ESPALIER_CHECK(fs::is_directory(folder_), folder_.string(), ": is no folder that can be written to (",
+                   error.message(), ")");
+    for (const std::string& picture : pictures)
+      ESPALIER_CHECK(!fs::equivalent(fs::absolute(picture).parent_path(), folder_), picture,
+                     ": lies in the folder of --out, where the drawn pictures go; name another one");
+  }
+
+  /// Under the picture's own name, with a number where two have the same. Returns the files' names.
+  Json write(const std::string& picture, Image image, const Prediction& prediction,
+             const std::vector<std::string>& labels, const DrawOptions& options) {
+    Json files = Json::object();
+    if (folder_.empty()) return files;
+    std::string name = fs::path(picture).stem().string();
+    if (const int times = names_[name]++; times > 0) name += str(".", times + 1);
+    const Mask& mask = prediction.mask;
+    if (!mask.empty()) {
+      files["mask"] = name + ".png";
+      write_index_png(folder_ / (name + ".png"),
+                      {mask.width, mask.height, {mask.classes.begin(), mask.classes.end()}}, voc_palette());
+    }
+    if (prediction.classes.empty()) {
+      constexpr int kQuality = 95;
+      files["drawn"] = name + ".jpg";
+      draw(image, prediction, labels, options);
+      write_jpeg(folder_ / (name + ".jpg"), image, kQuality);
+    }
+    return files;
+  }
+
+  /// All of it in one list, which for boxes is COCO's results format.
+  void write_list(const Json& predictions) const {
+    if (folder_.empty()) return;
+    Json list = Json::array();
+    for (size_t i = 0; i < predictions.size(); ++i)
+      for (const Json& found : predictions[i].at("best")) {
+        Json entry = {{"image_id", i}, {"file_name", predictions[i].at("image")}};
+        entry.update(found);
+        list.push_back(std::move(entry));
+      }
+    write_atomically(folder_ / "predictions.json", list.dump(2) + "\n");
+  }
+
+ private:
+  fs::path folder_;
+  std::map<std::string, int> names_;
+};
+
+/// "a.jpg:  carrot 91.2 %  leek 3.0 %"; of boxes those that are drawn.
+std::string line_of(const Json& prediction, double threshold) {
   std::string text = prediction.at("image").get<std::string>() + ":";
-  for (const Json& best : prediction.at("best"))
-    text += fmt::format("  {} {:.1f} %", best.at("category").get<std::string>(),
-                        100 * best.at("score").get<double>());
+  for (const Json& found : prediction.at("best")) {
+    const double share = found.value("score", found.value("share", 0.0));
+    if (found.contains("bbox") && share < threshold) continue;
+    text += fmt::format("  {} {:.1f} %", found.at("category").get<std::string>(), 100 * share);
+  }
   return text;
 }
 
@@ -50,33 +141,62 @@ std::string line_of(const Json& prediction) {
 Command add_predict(CLI::App& program) {
   struct Options {
     StepOptions step;
-    std::string model;
+    std::string model, out;
     std::vector<std::string> paths;
+    DrawOptions draw;
+    TileOptions tiles{.tile = 0};
   };
   auto options = std::make_shared<Options>();
-  CLI::App* app = program.add_subcommand("predict", "the five likeliest classes of pictures");
+  CLI::App* app = program.add_subcommand("predict", "what a model sees on pictures");
   app->add_option("MODEL", options->model, "a model file, FP32 or INT8; it knows how to prepare pictures")
       ->required();
   app->add_option("PATH", options->paths, "pictures, or folders of them")->required();
+  app->add_option("--out", options->out,
+                  "folder for predictions.json (boxes as COCO's results), pictures with boxes or masks drawn "
+                  "on them, and masks as PNG whose numbers are the classes");
+  app->add_option("--threshold", options->draw.threshold, "score of boxes to draw; default 0.5")
+      ->check(CLI::Range(0.0, 1.0));
+  app->add_option("--opacity", options->draw.opacity, "of masks on drawn pictures; default 0.6")
+      ->check(CLI::Range(0.0, 1.0));
+  app->add_option("--tile", options->tiles.tile,
+                  "segmentation of large pictures by squares of so many pixels; by default in one piece")
+      ->check(CLI::Range(1, 65536));
+  app->add_option("--pad", options->tiles.pad, "pixels seen around each square; default 64")
+      ->check(CLI::Range(0, 65536));
+  app->add_option("--set", options->step.overrides, "KEY=VALUE, for example task.score_threshold=0.1")
+      ->take_all()
+      ->allow_extra_args(false);
   add_machine_options(app, options->step);
   return {app, [options](const Output& output) -> int {
             const Recipe recipe = step_recipe(options->step, options->model, false);
-            const Workbench bench(recipe);
-            const Model model = load_model(options->model);
-            const Pipeline pipeline(model.preprocessing, options->model + ": preprocessing");
-            const auto task = make_task(model.task, static_cast<int>(model.labels.size()), Json::object());
-            Session session(model.graph.to(bench.device()));
+            Workbench bench(recipe);
+            Predictor predict(bench, options->model);
+            const std::vector<std::string>& labels = predict.model().labels;
+            ESPALIER_CHECK(options->tiles.tile == 0 || predict.task().name() == std::string("segmentation"),
+                           "--tile puts masks together, and ", options->model, " is a model for ",
+                           predict.task().name(), "; leave it out");
+            const std::vector<std::string> pictures = pictures_of(options->paths);
+            Folder folder(options->out, pictures);
             Json predictions = Json::array(), errors = Json::array();
-            for (const std::string& picture : pictures_of(options->paths)) {
+            for (const std::string& picture : pictures) {
               if (interrupt_requested()) throw Interrupted("interrupted before " + picture);
               try {
-                const Tensors& outputs = session.run({pipeline(read_image(picture))});
-                predictions.push_back({{"image", picture}, {"best", task->decode(outputs, 0, model.labels)}});
-                output.text(line_of(predictions.back()));
+                const Image image = read_image(picture);
+                Prediction prediction;
+                if (options->tiles.tile > 0)
+                  prediction.mask = predict_tiled(image, options->tiles,
+                                                  [&](const Image& window) { return predict(window).mask; });
+                else
+                  prediction = predict(image);
+                Json entry = {{"image", picture}, {"best", predict.task().describe(prediction, labels)}};
+                entry.update(folder.write(picture, image, prediction, labels, options->draw));
+                predictions.push_back(std::move(entry));
+                output.text(line_of(predictions.back(), options->draw.threshold));
               } catch (const Error& e) {
                 errors.push_back(e.what());
               }
             }
+            folder.write_list(predictions);
             output.object({{"model", options->model}, {"predictions", predictions}, {"errors", errors}});
             for (const Json& error : errors) output.error(error);
             return errors.empty() ? kOk : kBadInput;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "io/model_file.h"
 
 namespace espalier {
 
@@ -69,6 +70,9 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
     document = read_yaml(options.recipe);
     name = std::filesystem::path(options.recipe).stem().string();
     document.root.erase("expect");
+  } else if (from.ends_with(".safetensors")) {
+    // Keys of the model's own task can be overridden, and its data are of that task.
+    document.root["model"]["name"] = load_model(from).architecture.at("name");
   }
   ESPALIER_CHECK(!needs_data || !options.recipe.empty() || !options.data.empty(),
                  "name the data set with --data DIR, or a recipe that does with --recipe FILE");

@@ -29,6 +29,7 @@ void save_model(const std::filesystem::path& path, const Model& model) {
                    {"espalier.graph", graph_to_json(model.graph).dump()},
                    {"espalier.labels", Json(model.labels).dump()},
                    {"espalier.architecture", model.architecture.dump()},
+                   {"espalier.task_options", model.task_options.dump()},
                    {"espalier.preprocessing", model.preprocessing.dump()},
                    {"espalier.metrics", model.metrics.dump()},
                    {"espalier.lineage", model.lineage.dump()}};
@@ -50,6 +51,8 @@ Model load_model(const std::filesystem::path& path) {
     model.graph = graph_from_json(parse("graph"), parameters);
     model.labels = parse("labels").get<std::vector<std::string>>();
     model.architecture = parse("architecture");
+    // Files from before there were any have none.
+    if (file.metadata.contains("espalier.task_options")) model.task_options = parse("task_options");
     model.preprocessing = parse("preprocessing");
     model.metrics = parse("metrics");
     model.lineage = parse("lineage");

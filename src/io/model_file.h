@@ -17,6 +17,7 @@ struct Model {
   std::string task;  ///< "classification"
   std::vector<std::string> labels;
   Json architecture;   ///< complete_spec() of models/model_table.h
+  Json task_options;   ///< of make_task(), see tasks/task.h; {} or null: all defaults
   Json preprocessing;  ///< evaluation transforms, see datasets/transforms.h
   Json metrics;        ///< what was measured, by stage
   Json lineage;        ///< list of what was done: stage, parent's hash, seed, version

@@ -15,6 +15,7 @@
   X(conv2d)                     \
   X(depthwise_conv2d)           \
   X(dequantize)                 \
+  X(dice_loss)                  \
   X(dropout)                    \
   X(global_avg_pool)            \
   X(linear)                     \
@@ -30,6 +31,7 @@
   X(quantized_linear)           \
   X(resize)                     \
   X(sigmoid)                    \
+  X(sigmoid_cross_entropy)      \
   X(softmax_cross_entropy)      \
   X(yolo_loss)
 

@@ -76,13 +76,21 @@ struct CrossEntropyOptions {
   std::vector<float> class_weights;  ///< one a class, or empty
   int ignored_label = -1;            ///< rows with this label cost nothing
   float denominator_eps = 0;         ///< the reference's segmentation loss has 1e-5, on means over all rows
+  bool plain_mean = false;           ///< class weights do not count in the mean's denominator
 };
 /// Mean over rows of softmax cross entropy: logits [...,K], labels s32 [...]; a scalar. Ignored rows do not
 /// count in the mean; class weights multiply each row's loss and, as in PyTorch, count in the mean's
-/// denominator.
+/// denominator unless `plain_mean`.
 ///                                                                                 softmax_cross_entropy.cpp
 Tensor softmax_cross_entropy(const Tensor& logits, const Tensor& labels,
                              const CrossEntropyOptions& options = {});
+
+/// Mean of sigmoid cross entropy: logits [N,...,1], labels s32 [N,...] of 0 and 1; a scalar. Ignored places
+/// do not count; 0 when all are ignored. binary_loss.cpp
+Tensor sigmoid_cross_entropy(const Tensor& logits, const Tensor& labels, int ignored_label = -1);
+/// Mean over images of 1 - 2 sum(p y) / (sum(p) + sum(y) + 1e-5), p = sigmoid(logits), over the places of an
+/// image that are not ignored (Milletari et al., 2016, without squares). binary_loss.cpp
+Tensor dice_loss(const Tensor& logits, const Tensor& labels, int ignored_label = -1);
 
 struct YoloLossOptions {
   std::vector<std::pair<float, float>> anchors;  ///< of all heads: width, height in the network's pixels

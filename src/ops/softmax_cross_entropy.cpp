@@ -43,7 +43,7 @@ struct SoftmaxCrossEntropy final : Op {
       if (label == o.ignored_label) continue;
       ESPALIER_CHECK(label >= 0 && label < x.channels(), "softmax_cross_entropy: the label of row ", i,
                      " is ", label, "; it must lie in 0 .. ", x.channels() - 1);
-      denominator += o.class_weights.empty() ? 1.0 : o.class_weights[label];
+      denominator += o.class_weights.empty() || o.plain_mean ? 1.0 : o.class_weights[label];
     }
     if (o.denominator_eps > 0) denominator += double{o.denominator_eps} * static_cast<double>(rows);
     const Tensor weights =
@@ -74,6 +74,7 @@ struct SoftmaxCrossEntropy final : Op {
     v.visit("class_weights", o.class_weights);
     v.visit("ignored_label", o.ignored_label);
     v.visit("denominator_eps", o.denominator_eps);
+    v.visit("plain_mean", o.plain_mean);
   }
 
  private:

@@ -62,7 +62,7 @@ Json sensitivity_stage(const StageJob& job) {
   const auto source =
       job.bench.evaluation_batches(options.at("list"), model.preprocessing, job.bench.recipe().data.batch,
                                    options.at("images").is_null() ? -1 : options.at("images").get<int64_t>());
-  const auto task = make_task(model.task, static_cast<int>(model.labels.size()), Json::object());
+  const auto task = job.bench.task_of(model);
   const Json& memory = options.at("memory");
   const Sensitivity measured = measure_sensitivity(
       model.graph.to(job.bench.device()), *task, *source, job.sensitivity,

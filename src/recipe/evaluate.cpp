@@ -2,6 +2,8 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
+
 #include "base/version.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
@@ -19,19 +21,47 @@ Json to_json(const MetricResult& result) {
   return json;
 }
 
+namespace {
+
+/// What a class is most often taken for, from its row of the confusion matrix: "carrot (12)".
+std::string rival_text(const Json& row, size_t k, const std::vector<std::string>& labels) {
+  size_t rival = k;
+  for (size_t other = 0; other < row.size(); ++other)
+    if (other != k && row[other] > 0 && (rival == k || row[other] > row[rival])) rival = other;
+  return rival == k ? "" : fmt::format("{} ({})", labels[rival], row[rival].get<int64_t>());
+}
+
+}  // namespace
+
 std::string details_text(const Json& measured, const std::vector<std::string>& labels) {
   if (!measured.contains("details") || !measured.at("details").contains("per_class")) return "";
   const Json& details = measured.at("details");
-  std::string text = fmt::format("{:<28} {:>6} {:>6}  {}\n", "class", "%", "images", "most often taken for");
+  // Every list with a number a class is a column: whole numbers as they are, others in percent.
+  std::vector<std::string> columns;
+  std::string text = fmt::format("{:<28}", "class");
+  for (const auto& [key, values] : details.items()) {
+    const auto fits = [](const Json& value) { return value.is_number() || value.is_null(); };
+    if (values.size() != labels.size() || !std::all_of(values.begin(), values.end(), fits)) continue;
+    columns.push_back(key);
+    const std::string head = key == "per_class" ? measured.value("name", "") : key;
+    const bool whole =
+        std::all_of(values.begin(), values.end(), [](auto& v) { return v.is_number_integer(); });
+    text += fmt::format(" {:>12}", whole ? head : head + " %");
+  }
+  const bool confusion = details.contains("confusion");
+  text += confusion ? "  most often taken for\n" : "\n";
   for (size_t k = 0; k < labels.size(); ++k) {
-    const Json &share = details.at("per_class").at(k), &row = details.at("confusion").at(k);
-    size_t rival = k;
-    for (size_t other = 0; other < row.size(); ++other)
-      if (other != k && row[other] > 0 && (rival == k || row[other] > row[rival])) rival = other;
-    text += fmt::format("{:<28} {:>6} {:>6}  {}\n", labels[k],
-                        share.is_null() ? "-" : fmt::format("{:.1f}", 100 * share.get<double>()),
-                        details.at("counts").at(k).get<int64_t>(),
-                        rival == k ? "" : fmt::format("{} ({})", labels[rival], row[rival].get<int64_t>()));
+    text += fmt::format("{:<28}", labels[k]);
+    for (const std::string& key : columns) {
+      const Json& value = details.at(key).at(k);
+      text += fmt::format(" {:>12}", value.is_null() ? "-"
+                                     : value.is_number_integer()
+                                         ? std::to_string(value.get<int64_t>())
+                                         : fmt::format("{:.1f}", 100 * value.get<double>()));
+    }
+    if (confusion) text += "  " + rival_text(details.at("confusion").at(k), k, labels);
+    text.erase(text.find_last_not_of(' ') + 1);
+    text += '\n';
   }
   return text;
 }
@@ -39,7 +69,7 @@ std::string details_text(const Json& measured, const std::vector<std::string>& l
 Json evaluate_model(Workbench& bench, const Model& model, const std::string& list) {
   Session session(model.graph.to(bench.device()));
   const auto source = bench.evaluation_batches(list, model.preprocessing, bench.recipe().data.batch);
-  const auto task = make_task(model.task, static_cast<int>(model.labels.size()), Json::object());
+  const auto task = bench.task_of(model);
   return to_json(evaluate(session, *task, *source));
 }
 

@@ -139,6 +139,22 @@ DataSection data_section(const Document& document, const Json& json) {
   return data;
 }
 
+/// The keys that are given; those of another task are an error.
+Json task_options(const Document& document, const ModelSpec& model, const Json& section) {
+  Json options = Json::object();
+  for (const auto& [key, value] : section.items())
+    if (!value.is_null()) options[key] = value;
+  // Where the data decide how many classes there are, a list with one entry a class must be believed.
+  const Json weights = options.value("class_weights", Json());
+  const int classes = model.classes > 0 ? model.classes : weights.is_array() ? int(weights.size()) : 2;
+  try {
+    make_task(find_model(model.name).task, classes, options);
+  } catch (const Error& e) {
+    document.fail_at("task", e.what());
+  }
+  return options;
+}
+
 class StageReader {
  public:
   StageReader(const Document& document, const Json& training) : document_(document), training_(training) {}
@@ -347,6 +363,7 @@ Recipe make_recipe(Document document, const std::string& name, const Overrides& 
   if (!model.at("weights").is_null()) recipe.weights = model.at("weights").get<std::string>();
 
   recipe.data = data_section(doc, complete.at("data"));
+  recipe.task_options = task_options(doc, recipe.model, complete.at("task"));
   recipe.seed = complete.at("seed").get<uint64_t>();
   recipe.threads = complete.at("threads");
   recipe.device = complete.at("device");

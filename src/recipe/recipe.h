@@ -46,6 +46,7 @@ struct Recipe {
   ModelSpec model;  ///< classes is 0 when the data decide
   std::filesystem::path weights;
   DataSection data;
+  Json task_options;  ///< what the `task:` section gives: keys of the model's task, see tasks/task.h
   uint64_t seed = 1;
   int threads = 0;  ///< 0: all cores
   std::string device;

@@ -112,6 +112,35 @@ std::vector<Key> data_keys() {
   };
 }
 
+/// What each task knows of these it checks itself; none is given by default.
+std::vector<Key> task_keys() {
+  return {
+      of_kind(Kind::kOpen, "anchors", nullptr,
+              "detection: list of [width, height] in pixels of the network's picture; YOLOv3's nine"),
+      of_kind(Kind::kOpen, "anchor_masks", nullptr,
+              "detection: each head's anchors by number, [[6, 7, 8], [3, 4, 5], [0, 1, 2]]"),
+      list(Kind::kIntegers, "strides", nullptr, 1, 1024, "detection: pixels a cell of each head; 32, 16, 8"),
+      number("ignore_threshold", nullptr, 0, 1,
+             "detection: predictions that overlap an object by more are no negatives in the loss; 0.7"),
+      boolean("label_smooth", nullptr, "detection: smooth the class targets of the loss"),
+      number("score_threshold", nullptr, 0, 0.999, "detection: what does not exceed it is no object; 0.01"),
+      number("nms_threshold", nullptr, 0, 1,
+             "detection: of two boxes of a class that overlap by more, the better stays; 0.45"),
+      integer("nms_top_k", nullptr, 1, 1000000,
+              "detection: boxes of a class that enter the suppression; 1000"),
+      integer("keep_top_k", nullptr, 1, 1000000, "detection: boxes of a picture that stay; 100"),
+      choice("map_rule", nullptr, {"voc11", "area", "coco"},
+             "detection: VOC's 11 points (the default) or area, at IoU 0.5; coco: 0.50 to 0.95"),
+      of_kind(Kind::kTexts, "losses", nullptr,
+              "segmentation: cross_entropy (the default), or dice, bce or both for a single logit"),
+      of_kind(Kind::kOpen, "class_weights", nullptr,
+              "one a class; segmentation also knows dynamic: rare classes of a batch weigh more"),
+      boolean("paddlex_compat", nullptr,
+              "the reference's metric: corners that are pixels and forgotten batches in detection, absent "
+              "classes that count in segmentation"),
+  };
+}
+
 std::vector<Key> training_keys() {
   return {
       integer("epochs", 10, 1, 100000, "passes over the training images"),
@@ -183,6 +212,7 @@ std::vector<Key> recipe_keys() {
   return {
       section("model", model_keys(), "the network and where its weights come from"),
       section("data", data_keys(), "images and what is done to them"),
+      section("task", task_keys(), "options of loss, decoding and metric; model files carry them"),
       integer("seed", 1, 0, kAny, "of everything random"),
       integer("threads", 0, 0, std::max(1024.0, cores), "0: all cores"),
       choice("device", "auto", {"auto", "cpu", "cuda"},

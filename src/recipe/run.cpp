@@ -90,6 +90,7 @@ class Inputs {
     } else {
       inputs["model"] = hash(model_of(stage.from));
     }
+    if (!recipe_.task_options.empty()) inputs["task"] = recipe_.task_options;
     if (stage.kind == "prune") inputs["sensitivity"] = hash(sensitivity_of(stage));
     if (stage.kind == "train") {
       inputs["train"] = bench_.data_hash("train");

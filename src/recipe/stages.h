@@ -32,6 +32,11 @@ class Workbench {
   const Task& task() const { return *task_; }
   std::string metric_name() const { return task_->metric_name(); }
 
+  /// The task of a model: what its file says, then what the recipe says, then `extra`.
+  std::unique_ptr<Task> task_of(const Model& model, const Json& extra = {}) const;
+  /// The first two of these.
+  Json task_options(const Model& model) const;
+
   /// Draws the pictures of data.make when the root does not exist.
   void make_data();
   /// One line: how many pictures of how many classes.
@@ -94,7 +99,8 @@ Model load_float_model(const StageJob& job);
 /// The metric of a model as it will run, on a list; {"value", "low", "high", "samples", "loss", ...}.
 Json evaluate_model(Workbench& bench, const Model& model, const std::string& list);
 
-/// Per-class accuracy and the confusion matrix, for people; empty when the task has none.
+/// What was measured per class, and what each is most often taken for, for people; empty when the task has
+/// none.
 std::string details_text(const Json& measured, const std::vector<std::string>& labels);
 Json to_json(const MetricResult& result);
 

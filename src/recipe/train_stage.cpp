@@ -18,7 +18,8 @@ TimeUnit unit_of(const std::string& name) {
   return name == "run" ? TimeUnit::kRun : name == "epochs" ? TimeUnit::kEpochs : TimeUnit::kSteps;
 }
 
-Json task_options(const Json& options) {
+/// What a train stage says about the loss.
+Json loss_options(const Json& options) {
   Json task = Json::object();
   if (options.at("label_smoothing").get<double>() > 0)
     task["label_smoothing"] = options.at("label_smoothing");
@@ -118,7 +119,8 @@ Json train_stage(const StageJob& job) {
     check_input_size(model, recipe.data.size, job.model_in.string());
   }
   model.preprocessing = recipe.data.eval_transforms;
-  const auto task = make_task(model.task, static_cast<int>(model.labels.size()), task_options(options));
+  model.task_options = bench.task_options(model);
+  const auto task = bench.task_of(model, loss_options(options));
   const auto source = bench.training_batches(batch);
   const auto eval = bench.evaluation_batches("val", model.preprocessing, recipe.data.batch);
 

@@ -37,12 +37,24 @@ Device take_device(const std::string& wish) {
 Workbench::Workbench(const Recipe& recipe)
     : recipe_(recipe), device_(take_device(recipe.device)), processor_(processor_name()) {
   kernels::set_threads(recipe.threads);
-  task_ = make_task(find_model(recipe.model.name).task, std::max(1, recipe.model.classes), Json::object());
+  task_ = make_task(find_model(recipe.model.name).task, std::max(2, recipe.model.classes), Json::object());
 }
 
 Workbench::~Workbench() = default;
 
 int Workbench::threads() const { return kernels::threads(); }
+
+Json Workbench::task_options(const Model& model) const {
+  Json options = model.task_options.is_object() ? model.task_options : Json::object();
+  options.update(recipe_.task_options);
+  return options;
+}
+
+std::unique_ptr<Task> Workbench::task_of(const Model& model, const Json& extra) const {
+  Json options = task_options(model);
+  if (extra.is_object()) options.update(extra);
+  return make_task(model.task, static_cast<int>(model.labels.size()), options);
+}
 
 void Workbench::make_data() {
   const DataSection& data = recipe_.data;

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/nearest.h"
 #include "ops/ops.h"
+#include "tasks/options.h"
 #include "tasks/task.h"
 #include "tasks/task_table.h"
 
@@ -49,10 +49,6 @@ const Tensor& logits_of(const Tensors& outputs) {
                  outputs.size(), " outputs", outputs.empty() ? "" : str(", the first ", outputs[0].shape()),
                  "; one of [N,classes] is needed");
   return outputs[0];
-}
-
-std::string image_name(const Batch& batch, int i) {
-  return i < static_cast<int>(batch.names.size()) ? batch.names[i] : str("image ", i, " of the batch");
 }
 
 class ClassificationMetric final : public Metric {
@@ -143,18 +139,24 @@ struct Classification final : Task {
     return std::make_unique<ClassificationMetric>(metric_name());
   }
 
-  Json decode(const Tensors& outputs, int image, const std::vector<std::string>& labels) const override {
+  Prediction decode(const Tensors& outputs, int image, const Annotation&) const override {
     const Tensor logits = logits_of(outputs).to(Device::kCpu);
     ESPALIER_CHECK(image >= 0 && image < logits.shape()[0], "classification: image ", image, " of ",
                    logits.shape()[0]);
     const int classes = logits.shape()[1];
     const float* x = logits.f32() + int64_t{image} * classes;
     const double total = log_sum_exp(x, classes);
-    Json best = Json::array();
+    Prediction prediction;
     for (const int k : best_classes(x, classes, std::min(5, classes)))
-      best.push_back({{"category_id", k},
-                      {"category", k < static_cast<int>(labels.size()) ? labels[k] : std::to_string(k)},
-                      {"score", std::exp(x[k] - total)}});
+      prediction.classes.push_back({k, std::exp(x[k] - total)});
+    return prediction;
+  }
+
+  Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
+    Json best = Json::array();
+    for (const ClassScore& c : prediction.classes)
+      best.push_back(
+          {{"category_id", c.label}, {"category", label_name(labels, c.label)}, {"score", c.score}});
     return best;
   }
 };
@@ -162,31 +164,10 @@ struct Classification final : Task {
 }  // namespace
 
 std::unique_ptr<Task> make_classification(int classes, const Json& given) {
-  ESPALIER_CHECK(classes >= 1, "classification: classes is ", classes, "; it must be at least 1");
+  const TaskOptions options("classification", given, {"label_smoothing", "class_weights"});
   auto task = std::make_unique<Classification>();
-  const std::vector<std::string> known = {"label_smoothing", "class_weights"};
-  for (const auto& [key, value] : given.items()) {
-    ESPALIER_CHECK(std::find(known.begin(), known.end(), key) != known.end(),
-                   "classification: unknown option '", key, "'", did_you_mean(key, known));
-    if (value.is_null()) continue;
-    if (key == "label_smoothing") {
-      ESPALIER_CHECK(value.is_number() && value.get<double>() >= 0 && value.get<double>() < 1,
-                     "classification: label_smoothing is ", value.dump(), "; it must lie in [0, 1)");
-      task->options.label_smoothing = value.get<float>();
-      continue;
-    }
-    ESPALIER_CHECK(value.is_array() && static_cast<int>(value.size()) == classes,
-                   "classification: class_weights is ", value.dump(), "; a list of ", classes,
-                   " numbers is needed, one a class");
-    double sum = 0;
-    for (const Json& weight : value) {
-      ESPALIER_CHECK(weight.is_number() && weight.get<double>() >= 0 && std::isfinite(weight.get<float>()),
-                     "classification: class_weights has ", weight.dump(), "; weights cannot be negative");
-      sum += weight.get<double>();
-      task->options.class_weights.push_back(weight.get<float>());
-    }
-    ESPALIER_CHECK(sum > 0, "classification: class_weights are all 0; nothing would be learned");
-  }
+  task->options.label_smoothing = static_cast<float>(options.smoothing("label_smoothing"));
+  task->options.class_weights = options.class_weights("class_weights", classes);
   return task;
 }
 

@@ -1,5 +1,6 @@
 #include "tasks/task.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -11,9 +12,23 @@ namespace espalier {
 std::unique_ptr<Task> make_task(const std::string& name, int classes, const Json& options) {
   ESPALIER_CHECK(options.is_null() || options.is_object(), "task ", name, ": options are ", options.dump(),
                  "; an object is needed");
-  if (name == "classification")
-    return make_classification(classes, options.is_null() ? Json::object() : options);
-  fail(str("task '", name, "' is unknown", did_you_mean(name, {"classification"})));
+  ESPALIER_CHECK(classes >= 1, name, ": classes is ", classes, "; it must be at least 1");
+  const Json given = options.is_null() ? Json::object() : options;
+  if (name == "classification") return make_classification(classes, given);
+  if (name == "detection") return make_detection(classes, given);
+  if (name == "segmentation") return make_segmentation(classes, given);
+  fail(str("task '", name, "' is unknown",
+           did_you_mean(name, {"classification", "detection", "segmentation"})));
+}
+
+std::string image_name(const Batch& batch, int i) {
+  return i < static_cast<int>(batch.names.size()) ? batch.names[i] : str("image ", i, " of the batch");
+}
+
+Json number_or_null(double value) { return std::isnan(value) ? Json(nullptr) : Json(value); }
+
+std::string label_name(const std::vector<std::string>& labels, int label) {
+  return label >= 0 && label < static_cast<int>(labels.size()) ? labels[label] : std::to_string(label);
 }
 
 }  // namespace espalier

@@ -1,5 +1,6 @@
 #pragma once
-// One interface for loss, metric, decoding and drawing: the loop knows no task.
+// One interface for loss, metric and decoding: the loop knows no task. What a prediction looks like on a
+// picture is drawing.h.
 
 #include <memory>
 
@@ -21,8 +22,22 @@ struct MetricResult {
 
 struct Metric {
   virtual ~Metric() = default;
-  virtual void update(const Tensors& outputs, const Batch& batch) = 0;  ///< outputs on the CPU
+  /// Outputs on the CPU. Boxes and masks are compared with batch.annotations, in the pixels of the files.
+  virtual void update(const Tensors& outputs, const Batch& batch) = 0;
   virtual MetricResult result() const = 0;
+};
+
+/// A class and how sure the network is of it.
+struct ClassScore {
+  int label = 0;
+  double score = 0;
+};
+
+/// What the outputs say about one picture; each task fills its own part.
+struct Prediction {
+  std::vector<ClassScore> classes;  ///< classification: the five likeliest, best first
+  std::vector<ObjectBox> boxes;     ///< detection: best first, in the pixels of the file
+  Mask mask;                        ///< segmentation: as large as the picture in the file
 };
 
 struct Task {
@@ -31,11 +46,22 @@ struct Task {
   virtual const char* metric_name() const = 0;                                ///< "top1"
   virtual Tensor loss(const Tensors& outputs, const Batch& batch) const = 0;  ///< a scalar with history
   virtual std::unique_ptr<Metric> metric() const = 0;
-  /// For people and for --json: what the outputs of one image mean.
-  virtual Json decode(const Tensors& outputs, int image, const std::vector<std::string>& labels) const = 0;
+  /// What the outputs, on any device, say about image `image` of their batch. Of `picture` only the size and
+  /// the map are read; classification reads neither.
+  virtual Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const = 0;
+  /// The same for --json and for files: a list.
+  virtual Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const = 0;
 };
 
-/// {"label_smoothing", "class_weights", ...} are the task's own keys. Throws Error for an unknown task.
+/// `options` are the task's own keys, as a recipe's `task:` section and Model::task_options hold them; null
+/// is none. Throws Error for an unknown task or key and for a value that is impossible.
 std::unique_ptr<Task> make_task(const std::string& name, int classes, const Json& options);
+
+/// A picture's path for messages; its place in the batch where there is none.
+std::string image_name(const Batch& batch, int i);
+/// Null for NaN: what a class without examples has.
+Json number_or_null(double value);
+/// A class's name; its number where there is none.
+std::string label_name(const std::vector<std::string>& labels, int label);
 
 }  // namespace espalier

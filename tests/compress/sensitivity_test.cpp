@@ -191,8 +191,11 @@ struct InterruptingTask final : Task {
     if ((*left)-- == 0) request_interrupt();
     return inner.metric();
   }
-  Json decode(const Tensors& outputs, int image, const std::vector<std::string>& labels) const override {
-    return inner.decode(outputs, image, labels);
+  Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
+    return inner.decode(outputs, image, picture);
+  }
+  Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
+    return inner.describe(prediction, labels);
   }
 };
 

@@ -33,6 +33,7 @@ Model small_model() {
   m.task = "classification";
   m.labels = {"a", "b \"quoted\"", "\xC3\xBC"};
   m.architecture = {{"name", "toy"}};
+  m.task_options = {{"class_weights", {1, 2}}};
   m.preprocessing = Json::array({{{"name", "resize"}, {"size", 8}}});
   m.metrics = {{"top1", 0.5}};
   m.lineage = Json::array();
@@ -57,6 +58,7 @@ TEST_F(ModelFile, ComesBackAsItWas) {
   EXPECT_EQ(back.graph.hash(), m.graph.hash());
   EXPECT_EQ(back.labels, m.labels);
   EXPECT_EQ(back.task, m.task);
+  EXPECT_EQ(back.task_options, m.task_options);
   EXPECT_EQ(back.preprocessing, m.preprocessing);
   EXPECT_EQ(back.metrics, m.metrics);
   ASSERT_EQ(back.graph.trainable().size(), m.graph.trainable().size());

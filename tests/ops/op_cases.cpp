@@ -16,7 +16,9 @@ Tensor make_tensor(const Input& in, uint64_t seed, Device device) {
       if (in.dtype == DType::kS8) host.s8()[i] = static_cast<int8_t>(random.below(255) - 127);
       if (in.dtype == DType::kU8) host.u8()[i] = static_cast<uint8_t>(random.below(256));
       if (in.dtype == DType::kS32)
-        host.s32()[i] = in.values == Values::kLabels ? random.below(5) : random.below(2000) - 1000;
+        host.s32()[i] = in.values == Values::kLabels ? random.below(5)
+                        : in.values == Values::kBits ? random.below(7) / 3
+                                                     : random.below(2000) - 1000;
     }
     return host.to(device);
   }
@@ -145,10 +147,14 @@ std::vector<OpCase> make_cases() {
       true);
   add("softmax_cross_entropy",
       fixed(R"({"label_smoothing": 0.1, "class_weights": [1, 0.5, 2, 1, 3], "ignored_label": 2,
-                "denominator_eps": 1e-3})"),
+                "denominator_eps": 1e-3, "plain_mean": true})"),
       [](int C) -> std::vector<Input> {
         return {{{3, C, 5}}, {{3, C}, Values::kLabels, true, kS32}};
       });
+  for (const char* op : {"sigmoid_cross_entropy", "dice_loss"})
+    add(op, fixed(R"({"ignored_label": 2})"), [](int C) -> std::vector<Input> {
+      return {{{3, 4, C, 1}}, {{3, 4, C}, Values::kBits, true, kS32}};
+    });
 
   // So many boxes that most predictors answer for one: a gradient of zeros proves nothing.
   add(

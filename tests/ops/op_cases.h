@@ -23,6 +23,7 @@ enum class Values {
   kMoments,   ///< a row of means and a row of variances
   kLabels,    ///< 0 to 4
   kBoxes,     ///< rows of centre x, centre y, width, height in 0..1, class 0 or 1, score; the last is padding
+  kBits,      ///< 0, 1 and, seldom, 2
   kCodes,     ///< of the whole range of an integer type
 };
 

@@ -232,14 +232,14 @@ TEST_P(SmallOpsTest, CrossEntropyMatchesItsFormulaAndGradient) {
   const std::vector<float> weights = {1, 2, 0.5f, 1, 3, 1, 0.25f};
   for (const CrossEntropyOptions& o :
        {CrossEntropyOptions{0, {}, 255, 0}, CrossEntropyOptions{0.1f, weights, 255, 0},
-        CrossEntropyOptions{0.2f, {}, 255, 1e-2f}}) {
+        CrossEntropyOptions{0.2f, {}, 255, 1e-2f}, CrossEntropyOptions{0, weights, 255, 1e-2f, true}}) {
     const std::vector<float> logits = x.to_vector();
     double sum = 0, denominator = o.denominator_eps * kRows;
     for (int i = 0; i < kRows; ++i) {
       if (labels[i] == 255) continue;
       const double w = o.class_weights.empty() ? 1 : o.class_weights[labels[i]];
       sum += w * cross_entropy(logits, i, K, labels[i], o.label_smoothing);
-      denominator += w;
+      denominator += o.plain_mean ? 1 : w;
     }
     const double want = sum / denominator, got = softmax_cross_entropy(x, y, o).item();
     EXPECT_TRUE(std::abs(got - want) <= 2e-6 * std::abs(want)) << got << ", expected " << want;

@@ -27,7 +27,7 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"passes", {"nn"}},
       {"io", {"passes"}},
       {"runtime", {"passes"}},
-      {"tasks", {"runtime"}},
+      {"tasks", {"runtime", "io"}},
       {"report", {"io"}},
       {"train", {"tasks", "io", "optim", "report"}},
       {"compress", {"tasks", "io"}},

@@ -146,7 +146,7 @@ TEST(ClassificationTest, SmoothingAndWeightsAreInTheLoss) {
 TEST(ClassificationTest, DecodesTheBestFiveWithNames) {
   const auto task = make_task("classification", 7, Json::object());
   const Tensor logits = Tensor::from(std::vector<float>{0, 0, 0, 0, 0, 0, 0, 1, 7, 3, 6, 5, 4, 2}, {2, 7});
-  const Json best = task->decode({logits}, 1, {"a", "b", "c", "d", "e", "f", "g"});
+  const Json best = task->describe(task->decode({logits}, 1, {}), {"a", "b", "c", "d", "e", "f", "g"});
   ASSERT_EQ(best.size(), 5u);
   std::string order;
   double sum = 0, all = 0;
@@ -159,8 +159,8 @@ TEST(ClassificationTest, DecodesTheBestFiveWithNames) {
   EXPECT_NEAR(sum, 1 - (std::exp(1) + std::exp(2)) / all, 1e-9);
   EXPECT_EQ(best[0].at("category_id"), 1);
   EXPECT_EQ(make_task("classification", 2, Json::object())
-                ->decode({Tensor::from(std::vector<float>{0, 1}, {1, 2})}, 0, {"x", "y"})
-                .size(),
+                ->decode({Tensor::from(std::vector<float>{0, 1}, {1, 2})}, 0, {})
+                .classes.size(),
             2u);
 }
 

@@ -216,8 +216,11 @@ struct OverflowingTask final : Task {
     return inner->loss({add(outputs[0], x)}, batch);
   }
   std::unique_ptr<Metric> metric() const override { return inner->metric(); }
-  Json decode(const Tensors& outputs, int image, const std::vector<std::string>& labels) const override {
-    return inner->decode(outputs, image, labels);
+  Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
+    return inner->decode(outputs, image, picture);
+  }
+  Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
+    return inner->describe(prediction, labels);
   }
 };
 
