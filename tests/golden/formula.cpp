@@ -45,4 +45,13 @@ std::vector<float> golden_boxes(int batch, int count, int classes, uint64_t seed
   return boxes;
 }
 
+YoloLossOptions golden_head(int n, int classes) {
+  return {
+      .anchors =
+          {{10, 13}, {16, 30}, {33, 23}, {30, 61}, {62, 45}, {59, 119}, {116, 90}, {156, 198}, {373, 326}},
+      .mask = {6 - 3 * n, 7 - 3 * n, 8 - 3 * n},
+      .classes = classes,
+      .downsample = 32 >> n};
+}
+
 }  // namespace espalier::test

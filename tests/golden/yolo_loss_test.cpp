@@ -26,13 +26,8 @@ TEST(GoldenYoloLoss, AgreesWithPaddleInValueAndGradient) {
     const auto& want = golden["scales"][scale];
     SCOPED_TRACE(want["head"].get<std::string>());
     const int channels = want["shape"][1], H = want["shape"][2], W = want["shape"][3];
-    const YoloLossOptions options{
-        .anchors =
-            {{10, 13}, {16, 30}, {33, 23}, {30, 61}, {62, 45}, {59, 119}, {116, 90}, {156, 198}, {373, 326}},
-        .mask = {6 - 3 * scale, 7 - 3 * scale, 8 - 3 * scale},
-        .classes = classes,
-        .downsample = 32 >> scale,
-        .ignore_threshold = golden["ignore_thresh"]};
+    YoloLossOptions options = golden_head(scale, classes);
+    options.ignore_threshold = golden["ignore_thresh"];
     const int64_t per_image = int64_t{channels} * H * W;
     const std::vector<double> numbers = uniform(want["head"], batch * per_image, seed);
     // Theirs is NCHW: element (c, h, w) of theirs is (h, w, c) of ours.
