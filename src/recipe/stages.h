@@ -42,7 +42,8 @@ class Workbench {
   /// One line: how many pictures of how many classes.
   std::string data_text();
   const std::vector<std::string>& labels();
-  bool has_test() const { return has_split(recipe_.data.spec, Split::kTest); }
+  /// Of pictures still to be drawn too.
+  bool has_test() const;
 
   /// Shuffled and augmented. Throws Error listing every unreadable picture unless the recipe says skip.
   std::unique_ptr<BatchSource> training_batches(int batch);

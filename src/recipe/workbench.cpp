@@ -63,6 +63,12 @@ void Workbench::make_data() {
   make_pictures(data.spec.root, *data.make);
 }
 
+bool Workbench::has_test() const {
+  const DataSection& data = recipe_.data;
+  if (data.make && must_draw(data.spec.root)) return data.make->test > 0;
+  return has_split(data.spec, Split::kTest);
+}
+
 const Dataset& Workbench::dataset(Split split, bool checked) {
   // Going without unreadable pictures needs a look at each of them, whatever the list is for.
   checked |= recipe_.data.spec.on_error == OnError::kSkip;

@@ -114,6 +114,14 @@ TEST_F(FlowTest, VariantsAreWhatTheyAreCalled) {
   EXPECT_EQ(v.at("int8").at("macs"), v.at("baseline").at("macs"));
 }
 
+TEST_F(FlowTest, APlanBeforeThePicturesAreDrawn) {
+  const test::Ran plan = run({"run", recipe, "--out", *folder / "later", "--dry-run", "--set",
+                              "data.root=" + (*folder / "not_drawn")});
+  EXPECT_EQ(plan.code, kOk) << plan.err;
+  EXPECT_NE(plan.out.find("will be drawn"), std::string::npos) << plan.out;
+  EXPECT_FALSE(fs::exists(*folder / "not_drawn"));
+}
+
 TEST_F(FlowTest, AgainDoesNothingAndSaysSo) {
   const auto before = fs::last_write_time(model("baseline"));
   const test::Ran again = run({"run", recipe, "--out", out});
