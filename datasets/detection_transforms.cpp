@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "datasets/transform_table.h"
+#include "tasks/nms.h"
 
 namespace espalier {
 
@@ -114,7 +115,7 @@ struct RandomIouCrop final : Transform {
     const ObjectBox frame{static_cast<float>(part.x), static_cast<float>(part.y),
                           static_cast<float>(part.x + part.width), static_cast<float>(part.y + part.height)};
     return std::any_of(boxes.begin(), boxes.end(),
-                       [&](const ObjectBox& box) { return overlap(box, frame) >= threshold; });
+                       [&](const ObjectBox& box) { return overlap_of(box, frame) >= threshold; });
   }
 };
 
@@ -158,14 +159,6 @@ double random_gamma(double shape, Random& random) {
 double random_beta(double a, double b, Random& random) {
   const double x = random_gamma(a, random), y = random_gamma(b, random);
   return x / (x + y);
-}
-
-double overlap(const ObjectBox& a, const ObjectBox& b) {
-  const double width = std::min(a.x1, b.x1) - std::max(a.x0, b.x0),
-               height = std::min(a.y1, b.y1) - std::max(a.y0, b.y0);
-  if (!(width > 0 && height > 0)) return 0;
-  const double common = width * height;
-  return common / (double{a.width()} * a.height() + double{b.width()} * b.height() - common);
 }
 
 void mix(LabelledImage& sample, const LabelledImage& partner, double share) {

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "datasets/scene.h"
 #include "datasets/synthetic.h"
-#include "datasets/transforms.h"
+#include "tasks/nms.h"
 
 namespace espalier {
 
@@ -156,7 +156,7 @@ LabelledImage draw_insects(int classes, int size, uint64_t seed, uint64_t index)
                   .y1 = f(extent.bottom) / 2,
                   .label = kind};
     const std::vector<ObjectBox> visible = boxes_within({box}, frame);
-    const auto touches = [&](const ObjectBox& other) { return overlap(box, other) > 0.1; };
+    const auto touches = [&](const ObjectBox& other) { return overlap_of(box, other) > 0.1; };
     if (visible.empty() || std::any_of(sample.boxes.begin(), sample.boxes.end(), touches)) continue;
     canvas = std::move(with);
     sample.boxes.push_back(visible[0]);

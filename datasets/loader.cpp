@@ -4,10 +4,12 @@
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <iterator>
 #include <mutex>
 #include <numeric>
 #include <thread>
@@ -234,7 +236,9 @@ class Loader final : public BatchSource {
   void write(const LabelledImage& sample, Pending& pending, int i) const {
     const int64_t pixels = int64_t{pending.size.width} * pending.size.height;
     pipeline_.write(sample.image, pending.batch.images.f32() + i * pixels * Image::kChannels);
-    if (!pending.boxes.empty()) pending.boxes[i] = sample.boxes;
+    if (!pending.boxes.empty())
+      std::copy_if(sample.boxes.begin(), sample.boxes.end(), std::back_inserter(pending.boxes[i]),
+                   [](const ObjectBox& box) { return !box.crowd; });
     if (data_.task == "segmentation") {
       int32_t* target = pending.batch.targets[0].s32() + i * pixels;
       std::copy(sample.mask.classes.begin(), sample.mask.classes.end(), target);

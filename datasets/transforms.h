@@ -92,9 +92,6 @@ void mix(LabelledImage& sample, const LabelledImage& partner, double share);
 /// 2000); a and b at least 1.
 double random_beta(double a, double b, Random& random);
 
-/// Intersection over union of two boxes; 0 for boxes without area.
-double overlap(const ObjectBox& a, const ObjectBox& b);
-
 /// A list of transforms, ready to run. Copies share the transforms, which never change.
 class Pipeline {
  public:

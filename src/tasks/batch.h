@@ -15,7 +15,8 @@ struct Batch {
   /// What the loss compares with, in the network's pixels:
   ///   classification {s32 [N]}: the label;
   ///   detection {f32 [N,M,6]}: centre x, centre y, width, height as shares of the network's picture, class,
-  ///     score; M >= 1 is the most boxes of a picture of this batch, a row of width 0 is none;
+  ///     score; M >= 1 is the most boxes of a picture of this batch, a row of width 0 is none; regions of
+  ///     many (ObjectBox::crowd) are left out;
   ///   segmentation {s32 [N,H,W]}: the class of every pixel, 255 where it is ignored.
   Tensors targets;
   std::vector<std::string> names;       ///< per image: its path, for messages

@@ -1,7 +1,9 @@
-// Images a second of the loader alone, and of its parts on one core.
+// Images a second of the loader alone, and of its parts on one core, with the task's default transforms.
 //
-//   ninja bench_loader && tests/bench/bench_loader ROOT [threads] [seconds]     ROOT: a folder with
-//   train_list.txt and labels.txt
+//   ninja bench_loader && tests/bench/bench_loader ROOT [format] [size] [threads] [seconds]
+//
+// ROOT: a data set; format: image_list (as by default), voc, coco, segmentation_list; size: the network's,
+// 224
 
 #include <algorithm>
 #include <chrono>
@@ -12,7 +14,7 @@
 
 #include "base/error.h"
 #include "datasets/loader.h"
-#include "datasets/resample.h"
+#include "datasets/mask.h"
 
 namespace espalier {
 
@@ -51,55 +53,68 @@ double images_per_second(BatchSource& source, double seconds) {
   return static_cast<double>(images) / (now() - start);
 }
 
-void run(const std::string& root, int threads, double seconds) {
-  const Dataset data = open_dataset({.root = root}, Split::kTrain);
-  const Pipeline train(default_train_transforms("classification", 224)),
-      eval(default_eval_transforms("classification", 224));
-  std::vector<Image> images;
-  for (size_t i = 0; i < std::min<size_t>(64, data.samples.size()); ++i)
-    images.push_back(read_image(data.path(data.samples[i])));
-  const auto image = [&](int i) -> const Image& { return images[i % images.size()]; };
-  std::vector<float> slot(224 * 224 * 3);
-  Random random(1, Purpose::kAugment);
+/// The parts of one pipeline, each on what the one before it left.
+void time_steps(const Json& list, const std::vector<LabelledImage>& samples, double seconds) {
+  std::vector<double> times(list.size());
+  const double end = now() + seconds;
+  int rounds = 0;
+  for (; now() < end || rounds < 20; ++rounds) {
+    LabelledImage sample = samples[rounds % samples.size()];
+    Random random(1, Purpose::kAugment, 0, static_cast<uint64_t>(rounds));
+    const auto partner = [&](Random& r) { return samples[r.below(static_cast<int>(samples.size()))]; };
+    const Draw draw{random, random.uniform(), 0, partner};
+    for (size_t i = 0; i + 1 < list.size(); ++i) {
+      const Pipeline step(Json::array({list[i], list.back()}));
+      const double start = now();
+      step.run(sample, draw, 0, 1);
+      times[i] += now() - start;
+    }
+    std::vector<float> slot(sample.image.pixels.size());
+    const Pipeline last(Json::array({list.back()}));
+    const double start = now();
+    last.write(sample.image, slot.data());
+    times.back() += now() - start;
+  }
+  for (size_t i = 0; i < list.size(); ++i)
+    std::printf("  %-32s %7.3f\n", list[i]["name"].get<std::string>().c_str(), 1e3 * times[i] / rounds);
+}
 
-  std::printf("parts, one core, median ms an image (%dx%d pixels)\n", images[0].width, images[0].height);
-  const auto part = [&](const char* what, const std::function<void(int)>& call) {
-    std::printf("  %-32s %7.3f\n", what, milliseconds(call, seconds / 4));
-  };
-  part("read and decode", [&](int i) { read_image(data.path(data.samples[i % images.size()])); });
-  part("resize to 256 bilinear", [&](int i) { resize(image(i), 256, 256, Filter::kBilinear); });
-  part("resize to 256 bicubic", [&](int i) { resize(image(i), 256, 256, Filter::kBicubic); });
-  const auto whole = [&](const Pipeline& pipeline) {
-    return [&](int i) {
-      LabelledImage sample{image(i)};
-      pipeline.run(sample, {random}, 0, pipeline.steps());
-      pipeline.write(sample.image, slot.data());
-    };
-  };
-  part("training transforms", whole(train));
-  part("evaluation transforms", whole(eval));
-  const Pipeline distort(Json::array({{{"name", "random_resized_crop"}},
-                                      {{"name", "color_distort"}, {"probability", 1.0}},
-                                      {{"name", "random_rotate"}, {"probability", 1.0}},
-                                      {{"name", "normalize"}}}));
-  part("crop, distort, rotate", whole(distort));
-  const Image small = resize(images[0], 224, 224, Filter::kBilinear);
-  part("normalize", [&](int) { train.write(small, slot.data()); });
+void run(const std::string& root, const std::string& format, int size, int threads, double seconds) {
+  const Dataset data =
+      open_dataset({.format = format, .root = root, .on_error = OnError::kSkip}, Split::kTrain);
+  const Json train = default_train_transforms(data.task, size),
+             eval = default_eval_transforms(data.task, size);
+  std::vector<LabelledImage> samples;
+  for (size_t i = 0; i < std::min<size_t>(64, data.samples.size()); ++i) {
+    const Sample& about = data.samples[i];
+    samples.push_back({.image = read_image(data.path(about)), .label = about.label, .boxes = about.boxes});
+    if (!about.mask.empty())
+      samples.back().mask = read_mask(data.root / about.mask, static_cast<int>(data.labels.size()));
+  }
+  std::printf("%s, %s at %d, one core, ms an image\n", data.name.c_str(), data.task.c_str(), size);
+  std::printf(
+      "  %-32s %7.3f\n", "read and decode (median)",
+      milliseconds([&](int i) { read_image(data.path(data.samples[i % samples.size()])); }, seconds / 4));
+  std::printf(" training, means\n");
+  time_steps(train, samples, seconds);
+  std::printf(" evaluation, means\n");
+  time_steps(eval, samples, seconds);
 
-  const auto loader = [&](const char* what, const Pipeline& pipeline, LoaderOptions options) {
+  const auto loader = [&](const char* what, const Json& transforms, LoaderOptions options) {
     options.threads = threads;
-    const auto source = make_loader(data, pipeline, options);
+    const auto source = make_loader(data, Pipeline(transforms), options);
     source->start(0);
     Batch batch;
     while (source->next(batch)) continue;  // warm: files in the page cache, pictures in ours
-    std::printf("  %-32s %7.0f\n", what, images_per_second(*source, seconds));
+    std::printf("  %-32s %7.1f\n", what, images_per_second(*source, seconds));
   };
-  std::printf("loader, batch 32, images/s\n");
-  constexpr int64_t kCache = int64_t{1} << 30;
-  loader("training", train, train_loader_options(32, 1));
-  loader("training, cached", train, train_loader_options(32, 1, kCache));
-  loader("evaluation", eval, eval_loader_options(32));
-  loader("evaluation, cached", eval, eval_loader_options(32, kCache));
+  constexpr int64_t kCache = int64_t{2} << 30;
+  const int count = data.task == "classification" ? 32 : 8;
+  std::printf("loader, batch %d, %s threads, images/s\n", count, threads ? str(threads).c_str() : "all");
+  loader("training", train, train_loader_options(count, 1));
+  loader("training, cached", train, train_loader_options(count, 1, kCache));
+  loader("evaluation", eval, eval_loader_options(count));
+  loader("evaluation, cached", eval, eval_loader_options(count, kCache));
 }
 
 }  // namespace
@@ -108,12 +123,13 @@ void run(const std::string& root, int threads, double seconds) {
 
 int main(int count, char** arguments) {
   if (count < 2) {
-    std::fprintf(stderr, "bench_loader ROOT [threads] [seconds]\n");
+    std::fprintf(stderr, "bench_loader ROOT [format] [size] [threads] [seconds]\n");
     return 2;
   }
+  const auto number = [&](int i, double fallback) { return count > i ? std::atof(arguments[i]) : fallback; };
   try {
-    espalier::run(arguments[1], count > 2 ? std::atoi(arguments[2]) : 0,
-                  count > 3 ? std::atof(arguments[3]) : 2);
+    espalier::run(arguments[1], count > 2 ? arguments[2] : "image_list", static_cast<int>(number(3, 224)),
+                  static_cast<int>(number(4, 0)), number(5, 2));
   } catch (const espalier::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

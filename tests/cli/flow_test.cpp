@@ -294,6 +294,32 @@ TEST_F(FlowTest, DataCheckFindsNothingAndSomething) {
   EXPECT_NE(bad.out.find("missing.jpg"), std::string::npos) << bad.out;
 }
 
+TEST_F(FlowTest, DataOfTheOtherTasksAreDrawnCheckedAndFitted) {
+  for (const std::string format : {"voc", "segmentation_list"}) {
+    const std::string drawn = *folder / format, set = "data.format=" + format;
+    const test::Ran make = run({"data", "make", drawn, "--format", format, "--train", "12", "--val", "3",
+                                "--test", "0", "--size", "64"});
+    ASSERT_EQ(make.code, kOk) << make.err;
+    EXPECT_EQ(make.out, drawn + ": 15 pictures (" + format + ")\n");
+    const test::Ran check = run({"data", "check", "--data", drawn, "--set", set});
+    EXPECT_EQ(check.code, kOk) << check.out;
+    const test::Ran anchors =
+        run({"data", "anchors", "--data", drawn, "--set", set, "--set", "data.size=96", "--count", "3"});
+    if (format == "voc") {
+      EXPECT_EQ(anchors.code, kOk) << anchors.err;
+      EXPECT_NE(anchors.out.find("boxes at 96x96 pixels, mean IoU 0."), std::string::npos) << anchors.out;
+      EXPECT_NE(anchors.out.find("\ntask:\n  anchors: [["), std::string::npos) << anchors.out;
+    } else {
+      EXPECT_EQ(anchors.code, kBadInput);
+      EXPECT_NE(anchors.err.find("anchors need data.format voc or coco"), std::string::npos) << anchors.err;
+    }
+    // A classifier cannot be trained on these.
+    const test::Ran wrong = run({"train", "--data", drawn, "--set", set, "--out", *folder / "wrong"});
+    EXPECT_EQ(wrong.code, kBadInput);
+    EXPECT_NE(wrong.err.find("data.format " + format + " is for "), std::string::npos) << wrong.err;
+  }
+}
+
 TEST(InterruptTest, StopsWith130AndTheSameCommandContinuesToTheSameModel) {
   const test::Folder folder;
   std::string text = kTiny;

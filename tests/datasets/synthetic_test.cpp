@@ -11,8 +11,8 @@
 #include "datasets/check.h"
 #include "datasets/dataset.h"
 #include "datasets/pictures.h"
-#include "datasets/transforms.h"
 #include "support/temporary_directory.h"
+#include "tasks/nms.h"
 
 namespace espalier {
 
@@ -116,7 +116,7 @@ TEST(Synthetic, InsectsVaryAndHardlyOverlap) {
       EXPECT_TRUE(box.x0 >= 0 && box.y0 >= 0 && box.x1 <= 64 && box.y1 <= 48);
       least = std::min(least, std::sqrt(double{box.width()} * box.height()));
       largest = std::max(largest, std::sqrt(double{box.width()} * box.height()));
-      for (size_t b = 0; b < a; ++b) EXPECT_LT(overlap(box, sample.boxes[b]), 0.2);
+      for (size_t b = 0; b < a; ++b) EXPECT_LT(overlap_of(box, sample.boxes[b]), 0.2);
     }
   }
   for (const int count : counts) EXPECT_GT(count, 10);

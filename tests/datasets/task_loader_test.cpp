@@ -108,6 +108,29 @@ TEST_F(DetectionLoaderTest, EvaluationGivesTargetsAndUntouchedAnnotations) {
   }
 }
 
+TEST_F(DetectionLoaderTest, RegionsOfManyAreAnnotationsAndNoTargets) {
+  data.samples[3].boxes[1].crowd = true;
+  const auto source =
+      make_loader(data, Pipeline(default_eval_transforms("detection", 32)), eval_loader_options(1));
+  source->start(0, 3);
+  Batch batch;
+  source->next(batch);
+  EXPECT_EQ(batch.annotations[0].boxes.size(), 3u);
+  ASSERT_EQ(batch.targets[0].shape()[1], 2);
+  EXPECT_EQ(batch.targets[0].f32()[4], 0);
+  EXPECT_EQ(batch.targets[0].f32()[10], 0) << "the second of class a, not the crowd of class b";
+}
+
+TEST_F(DetectionLoaderTest, ManyBoxesAreAllTargets) {
+  data.samples[2].boxes.assign(137, data.samples[2].boxes[0]);
+  const auto source =
+      make_loader(data, Pipeline(default_train_transforms("detection", 32)), eval_loader_options(3));
+  source->start(300);  // after mixup ends
+  Batch batch;
+  source->next(batch);
+  EXPECT_EQ(batch.targets[0].shape()[1], 137);
+}
+
 TEST_F(DetectionLoaderTest, TrainingIsAFunctionOfSeedAndEpochAlone) {
   const Pipeline pipeline(default_train_transforms("detection", 96));
   LoaderOptions options = train_loader_options(2, 5);

@@ -7,6 +7,7 @@
 
 #include "datasets/marked_pictures.h"
 #include "datasets/pictures.h"
+#include "tasks/nms.h"
 
 namespace espalier {
 
@@ -80,15 +81,6 @@ TEST(Mixup, MustComeBeforeAnythingRandom) {
   EXPECT_ERROR(good(Image(300, 300), random), "mixup needs a second picture");
 }
 
-TEST(Overlap, IsIntersectionOverUnion) {
-  const ObjectBox a{0, 0, 10, 10};
-  EXPECT_EQ(overlap(a, a), 1);
-  EXPECT_DOUBLE_EQ(overlap(a, {5, 0, 15, 10}), 50.0 / 150);
-  EXPECT_EQ(overlap(a, {10, 0, 20, 10}), 0);
-  EXPECT_EQ(overlap(a, {20, 20, 30, 30}), 0);
-  EXPECT_EQ(overlap(a, {3, 3, 3, 9}), 0);
-}
-
 TEST(Expand, LaysThePictureSomewhereOnACanvasOfTheFill) {
   std::set<float> places;
   double largest = 1;
@@ -124,7 +116,7 @@ TEST(IouCrop, KeepsAnObjectAndRespectsItsThreshold) {
                 y = static_cast<float>(-sample.to_network.offset_y);
     const ObjectBox part{x, y, x + static_cast<float>(sample.image.width),
                          y + static_cast<float>(sample.image.height)};
-    ASSERT_GE(overlap(part, before), 0.5);
+    ASSERT_GE(overlap_of(part, before), 0.5);
     const double ratio = sample.image.width / 100.0 / (sample.image.height / 80.0);
     ASSERT_GT(ratio, 0.47);
     ASSERT_LT(ratio, 2.1);
