@@ -130,8 +130,8 @@ void draw_mask(Image& image, const Mask& mask, const std::vector<std::string>& l
 }  // namespace
 
 Color class_color(int label) {
-  // Hues a golden angle apart, in turn light and a little darker.
-  const double hue = std::fmod(0.36 + 0.6180339887 * label, 1.0) * 6, value = label % 2 ? 210 : 255;
+  // Hues a golden angle apart, from magenta and cyan on, which few photographs hold.
+  const double hue = std::fmod(0.9 + 0.6180339887 * label, 1.0) * 6, value = label % 2 ? 210 : 255;
   const auto channel = [&](double shift) {
     const double k = std::fmod(shift + hue, 6);
     return static_cast<uint8_t>(std::lround(value - value * 0.85 * std::clamp(std::min(k, 4 - k), 0.0, 1.0)));
