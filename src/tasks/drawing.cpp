@@ -73,7 +73,7 @@ void draw_boxes(Image& image, const std::vector<ObjectBox>& boxes, const std::ve
                 double threshold) {
   const int extent = std::max(image.width, image.height);
   const int line = std::max(1, static_cast<int>(std::lround(extent / 350.0))),
-            scale = std::max(1, static_cast<int>(std::lround(extent / 450.0)));
+            scale = std::max(1, static_cast<int>(std::lround(extent / 300.0)));
   std::vector<ObjectBox> shown;
   for (const ObjectBox& box : boxes)
     if (box.score >= threshold) shown.push_back(box);

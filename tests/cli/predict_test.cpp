@@ -120,6 +120,23 @@ TEST_F(PredictTest, EvaluatePrintsATableOfTheClasses) {
   EXPECT_NE(ran.out.find("3600"), std::string::npos) << ran.out;
 }
 
+TEST_F(PredictTest, EvaluateWritesTheCurvesOfADetector) {
+  const std::string model = write_model(folder / "det.safetensors", "yolov3_mobilenet_v1", 2);
+  std::ofstream(pictures + "/val_list.txt") << "a.jpg a.xml\n";
+  std::ofstream(pictures + "/labels.txt") << "kind 0\nkind 1\n";
+  std::ofstream(pictures + "/a.xml")
+      << "<annotation><filename>a.jpg</filename><size><width>90</width><height>50</height><depth>3</depth>"
+         "</size><object><name>kind 1</name><difficult>0</difficult><bndbox><xmin>10</xmin><ymin>10</ymin>"
+         "<xmax>60</xmax><ymax>40</ymax></bndbox></object></annotation>\n";
+  const test::Ran ran = run(
+      {"evaluate", model, "--data", pictures, "--set", "data.format=voc", "--curves", folder / "curves.csv"});
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_NE(ran.out.find("map %"), std::string::npos) << ran.out;
+  const std::string curves = read_file(folder / "curves.csv");
+  EXPECT_TRUE(curves.starts_with("class,recall,precision,score\n")) << curves;
+  EXPECT_NE(curves.find("kind 1,"), std::string::npos);
+}
+
 TEST_F(PredictTest, WhatCannotBeDoneIsSaidInOneLine) {
   const std::string det = write_model(folder / "det.safetensors", "yolov3_mobilenet_v1", 3);
   const auto complaint = [](const std::vector<std::string>& arguments) {
