@@ -66,6 +66,7 @@ void write_tag(Image& image, Area box, const std::string& text, int scale, const
   const int x = std::max(0, std::min(box.x0, image.width - width)),
             y = box.y0 >= height ? box.y0 - height : std::max(0, box.y0);
   fill(image, {x, y, x + width, y + height}, color);
+  outline(image, {x, y, x + width, y + height}, 1, ink_on(color));  // tags side by side stay apart
   write(image, x + scale, y + scale, text, scale, ink_on(color));
 }
 
