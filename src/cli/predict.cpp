@@ -107,17 +107,17 @@ class Folder {
     return files;
   }
 
-  /// All of it in one list, which for boxes is COCO's results format.
+  /// All of it in one list, an entry a line, which for boxes is COCO's results format.
   void write_list(const Json& predictions) const {
     if (folder_.empty()) return;
-    Json list = Json::array();
+    std::string text;
     for (size_t i = 0; i < predictions.size(); ++i)
       for (const Json& found : predictions[i].at("best")) {
         Json entry = {{"image_id", i}, {"file_name", predictions[i].at("image")}};
         entry.update(found);
-        list.push_back(std::move(entry));
+        text += (text.empty() ? "[\n" : ",\n") + entry.dump();
       }
-    write_atomically(folder_ / "predictions.json", list.dump(2) + "\n");
+    write_atomically(folder_ / "predictions.json", (text.empty() ? "[" : text + "\n") + "]\n");
   }
 
  private:

@@ -51,6 +51,9 @@ std::vector<ObjectBox> boxes_of(const DetectionOptions& o, const Tensors& heads,
                   o.nms);
 }
 
+/// To a thousandth of a pixel.
+double rounded(float x) { return std::round(1e3 * x) / 1e3; }
+
 /// At most `kPoints` of a curve, evenly spread, the ends included.
 Json curve_json(const PrecisionCurve& curve) {
   constexpr size_t kPoints = 101;
@@ -161,10 +164,11 @@ struct Detection final : Task {
   Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
     Json list = Json::array();
     for (const ObjectBox& box : prediction.boxes)
-      list.push_back({{"category_id", box.label},
-                      {"category", label_name(labels, box.label)},
-                      {"bbox", {box.x0, box.y0, box.width(), box.height()}},
-                      {"score", box.score}});
+      list.push_back(
+          {{"category_id", box.label},
+           {"category", label_name(labels, box.label)},
+           {"bbox", {rounded(box.x0), rounded(box.y0), rounded(box.width()), rounded(box.height())}},
+           {"score", box.score}});
     return list;
   }
 };

@@ -66,6 +66,7 @@ void write_tag(Image& image, Area box, const std::string& text, int scale, const
   const int x = std::max(0, std::min(box.x0, image.width - width)),
             y = box.y0 >= height ? box.y0 - height : std::max(0, box.y0);
   fill(image, {x, y, x + width, y + height}, color);
+  outline(image, {x, y, x + width, y + height}, 1, ink_on(color));  // tags side by side stay apart
   write(image, x + scale, y + scale, text, scale, ink_on(color));
 }
 
@@ -73,7 +74,7 @@ void draw_boxes(Image& image, const std::vector<ObjectBox>& boxes, const std::ve
                 double threshold) {
   const int extent = std::max(image.width, image.height);
   const int line = std::max(1, static_cast<int>(std::lround(extent / 350.0))),
-            scale = std::max(1, static_cast<int>(std::lround(extent / 450.0)));
+            scale = std::max(1, static_cast<int>(std::lround(extent / 300.0)));
   std::vector<ObjectBox> shown;
   for (const ObjectBox& box : boxes)
     if (box.score >= threshold) shown.push_back(box);
@@ -130,8 +131,8 @@ void draw_mask(Image& image, const Mask& mask, const std::vector<std::string>& l
 }  // namespace
 
 Color class_color(int label) {
-  // Hues a golden angle apart, in turn light and a little darker.
-  const double hue = std::fmod(0.36 + 0.6180339887 * label, 1.0) * 6, value = label % 2 ? 210 : 255;
+  // Hues a golden angle apart, from magenta and cyan on, which few photographs hold.
+  const double hue = std::fmod(0.9 + 0.6180339887 * label, 1.0) * 6, value = label % 2 ? 210 : 255;
   const auto channel = [&](double shift) {
     const double k = std::fmod(shift + hue, 6);
     return static_cast<uint8_t>(std::lround(value - value * 0.85 * std::clamp(std::min(k, 4 - k), 0.0, 1.0)));

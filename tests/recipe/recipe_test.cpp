@@ -54,7 +54,7 @@ TEST(RecipeTest, ReadsWhatItSaysAndFillsTheRest) {
   const Recipe r = recipe(kSmall);
   EXPECT_EQ(r.model.name, "mobilenet_v2");
   EXPECT_EQ(r.model.options.at("width"), 0.5);
-  EXPECT_EQ(r.model.options.at("form"), "paper");
+  EXPECT_EQ(complete_spec(r.model).at("options").at("form"), "paper") << "the model fills the rest";
   EXPECT_EQ(r.data.batch, 16);
   EXPECT_EQ(r.data.size, 224);
   EXPECT_EQ(r.data.eval_transforms.at(0).at("name"), "resize_short");
@@ -156,7 +156,8 @@ TEST(RecipeTest, StagesThatCannotWork) {
             "r.yaml:2: stages: there is no stage; say at least '- train'");
   EXPECT_EQ(error("data: {root: x}\nstages:\n  - int8\n").substr(0, 73),
             "r.yaml:3: stages.0.int8: needs a model, and no stage before it makes one;");
-  EXPECT_EQ(error("data: {root: x}\nstages:\n  - evaluate: {name: imported, from: scratch}\n  - int8\n"), "no error");
+  EXPECT_EQ(error("data: {root: x}\nstages:\n  - evaluate: {name: imported, from: scratch}\n  - int8\n"),
+            "no error");
   EXPECT_EQ(error(with("{name: baseline}", "{name: control}")).substr(0, 63),
             "r.yaml:10: stages.1.train: two stages are called 'control'; giv");
   EXPECT_EQ(error(with("from: baseline, epochs", "from: pruned, epochs")),
@@ -198,6 +199,34 @@ TEST(RecipeTest, TheSchemaDocumentsEveryKey) {
   const std::string text = describe(recipe_keys());
   EXPECT_NE(text.find("batch:"), std::string::npos);
   EXPECT_EQ(to_json(recipe_keys()).at("data").at("keys").at("batch").at("default"), 32);
+}
+
+TEST(RecipeTest, TaskOptionsBelongToTheModelsTask) {
+  const std::string yolo = R"(model: {name: yolov3_mobilenet_v1}
+data: {format: voc, root: pictures, size: 320}
+task:
+  map_rule: area
+  keep_top_k: 50
+stages: [train]
+)";
+  EXPECT_EQ(recipe(yolo).task_options, (Json{{"keep_top_k", 50}, {"map_rule", "area"}}));
+  EXPECT_EQ(recipe(yolo, {"task.map_rule=coco"}).task_options.at("map_rule"), "coco");
+  EXPECT_TRUE(recipe(kSmall).task_options.empty());
+  EXPECT_EQ(error(yolo, {"task.map_rules=coco"}),
+            "--set task.map_rules=coco: task.map_rules: unknown key; did you mean 'map_rule'?");
+  EXPECT_NE(error(yolo, {"task.losses=[dice]"}).find("task: detection: unknown option 'losses'"),
+            std::string::npos);
+  EXPECT_NE(error(yolo, {"task.anchors=[[1, 2, 3]]"}).find("task: detection: anchors is [[1,2,3]]"),
+            std::string::npos);
+  EXPECT_NE(error(kSmall, {"task.map_rule=area"}).find("classification: unknown option 'map_rule'"),
+            std::string::npos);
+  const std::string unet =
+      "model: {name: unet}\ndata: {format: segmentation_list, root: p, size: 64}\n"
+      "stages: [train]\ntask: {class_weights: ";
+  EXPECT_EQ(recipe(unet + "dynamic}").task_options.at("class_weights"), "dynamic");
+  EXPECT_EQ(recipe(unet + "[1, 2, 3]}").task_options.at("class_weights").size(), 3u);
+  EXPECT_EQ(error(unet + "often}"),
+            "r.yaml:4: task: segmentation: class_weights is \"often\"; expected a list, or dynamic");
 }
 
 TEST(RecipeTest, TransformsAreCheckedWithTheirLine) {

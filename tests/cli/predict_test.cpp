@@ -1,0 +1,161 @@
+// The predict and evaluate commands on detectors and segmenters with random weights.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "command_line.h"
+#include "io/file.h"
+#include "io/image.h"
+#include "io/index_png.h"
+#include "io/model_file.h"
+#include "models/model_table.h"
+
+namespace espalier {
+namespace {
+
+namespace fs = std::filesystem;
+using test::run;
+
+/// A picture of stripes, wider than high.
+void write_picture(const std::string& path, int width, int height) {
+  Image image(width, height);
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) image.at(x, y)[(x / 7 + y / 5) % 3] = 200;
+  fs::create_directories(fs::path(path).parent_path());
+  write_jpeg(path, image);
+}
+
+std::string write_model(const std::string& path, const std::string& name, int classes,
+                        const Json& task_options = Json::object()) {
+  const ModelSpec spec{name, classes, {{"width", 0.0625}}};
+  Model model;
+  model.graph = build_model(spec, 64, 3);
+  model.task = find_model(name).task;
+  for (int k = 0; k < classes; ++k) model.labels.push_back("kind " + std::to_string(k));
+  model.architecture = complete_spec(spec);
+  model.task_options = task_options;
+  model.preprocessing =
+      Json::array({{{"name", "resize"}, {"width", 64}, {"height", 64}}, {{"name", "normalize"}}});
+  model.metrics = Json::object();
+  model.lineage = Json::array();
+  save_model(path, model);
+  return path;
+}
+
+struct PredictTest : ::testing::Test {
+  test::Folder folder;
+  std::string pictures = folder / "pictures";
+
+  void SetUp() override {
+    write_picture(pictures + "/a.jpg", 90, 50);
+    write_picture(pictures + "/more/a.jpg", 70, 80);
+  }
+};
+
+TEST_F(PredictTest, DetectorsDrawBoxesAndWriteCocoResults) {
+  const std::string model = write_model(folder / "det.safetensors", "yolov3_mobilenet_v1", 3);
+  const test::Ran ran =
+      run({"predict", model, pictures, "--out", folder / "out", "--threshold", "0.1", "--json"});
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_EQ(ran.json().at("predictions").size(), 2u);
+  EXPECT_EQ(ran.json().at("predictions")[1].at("drawn"), "a.2.jpg") << "two pictures of one name";
+  const Json list = Json::parse(read_file(folder / "out/predictions.json"));
+  ASSERT_FALSE(list.empty());
+  for (const Json& found : list) {
+    const double width = found.at("image_id") == 0 ? 90 : 70, height = found.at("image_id") == 0 ? 50 : 80;
+    const Json& box = found.at("bbox");
+    EXPECT_GE(box[0].get<double>(), 0);
+    EXPECT_LE(box[0].get<double>() + box[2].get<double>(), width + 2e-3);
+    EXPECT_LE(box[1].get<double>() + box[3].get<double>(), height + 2e-3);
+    EXPECT_GT(found.at("score").get<double>(), 0.01);
+    EXPECT_LT(found.at("category_id").get<int>(), 3);
+  }
+  const Image drawn = read_image(folder / "out/a.jpg"), plain = read_image(pictures + "/a.jpg");
+  EXPECT_EQ(drawn.width, 90);
+  EXPECT_EQ(drawn.height, 50);
+  EXPECT_FALSE(drawn == plain);
+  // Options of the model file, and those of the command line above them.
+  const auto boxes = [&](const std::string& file, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"predict", file, pictures + "/a.jpg", "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments).json().at("predictions")[0].at("best").size();
+  };
+  const std::string few =
+      write_model(folder / "few.safetensors", "yolov3_mobilenet_v1", 3, {{"keep_top_k", 5}});
+  EXPECT_EQ(boxes(few, {}), 5u);
+  EXPECT_EQ(boxes(few, {"--set", "task.keep_top_k=3"}), 3u);
+}
+
+TEST_F(PredictTest, SegmentersWriteMasksOfThePicturesSize) {
+  const std::string model = write_model(folder / "seg.safetensors", "unet", 2);
+  const test::Ran ran = run({"predict", model, pictures, "--out", folder / "out", "--json"});
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  const IndexImage mask = read_index_png(folder / "out/a.2.png");
+  EXPECT_EQ(mask.width, 70);
+  EXPECT_EQ(mask.height, 80);
+  const double share = static_cast<double>(std::count(mask.values.begin(), mask.values.end(), 1)) / (70 * 80);
+  for (const Json& found : ran.json().at("predictions")[1].at("best"))
+    if (found.at("category_id") == 1) EXPECT_DOUBLE_EQ(found.at("share").get<double>(), share);
+  EXPECT_TRUE(fs::exists(folder / "out/a.jpg"));
+  const test::Ran tiled =
+      run({"predict", model, pictures, "--out", folder / "tiles", "--tile", "32", "--pad", "16"});
+  ASSERT_EQ(tiled.code, kOk) << tiled.err;
+  EXPECT_EQ(read_index_png(folder / "tiles/a.png").width, 90);
+}
+
+TEST_F(PredictTest, EvaluatePrintsATableOfTheClasses) {
+  const std::string model = write_model(folder / "seg.safetensors", "unet", 2);
+  std::ofstream(pictures + "/val_list.txt") << "a.jpg a.png\n";
+  std::ofstream(pictures + "/labels.txt") << "kind 0\nkind 1\n";
+  IndexImage mask{90, 50, std::vector<uint16_t>(90 * 50)};
+  std::fill(mask.values.begin() + 900, mask.values.begin() + 1800, uint16_t{1});
+  write_index_png(pictures + "/a.png", mask, voc_palette());
+  const test::Ran ran =
+      run({"evaluate", model, "--data", pictures, "--set", "data.format=segmentation_list"});
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_NE(ran.out.find("miou %"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("3600"), std::string::npos) << ran.out;
+}
+
+TEST_F(PredictTest, EvaluateWritesTheCurvesOfADetector) {
+  const std::string model = write_model(folder / "det.safetensors", "yolov3_mobilenet_v1", 2);
+  std::ofstream(pictures + "/val_list.txt") << "a.jpg a.xml\n";
+  std::ofstream(pictures + "/labels.txt") << "kind 0\nkind 1\n";
+  std::ofstream(pictures + "/a.xml")
+      << "<annotation><filename>a.jpg</filename><size><width>90</width><height>50</height><depth>3</depth>"
+         "</size><object><name>kind 1</name><difficult>0</difficult><bndbox><xmin>10</xmin><ymin>10</ymin>"
+         "<xmax>60</xmax><ymax>40</ymax></bndbox></object></annotation>\n";
+  const test::Ran ran = run(
+      {"evaluate", model, "--data", pictures, "--set", "data.format=voc", "--curves", folder / "curves.csv"});
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_NE(ran.out.find("map %"), std::string::npos) << ran.out;
+  const std::string curves = read_file(folder / "curves.csv");
+  EXPECT_TRUE(curves.starts_with("class,recall,precision,score\n")) << curves;
+  EXPECT_NE(curves.find("kind 1,"), std::string::npos);
+}
+
+TEST_F(PredictTest, WhatCannotBeDoneIsSaidInOneLine) {
+  const std::string det = write_model(folder / "det.safetensors", "yolov3_mobilenet_v1", 3);
+  const auto complaint = [](const std::vector<std::string>& arguments) {
+    const test::Ran ran = run(arguments);
+    EXPECT_EQ(ran.code, kBadInput) << ran.out;
+    return ran.err;
+  };
+  const auto expect_says = [](const std::string& message, const std::string& part) {
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  };
+  expect_says(complaint({"predict", det, pictures + "/a.jpg", "--out", pictures}), "name another one");
+  expect_says(complaint({"predict", det, pictures, "--tile", "32"}), "is a model for detection");
+  expect_says(complaint({"predict", det, pictures, "--threshold", "2"}), "--threshold");
+  expect_says(complaint({"predict", det, pictures, "--set", "task.keep_top_k=0"}), "task.keep_top_k");
+  expect_says(complaint({"predict", det, pictures, "--set", "task.losses=[dice]"}),
+              "detection: unknown option 'losses'");
+  std::ofstream(folder / "file") << "x";
+  expect_says(complaint({"predict", det, pictures, "--out", folder / "file"}), "is no folder");
+}
+
+}  // namespace
+}  // namespace espalier
