@@ -1,33 +1,11 @@
 #include "kernels/resize.h"
 
 #include "kernels/launch.h"
+#include "kernels/resize_source.h"
 
 namespace espalier::kernels {
 
 namespace {
-
-/// What one output position reads along an axis: `low` and `low + step` with weights 1 - f and f.
-struct Source {
-  int low, high;
-  float f;
-};
-
-ESPALIER_HD Source source(Sampling sampling, int i, int in, int out) {
-  if (sampling == Sampling::kNearest) {
-    const int at = static_cast<int>(int64_t{i} * in / out);
-    return {at, at, 0.0f};
-  }
-  float at;
-  if (sampling == Sampling::kAlignCorners)
-    at = out > 1 ? static_cast<float>(i) * static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.0f;
-  else
-    at = (static_cast<float>(i) + 0.5f) * static_cast<float>(in) / static_cast<float>(out) - 0.5f;
-  at = at < 0 ? 0.0f : at;
-  int low = static_cast<int>(at);
-  low = low < in - 1 ? low : in - 1;
-  const int high = low + 1 < in ? low + 1 : low;
-  return {low, high, at - static_cast<float>(low)};
-}
 
 /// The weight with which output i reads input `pixel`.
 ESPALIER_HD float weight(const Source& s, int pixel) {
