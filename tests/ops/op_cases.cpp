@@ -130,6 +130,11 @@ std::vector<OpCase> make_cases() {
       [](int C) -> std::vector<Input> {
         return {{{2, 4, 5, C}, Values::kApart}};
       });
+  // Windows apart, with pixels between them that no window holds.
+  add("max_pool", fixed(R"({"kernel": 2, "stride": 3, "pad": [1, 0, 1, 1]})"),
+      [](int C) -> std::vector<Input> {
+        return {{{2, 9, 7, C}, Values::kApart}};
+      });
   add("global_avg_pool", fixed("{}"), [](int C) -> std::vector<Input> { return {{{3, 4, 5, C}}}; });
   add("resize", fixed(R"({"height": 7, "width": 3, "bilinear": true, "align_corners": true})"),
       [](int C) -> std::vector<Input> {
