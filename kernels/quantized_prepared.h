@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/quantized_conv2d.h"
+#include "kernels/resize.h"
 #include "kernels/team.h"
 
 namespace espalier::kernels {
@@ -82,5 +83,9 @@ void quantized_add_prepared(int64_t n, Code a_code, const void* a, float a_facto
                             float b_factor, int low, int high, void* y, const Team& team);
 void quantized_global_avg_pool_prepared(int N, int pixels, int C, Code code, const void* x, void* y,
                                         const Team& team);
+
+/// quantized_max_pool() and quantized_resize() by a team; they need no VNNI.
+void quantized_max_pool_prepared(const ConvShape& shape, Code code, const void* x, void* y, const Team& team);
+void quantized_resize_prepared(const ResizeShape& shape, Code code, const void* x, void* y, const Team& team);
 
 }  // namespace espalier::kernels

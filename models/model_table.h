@@ -18,6 +18,11 @@ struct ModelSpec {
   Json options;  ///< per model: "width", "form", "padding", ...
 };
 
+/// Groups of channels by the layers that make them, as compress/group_filter.h reads them.
+struct GroupPatterns {
+  std::vector<std::string> include, exclude;
+};
+
 struct ModelEntry {
   std::string name;
   std::string task;  ///< "classification", "detection", "segmentation"
@@ -25,6 +30,7 @@ struct ModelEntry {
   /// name -> {"default": value, "values"/"description": text}; what `options` may hold.
   Json options;
   std::function<ModelFunction(const ModelSpec&)> make;
+  GroupPatterns reference_groups;  ///< what the reference can prune; everything that can go by default
 };
 
 const std::vector<ModelEntry>& model_table();

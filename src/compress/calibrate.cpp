@@ -43,8 +43,8 @@ double kl_range(const Histogram& h, const CalibrateOptions& o) {
   const std::vector<int64_t>& bins = h.bins();
   int last = Histogram::kBins;
   while (last > 1 && bins[last - 1] == 0) --last;
-  // As many levels as there are codes for magnitudes: 0 .. 127 signed, 0 .. 255 not. The reference starts at 0.7
-  // of the largest value, and counts 255 levels whatever the sign.
+  // As many levels as there are codes for magnitudes: 0 .. 127 signed, 0 .. 255 not. The reference starts at
+  // 0.7 of the largest value, and counts 255 levels whatever the sign.
   const int levels = o.paddlex_compat ? 255 : h.negative() ? 128 : 256;
   const int start = o.paddlex_compat ? last * 7 / 10 : levels;
   double above = 0, least = std::numeric_limits<double>::infinity();
@@ -138,7 +138,8 @@ void Histogram::add(const float* values, int64_t count) {
   if (largest == 0) return;
   grow(largest);
   largest_ = std::max(largest_, largest);
-  const double per_width = 1 / width_;  // a power of two: exact, and too large for a float where values are tiny
+  const double per_width =
+      1 / width_;  // a power of two: exact, and too large for a float where values are tiny
   int64_t* bins = bins_.data();
 #pragma omp parallel for schedule(static) reduction(+ : bins[:kBins]) if (count > kAlone)
   for (int64_t i = 0; i < count; ++i) {
@@ -234,9 +235,10 @@ Graph quantize_model(const Graph& graph, BatchSource& source, const CalibrateOpt
                                                                 std::max<int64_t>(1, source.batches())));
     for (const Graph::Item& item : int8.items) {
       const std::string name = item.op->name();
-      if (name.starts_with("quantized_"))
+      if (name == "quantize" || name == "dequantize") continue;
+      if (name.starts_with("quantized_") || int8.values[item.out[0]].meta.dtype != DType::kF32)
         ++report->quantized;
-      else if (name != "quantize" && name != "dequantize")
+      else
         report->fp32.push_back(item.name);
     }
   }

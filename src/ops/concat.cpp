@@ -1,12 +1,23 @@
 #include "kernels/concat.h"
 
 #include "base/error.h"
+#include "kernels/concat_prepared.h"
+#include "kernels/reference_only.h"
 #include "ops/channel_ties.h"
 #include "ops/ops.h"
 
 namespace espalier {
 
 namespace {
+
+struct PreparedConcat final : CooperativePrepared {
+  int rows;
+  std::vector<kernels::ConcatPart> parts;
+  char* to;
+
+  using CooperativePrepared::run;
+  void run(const kernels::Team& team) override { kernels::concat_prepared(rows, parts, to, team); }
+};
 
 /// See concat() in ops.h. In: any number of [N,H,W,Ci] of one type. Out: [N,H,W,sum of Ci].
 struct Concat final : Op {
@@ -67,6 +78,18 @@ struct Concat final : Op {
   void attributes(AttributeVisitor&) override {}
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
+
+  std::unique_ptr<Prepared> prepare(const PrepareCtx& ctx) const override {
+    const Tensor& y = ctx.out[0];
+    if (y.device() != Device::kCpu || kernels::reference_only()) return Op::prepare(ctx);
+    auto prepared = std::make_unique<PreparedConcat>();
+    prepared->rows = static_cast<int>(y.elements() / y.channels());
+    for (const Tensor& x : ctx.in)
+      prepared->parts.push_back(
+          {static_cast<const char*>(x.data()), int64_t{x.channels()} * bytes_of(x.dtype())});
+    prepared->to = static_cast<char*>(y.data());
+    return prepared;
+  }
 };
 
 }  // namespace

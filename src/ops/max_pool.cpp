@@ -1,57 +1,49 @@
-#include "kernels/max_pool.h"
+#include "ops/max_pool.h"
 
 #include "base/error.h"
+#include "kernels/max_pool.h"
 #include "ops/channel_ties.h"
-#include "ops/ops.h"
 
 namespace espalier {
 
-namespace {
+kernels::ConvShape pool_shape(const char* op, const PoolOptions& o, const Shape& x) {
+  ESPALIER_CHECK(x.axes() == 4, op, ": x is ", x, "; it must be [N,H,W,C]");
+  const Padding& p = o.pad;
+  ESPALIER_CHECK(o.kernel >= 1 && o.stride >= 1, op, ": kernel ", o.kernel, " and stride ", o.stride,
+                 " must be at least 1");
+  ESPALIER_CHECK(p.top >= 0 && p.left >= 0 && p.bottom >= 0 && p.right >= 0 && p.top < o.kernel &&
+                     p.left < o.kernel && p.bottom < o.kernel && p.right < o.kernel,
+                 op, ": padding must lie in 0 .. ", o.kernel - 1, ", or a window would hold no pixel");
+  ESPALIER_CHECK(x[1] + p.top + p.bottom >= o.kernel && x[2] + p.left + p.right >= o.kernel, op,
+                 ": a window of ", o.kernel, " does not fit an image of ", x[1], "x", x[2]);
+  return {x[0], x[1], x[2], x[3], x[3], o.kernel, o.kernel, o.stride, o.pad};
+}
 
-/// See max_pool() in ops.h. In: x [N,H,W,C]. Out: [N,P,Q,C].
-struct MaxPool final : Op {
-  PoolOptions o;
+void visit_pool(AttributeVisitor& v, PoolOptions& o) {
+  v.visit("kernel", o.kernel);
+  v.visit("stride", o.stride);
+  visit_padding(v, o.pad);
+}
 
-  const char* name() const override { return "max_pool"; }
+Metas MaxPool::infer(std::span<const Meta> in) const {
+  check_f32(*this, in, 1);
+  const kernels::ConvShape s = pool_shape(name(), o, in[0].shape);
+  return {{{s.N, s.P(), s.Q(), s.C}, in[0].dtype}};
+}
 
-  Metas infer(std::span<const Meta> in) const override {
-    check_f32(*this, in, 1);
-    const Shape& x = in[0].shape;
-    ESPALIER_CHECK(x.axes() == 4, "max_pool: x is ", x, "; it must be [N,H,W,C]");
-    const Padding& p = o.pad;
-    ESPALIER_CHECK(o.kernel >= 1 && o.stride >= 1, "max_pool: kernel ", o.kernel, " and stride ", o.stride,
-                   " must be at least 1");
-    ESPALIER_CHECK(p.top >= 0 && p.left >= 0 && p.bottom >= 0 && p.right >= 0 && p.top < o.kernel &&
-                       p.left < o.kernel && p.bottom < o.kernel && p.right < o.kernel,
-                   "max_pool: padding must lie in 0 .. ", o.kernel - 1, ", or a window would hold no pixel");
-    ESPALIER_CHECK(x[1] + p.top + p.bottom >= o.kernel && x[2] + p.left + p.right >= o.kernel,
-                   "max_pool: a window of ", o.kernel, " does not fit an image of ", x[1], "x", x[2]);
-    const auto s = shape_of(x);
-    return {{{s.N, s.P(), s.Q(), s.C}, in[0].dtype}};
-  }
-  void forward(Ctx& c) const override {
-    kernels::max_pool_forward(c.device(), shape_of(c.in[0].shape()), c.in[0].f32(), c.out[0].f32());
-  }
-  Tensors backward(Ctx& c, std::span<const Tensor> dy) const override {
-    const Tensor dx(c.in[0].shape(), dy[0].device());
-    kernels::max_pool_backward(dx.device(), shape_of(dx.shape()), c.in[0].f32(), dy[0].f32(), dx.f32());
-    return {dx};
-  }
-  void channels(ChannelTies& t) const override { t.same(t.in(0), t.out()); }
-  void attributes(AttributeVisitor& v) override {
-    v.visit("kernel", o.kernel);
-    v.visit("stride", o.stride);
-    visit_padding(v, o.pad);
-  }
-  int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
+void MaxPool::forward(Ctx& c) const {
+  kernels::max_pool_forward(c.device(), pool_shape(name(), o, c.in[0].shape()), c.in[0].f32(),
+                            c.out[0].f32());
+}
 
- private:
-  kernels::ConvShape shape_of(const Shape& x) const {
-    return {x[0], x[1], x[2], x[3], x[3], o.kernel, o.kernel, o.stride, o.pad};
-  }
-};
+Tensors MaxPool::backward(Ctx& c, std::span<const Tensor> dy) const {
+  const Tensor dx(c.in[0].shape(), dy[0].device());
+  kernels::max_pool_backward(dx.device(), pool_shape(name(), o, dx.shape()), c.in[0].f32(), dy[0].f32(),
+                             dx.f32());
+  return {dx};
+}
 
-}  // namespace
+void MaxPool::channels(ChannelTies& t) const { t.same(t.in(0), t.out()); }
 
 std::shared_ptr<Op> make_max_pool() { return std::make_shared<MaxPool>(); }
 

@@ -29,6 +29,8 @@
   X(quantized_depthwise_conv2d) \
   X(quantized_global_avg_pool)  \
   X(quantized_linear)           \
+  X(quantized_max_pool)         \
+  X(quantized_resize)           \
   X(resize)                     \
   X(sigmoid)                    \
   X(sigmoid_cross_entropy)      \

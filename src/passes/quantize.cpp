@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <optional>
 
 #include "base/error.h"
@@ -10,10 +11,13 @@
 #include "ops/add.h"
 #include "ops/conv2d.h"
 #include "ops/linear.h"
+#include "ops/max_pool.h"
 #include "ops/quantized_convolution.h"
 #include "ops/quantized_elementwise.h"
+#include "ops/quantized_resample.h"
 #include "passes/fold_batch_norm.h"
 #include "passes/fuse.h"
+#include "passes/shared_scales.h"
 
 namespace espalier {
 
@@ -48,6 +52,8 @@ int channel_of(const Shape& w, bool depthwise, int64_t element) {
   return static_cast<int>(depthwise ? element % w.back() : element / (w.elements() / w[0]));
 }
 
+constexpr const char* kOutputs = "outputs";  ///< what keep_fp32 calls the layers that make the outputs
+
 class Quantizer {
  public:
   Quantizer(const Graph& from, const std::map<std::string, float>& ranges, const QuantizeOptions& options)
@@ -60,6 +66,7 @@ class Quantizer {
 
   Graph run() {
     choose_items();
+    shared_ = std::make_unique<SharedScales>(from_, quantized_);
     for (int v : from_.inputs) {
       to_.inputs.push_back(add_value(from_.values[v]));
       f32_[v] = to_.inputs.back();
@@ -74,7 +81,7 @@ class Quantizer {
       else if (item.as<Add>())
         convert_add(item);
       else
-        convert_pool(item);
+        convert_moving(item);
     }
     for (int v : from_.outputs) to_.outputs.push_back(f32(v));
     to_.compact();
@@ -83,22 +90,45 @@ class Quantizer {
   }
 
  private:
-  /// Which items run in INT8.
+  /// Which items run in INT8: layers and additions, and what moves values to them.
   void choose_items() {
     for (const Graph::Item& item : from_.items) {
-      bool kept = false;
-      for (const std::string& pattern : options_.keep_fp32) kept = kept || matches(pattern, item.name);
       const auto layer = layer_of(item);
       const bool fits = layer ? from_.is_parameter(item.in[1]) &&
                                     !(layer->has_residual && layer->act.slope != 0 && layer->act.slope != 1)
-                              : item.as<Add>() || std::string(item.op->name()) == "global_avg_pool";
-      quantized_.push_back(!kept && fits);
+                              : item.as<Add>() != nullptr;
+      quantized_.push_back(fits && !kept(item));
     }
+    for (int v : from_.outputs)
+      if (keeps_outputs()) keep_maker(v);
+    for (int i = static_cast<int>(from_.items.size()) - 1; i >= 0; --i)
+      quantized_[i] = quantized_[i] || (moves_codes(from_.items[i]) && !kept(from_.items[i]) &&
+                                        !leaves(from_.items[i].out[0]));
     for (const std::string& pattern : options_.keep_fp32)
-      ESPALIER_CHECK(std::any_of(from_.items.begin(), from_.items.end(),
-                                 [&](const Graph::Item& item) { return matches(pattern, item.name); }),
+      ESPALIER_CHECK(pattern == kOutputs ||
+                         std::any_of(from_.items.begin(), from_.items.end(),
+                                     [&](const Graph::Item& item) { return matches(pattern, item.name); }),
                      "quantize: keep_fp32 pattern '", pattern,
                      "' matches no layer; espalier info lists them");
+  }
+
+  bool kept(const Graph::Item& item) const {
+    return std::any_of(options_.keep_fp32.begin(), options_.keep_fp32.end(),
+                       [&](const std::string& pattern) { return matches(pattern, item.name); });
+  }
+
+  bool keeps_outputs() const {
+    return std::find(options_.keep_fp32.begin(), options_.keep_fp32.end(), kOutputs) !=
+           options_.keep_fp32.end();
+  }
+
+  /// Keeps the layer that makes a value in FP32, through whatever moves it.
+  void keep_maker(int v) {
+    const int maker = from_.producer(v);
+    if (maker < 0) return;
+    quantized_[maker] = false;
+    if (!layer_of(from_.items[maker]))
+      for (int x : from_.items[maker].in) keep_maker(x);
   }
 
   int add_value(const Graph::Value& value) {
@@ -119,16 +149,26 @@ class Quantizer {
     return out;
   }
 
-  bool is_unsigned(int v) const { return !options_.paddlex_compat && never_negative(from_, v); }
+  bool is_unsigned(int v) const {
+    bool all = !options_.paddlex_compat;
+    for (int made : shared_->made(v)) all = all && never_negative(from_, made);
+    return all;
+  }
 
-  float scale_for(int v) const {
+  float range_of(int v) const {
     const std::string& name = from_.values[v].name;
     const auto at = ranges_.find(name);
     ESPALIER_CHECK(at != ranges_.end(), "quantize: there is no range for the activation '", name,
                    "'; calibrate the same graph");
     ESPALIER_CHECK(at->second > 0 && std::isfinite(at->second), "quantize: the range of '", name, "' is ",
                    at->second, "; it must be positive");
-    return at->second / (is_unsigned(v) ? 255.0f : 127.0f);
+    return at->second;
+  }
+
+  float scale_for(int v) const {
+    float range = 0;
+    for (int made : shared_->made(v)) range = std::max(range, range_of(made));
+    return range / (is_unsigned(v) ? 255.0f : 127.0f);
   }
 
   /// The value as codes; a quantize is added where it exists in FP32 only.
@@ -150,9 +190,15 @@ class Quantizer {
     return f32_[v] = add_item(from_.values[v].name + "/dequantize", op, {codes_[v]});
   }
 
+  /// The value in the form that is there.
+  int any(int v) { return codes_[v] >= 0 ? codes_[v] : f32(v); }
+
+  bool moves_extents(const Graph::Item& item, size_t input) const { return input > 0 && item.as<Resize>(); }
+
   void copy(const Graph::Item& item) {
     Graph::Item fresh{item.name, item.op, {}, {}};
-    for (int v : item.in) fresh.in.push_back(f32(v));
+    for (size_t i = 0; i < item.in.size(); ++i)
+      fresh.in.push_back(moves_extents(item, i) ? any(item.in[i]) : f32(item.in[i]));
     for (int v : item.out) fresh.out.push_back(f32_[v] = add_value(from_.values[v]));
     to_.items.push_back(std::move(fresh));
   }
@@ -266,10 +312,29 @@ class Quantizer {
     codes_[out] = add_item(item.name, op, {a, b});
   }
 
-  void convert_pool(const Graph::Item& item) {
-    const int x = codes(item.in[0]), out = item.out[0];
+  void convert_moving(const Graph::Item& item) {
+    const int out = item.out[0];
+    std::vector<int> in;
+    for (size_t i = 0; i < item.in.size(); ++i)
+      in.push_back(moves_extents(item, i) ? any(item.in[i]) : codes(item.in[i]));
     scale_[out] = scale_[item.in[0]];
-    codes_[out] = add_item(item.name, std::make_shared<QuantizedGlobalAvgPool>(), {x});
+    codes_[out] = add_item(item.name, moving_form(item), in);
+  }
+
+  /// The op that does the same to codes.
+  static OpPtr moving_form(const Graph::Item& item) {
+    if (const auto* pool = item.as<MaxPool>()) {
+      auto op = std::make_shared<QuantizedMaxPool>();
+      op->o = pool->o;
+      return op;
+    }
+    if (const auto* resize = item.as<Resize>()) {
+      auto op = std::make_shared<QuantizedResize>();
+      op->o = resize->o;
+      return op;
+    }
+    if (item.op->name() == std::string("concat")) return item.op;
+    return std::make_shared<QuantizedGlobalAvgPool>();
   }
 
   const Graph& from_;
@@ -279,6 +344,7 @@ class Quantizer {
   std::vector<bool> quantized_;   // per item of from_
   std::vector<int> f32_, codes_;  // per value of from_: its FP32 and its INT8 form in to_, or -1
   std::vector<float> scale_;      // per value of from_: of its codes
+  std::unique_ptr<SharedScales> shared_;
 };
 
 }  // namespace

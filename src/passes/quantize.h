@@ -1,7 +1,8 @@
 #pragma once
 // FP32 graph to INT8 graph, in the arithmetic that README.md, "INT8", fixes: zero point 0, s8 weights with a
 // scale per output channel, u8 activations where nothing is negative, s32 accumulators and biases, one
-// rounding per output.
+// rounding per output. Concat, pooling and resizing keep the scale of their inputs, which several inputs
+// share.
 
 #include <map>
 #include <string>
@@ -13,8 +14,9 @@ namespace espalier {
 
 struct QuantizeOptions {
   bool per_channel = true;  ///< one weight scale per output channel; false: one per tensor, for comparison
-  bool paddlex_compat = false;         ///< the reference's: s8 everywhere, also where nothing is negative
-  std::vector<std::string> keep_fp32;  ///< patterns ('*', '?') of items that stay FP32
+  bool paddlex_compat = false;  ///< the reference's: s8 everywhere, also where nothing is negative
+  /// Patterns ('*', '?') of items that stay FP32; "outputs" stands for the layers that make the outputs.
+  std::vector<std::string> keep_fp32;
   /// By value name: the mean of every channel of an activation. A layer whose input is here gets a bias that
   /// makes up for what rounding its filters moves its mean output by (Nagel et al., "Data-Free Quantization
   /// Through Weight Equalization and Bias Correction", 2019, section 4.2); others are left alone.

@@ -21,8 +21,15 @@ std::vector<std::string> patterns_of(const Json& options, const char* key) {
   return options.at(key).get<std::vector<std::string>>();
 }
 
-GroupFilter filter_of(const Json& options) {
-  return {.include = patterns_of(options, "include"), .exclude = patterns_of(options, "exclude")};
+GroupFilter filter_of(const Json& options, const Model& model) {
+  GroupFilter filter{.include = patterns_of(options, "include"), .exclude = patterns_of(options, "exclude")};
+  if (options.at("groups") == "all") return filter;
+  const GroupPatterns& preset = find_model(model.architecture.at("name")).reference_groups;
+  ESPALIER_CHECK(filter.include.empty() || preset.include.empty(),
+                 "groups: reference is a list of layers, and so is include; give one of them");
+  filter.include.insert(filter.include.end(), preset.include.begin(), preset.include.end());
+  filter.exclude.insert(filter.exclude.end(), preset.exclude.begin(), preset.exclude.end());
+  return filter;
 }
 
 std::optional<double> number_of(const Json& options, const char* key) {
@@ -30,7 +37,7 @@ std::optional<double> number_of(const Json& options, const char* key) {
   return options.at(key).get<double>();
 }
 
-SelectOptions select_options(const Json& options) {
+SelectOptions select_options(const Json& options, const Model& model) {
   return {.tolerance = number_of(options, "tolerance"),
           .keep_macs = number_of(options, "keep_macs"),
           .keep_parameters = number_of(options, "keep_parameters"),
@@ -38,7 +45,7 @@ SelectOptions select_options(const Json& options) {
           .keep_multiple_of = options.at("keep_multiple_of"),
           .min_channels = options.at("min_channels"),
           .max_ratio = options.at("max_ratio"),
-          .groups = filter_of(options)};
+          .groups = filter_of(options, model)};
 }
 
 double percent(int64_t part, int64_t whole) {
@@ -69,7 +76,7 @@ Json sensitivity_stage(const StageJob& job) {
       {.ratios = options.at("ratios").get<std::vector<double>>(),
        .criterion = options.at("criterion"),
        .stop_loss = options.at("stop_loss"),
-       .groups = filter_of(options),
+       .groups = filter_of(options, model),
        .memory = memory.is_string() ? parse_bytes(memory.get<std::string>()) : memory.get<int64_t>(),
        .note = job.bench.recipe().data.spec.root.filename().string() + "/" +
                options.at("list").get<std::string>()});
@@ -91,7 +98,7 @@ Json prune_stage(const StageJob& job) {
     check_same_groups(sensitivity, model.graph, place);
   else
     check_same_model(sensitivity, model.graph, place);
-  const PruningPlan plan = select_channels(model.graph, sensitivity, select_options(options));
+  const PruningPlan plan = select_channels(model.graph, sensitivity, select_options(options, model));
   spdlog::info("pruning:\n{}", describe(plan));
   model.graph = prune(model.graph, plan);
   if (const int64_t batches = options.at("recalibrate"); batches > 0) {

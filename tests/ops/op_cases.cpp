@@ -130,6 +130,11 @@ std::vector<OpCase> make_cases() {
       [](int C) -> std::vector<Input> {
         return {{{2, 4, 5, C}, Values::kApart}};
       });
+  // Windows apart, with pixels between them that no window holds.
+  add("max_pool", fixed(R"({"kernel": 2, "stride": 3, "pad": [1, 0, 1, 1]})"),
+      [](int C) -> std::vector<Input> {
+        return {{{2, 9, 7, C}, Values::kApart}};
+      });
   add("global_avg_pool", fixed("{}"), [](int C) -> std::vector<Input> { return {{{3, 4, 5, C}}}; });
   add("resize", fixed(R"({"height": 7, "width": 3, "bilinear": true, "align_corners": true})"),
       [](int C) -> std::vector<Input> {
@@ -222,6 +227,25 @@ std::vector<OpCase> make_cases() {
   add("quantized_global_avg_pool", fixed("{}"), [](int C) -> std::vector<Input> {
     return {{{3, 4, 5, C}, Values::kCodes, true, kU8}};
   });
+  for (const DType type : {kS8, kU8}) {
+    add("quantized_max_pool", fixed(R"({"kernel": 3, "stride": 1, "pad": [1, 0, 2, 1]})"),
+        [type](int C) -> std::vector<Input> {
+          return {{{2, 4, 5, C}, Values::kCodes, true, type}};
+        });
+    add("quantized_resize", fixed(R"({"height": 7, "width": 3, "bilinear": true, "align_corners": true})"),
+        [type](int C) -> std::vector<Input> {
+          return {{{2, 4, 5, C}, Values::kCodes, true, type}};
+        });
+    for (const bool bilinear : {false, true})
+      add(
+          "quantized_resize",
+          [bilinear](int) {
+            return Json{{"height", 0}, {"width", 0}, {"bilinear", bilinear}, {"align_corners", false}};
+          },
+          [type](int C) -> std::vector<Input> {
+            return {{{2, 4, 5, C}, Values::kCodes, true, type}, {{2, 9, 3, 1}, Values::kNormal, true}};
+          });
+  }
   add("quantized_conv2d", fixed(kQuantizedConvolution),
       [](int C) { return quantized_convolution(C, 5, false); });
   add("quantized_conv2d", fixed(kQuantizedConvolution),

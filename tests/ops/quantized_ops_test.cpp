@@ -11,6 +11,7 @@
 #include "kernels/quantized_prepared.h"
 #include "ops/quantized_convolution.h"
 #include "ops/quantized_elementwise.h"
+#include "ops/quantized_resample.h"
 #include "support/random_tensor.h"
 
 namespace espalier::test {
@@ -270,6 +271,72 @@ TEST(QuantizedGlobalAvgPool, IsTheRoundedMean) {
         }
       for (int threads : {1, 3}) EXPECT_EQ(run_prepared(op, {x}, y.meta(), threads), y.to_vector());
     }
+}
+
+/// Shapes whose lines, windows and channels leave tails, run by teams that do not divide them.
+template <class Op>
+void check_resample(const Op& op, const Tensors& in) {
+  const Tensor y = apply1(std::make_shared<Op>(op), in);
+  for (int threads : {1, 3, 7}) EXPECT_EQ(run_prepared(op, in, y.meta(), threads), y.to_vector());
+  std::vector<float> values = in[0].to_vector();
+  // The FP32 op on the codes, rounded: equal, since few codes are mixed and every step is exact or nearly so.
+  const Tensors floats = [&] {
+    Tensors f = in;
+    f[0] = Tensor::from(values, in[0].shape());
+    return f;
+  }();
+  std::vector<float> want;
+  if constexpr (std::is_same_v<Op, QuantizedMaxPool>)
+    want = max_pool(floats[0], op.o).to_vector();
+  else if (in.size() == 1)
+    want = (op.o.bilinear ? resize_bilinear(floats[0], op.o.height, op.o.width, op.o.align_corners)
+                          : resize_nearest(floats[0], op.o.height, op.o.width))
+               .to_vector();
+  else
+    want = (op.o.bilinear ? resize_bilinear_like(floats[0], floats[1], op.o.align_corners)
+                          : resize_nearest_like(floats[0], floats[1]))
+               .to_vector();
+  const std::vector<float> got = y.to_vector();
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i)  // a rounding of the mix may fall on either side of a half
+    ASSERT_TRUE(std::abs(got[i] - want[i]) <= 0.5001f) << i << ": " << got[i] << ", " << want[i];
+}
+
+TEST(QuantizedMaxPool, IsTheLargestCodeAndItsPreparedFormToo) {
+  for (const DType type : {kU8, kS8})
+    for (const int C : {1, 5, 37, 64, 100})
+      for (const PoolOptions& o : {PoolOptions{}, PoolOptions{.kernel = 3, .stride = 2, .pad = {1, 0, 2, 1}},
+                                   PoolOptions{.kernel = 3, .stride = 1, .pad = {1, 1, 1, 1}}}) {
+        SCOPED_TRACE(str(type, " c", C, " k", o.kernel));
+        QuantizedMaxPool op;
+        op.o = o;
+        check_resample(op, {random_codes({2, 5, 7, C}, type, 3)});
+      }
+}
+
+TEST(QuantizedResize, IsTheRoundedMixAndItsPreparedFormToo) {
+  for (const DType type : {kU8, kS8})
+    for (const int C : {1, 5, 37, 64, 100})
+      for (const ResizeOptions& o : {ResizeOptions{10, 14, false, false}, ResizeOptions{9, 3, false, false},
+                                     ResizeOptions{11, 14, true, true}, ResizeOptions{3, 13, true, false},
+                                     ResizeOptions{0, 0, true, true}, ResizeOptions{0, 0, false, false}}) {
+        SCOPED_TRACE(str(type, " c", C, " to ", o.height, "x", o.width, " bilinear ", o.bilinear));
+        QuantizedResize op;
+        op.o = o;
+        Tensors in = {random_codes({2, 5, 7, C}, type, 3)};
+        if (!o.height) in.push_back(Tensor::zeros({2, 8, 5, 3}));
+        check_resample(op, in);
+      }
+}
+
+TEST(Concat, JoinsCodesAndItsPreparedFormToo) {
+  const std::shared_ptr<Op> op = make_op("concat");
+  for (const DType type : {kU8, kS8}) {
+    const Tensors in = {random_codes({2, 3, 5, 7}, type, 1), random_codes({2, 3, 5, 64}, type, 2),
+                        random_codes({2, 3, 5, 1}, type, 3)};
+    const Tensor y = apply1(op, in);
+    for (int threads : {1, 4, 40}) EXPECT_EQ(run_prepared(*op, in, y.meta(), threads), y.to_vector());
+  }
 }
 
 TEST(QuantizedOps, HaveNoGradientAndSaySo) {

@@ -10,6 +10,7 @@
 #include "models/model_table.h"
 #include "nn/layers.h"
 #include "ops/quantized_convolution.h"
+#include "passes/example_graphs.h"
 #include "runtime/session.h"
 #include "support/random_tensor.h"
 
@@ -177,6 +178,111 @@ TEST(Quantize, MobileNetV2IsAQuarterOfItsSize) {
   const NoGrad no_grad;
   EXPECT_EQ(session.run({x})[0].to_vector(), int8.run({x})[0].to_vector());
 }
+
+/// Everything that moves codes between layers, as UNet and YOLOv3 do it.
+Graph moving_network() {
+  Graph g = build_graph(
+      [](Scope s, const Tensor& image) {
+        const Tensor skip = conv_bn(s / "skip", image, 12, {.kernel = 3, .act = Activation::relu()});
+        const Tensor small =
+            conv_bn(s / "small", max_pool(skip), 20, {.kernel = 3, .act = Activation::leaky(0.1f)});
+        const Tensor nearest = conv_bn(s / "nearest", concat({resize_nearest_like(small, skip), skip}), 9,
+                                       {.kernel = 1, .act = Activation::relu()});
+        const Tensor bilinear = resize_bilinear_like(
+            conv_bn(s / "half", max_pool(nearest), 8, {.kernel = 3, .act = Activation::relu6()}), skip, true);
+        const Tensor last = concat({bilinear, nearest});
+        return Tensors{conv_bn(s / "fine", last, 5, {.kernel = 3}),
+                       fully_connected(s / "head", global_avg_pool(last), 4)};
+      },
+      18, 22, 3, 7);
+  randomise(g, 5);
+  return g;
+}
+
+TEST(Quantize, ConcatPoolingAndResizingStayInInt8) {
+  const Graph fp32 = prepare_for_quantization(moving_network());
+  const Tensor x = random_tensor({2, 18, 22, 3}, Device::kCpu, 3);
+  const Graph int8 = quantize(fp32, ranges_of(fp32, x));
+  std::multiset<std::string> ops;
+  for (const Graph::Item& item : int8.items) ops.insert(item.op->name());
+  EXPECT_EQ(
+      ops, (std::multiset<std::string>{"concat", "concat", "quantize", "quantized_conv2d", "quantized_conv2d",
+                                       "quantized_conv2d", "quantized_conv2d", "quantized_conv2d",
+                                       "quantized_global_avg_pool", "quantized_linear", "quantized_max_pool",
+                                       "quantized_max_pool", "quantized_resize", "quantized_resize"}))
+      << int8;
+  const NoGrad no_grad;
+  const Tensors want = fp32.run({x}), got = int8.run({x});
+  for (size_t i = 0; i < want.size(); ++i)
+    EXPECT_LT(relative_error(got[i].to_vector(), want[i].to_vector()), 0.05) << i;
+  Session session(int8);
+  for (const Tensor& image : {x, random_tensor({1, 15, 19, 3}, Device::kCpu, 8)}) {
+    const Tensors simulated = int8.run({image}), ran = session.run({image});
+    for (size_t i = 0; i < ran.size(); ++i) EXPECT_EQ(ran[i].to_vector(), simulated[i].to_vector());
+  }
+}
+
+TEST(Quantize, WhatAConcatJoinsHasOneScaleAndOneType) {
+  const Graph fp32 = prepare_for_quantization(moving_network());
+  const Graph int8 = quantize(fp32, ranges_of(fp32, random_tensor({2, 18, 22, 3}, Device::kCpu, 3)));
+  const auto maker = [&](const char* item) {
+    return dynamic_cast<const QuantizedConvolution*>(int8.items[int8.find_item(item)].op.get());
+  };
+  // skip is a ReLU's, but meets a leaky ReLU's values in a concat: both are s8.
+  EXPECT_EQ(maker("skip/conv2d")->out, "s8");
+  EXPECT_EQ(maker("small/conv2d")->out, "s8");
+  EXPECT_EQ(maker("skip/conv2d")->out_scale, maker("small/conv2d")->out_scale);
+  EXPECT_EQ(maker("half/conv2d")->out, "u8");
+  EXPECT_EQ(maker("half/conv2d")->out_scale, maker("nearest/conv2d")->out_scale);
+}
+
+TEST(Quantize, KeepsTheLayersOfTheOutputsInFp32) {
+  const Graph fp32 = prepare_for_quantization(moving_network());
+  const auto ranges = ranges_of(fp32, random_tensor({2, 18, 22, 3}, Device::kCpu, 3));
+  const Graph int8 = quantize(fp32, ranges, {.keep_fp32 = {"outputs"}});
+  std::multiset<std::string> ops;
+  for (const Graph::Item& item : int8.items) ops.insert(item.op->name());
+  EXPECT_EQ(ops.count("conv2d") + ops.count("linear"), 2u) << int8;
+  EXPECT_EQ(ops.count("quantized_conv2d"), 4u) << int8;
+  EXPECT_EQ(ops.count("quantized_linear"), 0u) << int8;
+}
+
+/// The detector and the segmenter, whole, at a width that runs fast.
+class QuantizeNetworks : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(QuantizeNetworks, RunInInt8AndSessionsAgreeBitForBit) {
+  Graph g = build_model({.name = GetParam(), .classes = 2, .options = {{"width", 0.25}}}, 64, 1);
+  randomise(g, 3);
+  const Graph fp32 = prepare_for_quantization(g);
+  const Tensor x = random_tensor({2, 64, 64, 3}, Device::kCpu, 4);
+  const auto ranges = ranges_of(fp32, x);
+  const NoGrad no_grad;
+  const Tensors want = fp32.run({x});
+  for (const bool outputs : {false, true}) {
+    QuantizeOptions options;
+    if (outputs) options.keep_fp32 = {"outputs"};
+    const Graph int8 = quantize(fp32, ranges, options);
+    for (const Graph::Item& item : int8.items) {
+      const bool last = item.name.starts_with("yolo_output") || item.name.starts_with("logits"),
+                 codes = int8.values[item.out[0]].meta.dtype != DType::kF32;
+      EXPECT_EQ(item.op->name() == std::string("conv2d"), outputs && last) << item.name;
+      EXPECT_TRUE(codes || last || item.op->name() == std::string("dequantize")) << item.name;
+    }
+    const Tensors simulated = int8.run({x});
+    Session session(int8);
+    const Tensors& ran = session.run({x});
+    if (outputs) expect_same(ran, simulated);  // FP32 layers round in their own order
+    for (size_t i = 0; i < want.size(); ++i) {
+      if (!outputs) {
+        EXPECT_EQ(ran[i].to_vector(), simulated[i].to_vector()) << "output " << i;
+      }
+      EXPECT_LT(relative_error(simulated[i].to_vector(), want[i].to_vector()), 0.1) << "output " << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, QuantizeNetworks, ::testing::Values("yolov3_mobilenet_v1", "unet"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace espalier::test

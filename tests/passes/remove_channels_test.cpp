@@ -159,6 +159,43 @@ TEST_P(RemoveChannelsMobileNetV2, GroupsAreThoseOfTheArchitecture) {
 INSTANTIATE_TEST_SUITE_P(Forms, RemoveChannelsMobileNetV2, ::testing::Values("paper", "reference"),
                          [](const auto& info) { return std::string(info.param); });
 
+/// The networks whose groups reach through concats, resizing and pooling, at a width that runs fast.
+class RemoveChannelsNetworks : public ::testing::TestWithParam<ModelSpec> {
+ protected:
+  void SetUp() override {
+    ModelSpec spec = GetParam();
+    spec.options["width"] = 0.1;
+    graph = build_model(spec, 64, 1);
+    test::randomise(graph, 3);
+  }
+  Graph graph;
+};
+
+TEST_P(RemoveChannelsNetworks, EqualsMasking) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed, Purpose::kTest);
+    expect_removal_is_masking(graph, some_removals(graph, random),
+                              test::random_tensor({2, 64, 64, 3}, Device::kCpu, seed));
+  }
+}
+
+TEST_P(RemoveChannelsNetworks, EveryGroupAloneEqualsMasking) {
+  const Tensor x = test::random_tensor({1, 64, 64, 3}, Device::kCpu, 5);
+  for (const ChannelGroup& group : channel_groups(graph)) {
+    SCOPED_TRACE(group.name);
+    expect_removal_is_masking(graph, {{group, {0, group.channels - 1}}}, x);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Networks, RemoveChannelsNetworks,
+    ::testing::Values(ModelSpec{"mobilenet_v1", 10, Json::object()}, ModelSpec{"unet", 2, Json::object()},
+                      ModelSpec{"unet", 2, {{"upsampling", "nearest"}, {"logits", "single"}}},
+                      ModelSpec{"yolov3_mobilenet_v1", 4, Json::object()},
+                      ModelSpec{"yolov3_mobilenet_v1", 4, {{"tap", "early"}, {"activation", "relu6"}}}),
+    [](const auto& info) { return info.param.name + "_" + std::to_string(info.index); });
+
 TEST(RemoveChannels, AChannelThatIsSilentAnywayChangesNothing) {
   Graph graph = network(4);
   const std::vector<ChannelGroup> groups = channel_groups(graph);

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "kernels/conv_shape.h"
+#include "ops/ops.h"
+
+namespace espalier {
+
+/// The output of a pooling of x [N,H,W,C]; throws Error, in the op's name, where a window does not fit.
+kernels::ConvShape pool_shape(const char* op, const PoolOptions& options, const Shape& x);
+void visit_pool(AttributeVisitor& visitor, PoolOptions& options);
+
+/// See max_pool() in ops.h. In: x [N,H,W,C]. Out: [N,P,Q,C].
+struct MaxPool final : Op {
+  PoolOptions o;
+
+  const char* name() const override { return "max_pool"; }
+  Metas infer(std::span<const Meta> in) const override;
+  void forward(Ctx&) const override;
+  Tensors backward(Ctx&, std::span<const Tensor> dy) const override;
+  void channels(ChannelTies&) const override;
+  void attributes(AttributeVisitor& v) override { visit_pool(v, o); }
+  int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
+};
+
+}  // namespace espalier
