@@ -9,22 +9,13 @@
 #include "compress/curve.h"
 #include "compress/prune.h"
 #include "compress/toy.h"
+#include "support/messages.h"
 
 namespace espalier {
 namespace {
 
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+using test::contains;
+using test::message_of;
 
 std::vector<SensitivityPoint> curve(std::vector<std::pair<double, double>> points) {
   std::vector<SensitivityPoint> result;

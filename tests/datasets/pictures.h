@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "io/file.h"
 #include "io/image.h"
+#include "support/messages.h"
 
 namespace espalier::test {
 
@@ -53,21 +54,6 @@ inline void write_picture(const std::filesystem::path& path, int shade, int widt
     image.pixels[i] =
         static_cast<uint8_t>((shade * 37 + static_cast<int>(i) % 3 * 60 + static_cast<int>(i) / 60) % 256);
   write_text(path, encode_jpeg(image));
-}
-
-/// The message of the Error that `call` throws; empty if it throws none.
-template <class Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace espalier::test

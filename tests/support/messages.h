@@ -19,8 +19,12 @@ std::string message_of(const F& f) {
   return "";
 }
 
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
 inline void expect_says(const std::string& message, const std::string& part) {
-  EXPECT_NE(message.find(part), std::string::npos) << "'" << message << "' does not say '" << part << "'";
+  EXPECT_TRUE(contains(message, part)) << "'" << message << "' does not say '" << part << "'";
 }
 
 }  // namespace espalier::test

@@ -11,6 +11,7 @@
 #include "ops/autograd.h"
 #include "runtime/session.h"
 #include "support/expect_close.h"
+#include "support/messages.h"
 #include "support/random_tensor.h"
 #include "tasks/evaluate.h"
 #include "tasks/task.h"
@@ -19,19 +20,8 @@
 namespace espalier {
 namespace {
 
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return "";
-}
-
-void expect_says(const std::string& message, const std::string& part) {
-  EXPECT_NE(message.find(part), std::string::npos) << "'" << message << "' does not say '" << part << "'";
-}
+using test::expect_says;
+using test::message_of;
 
 Batch batch_of(const std::vector<int32_t>& labels) {
   Batch batch;

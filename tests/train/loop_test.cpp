@@ -9,6 +9,7 @@
 #include "ops/autograd.h"
 #include "runtime/session.h"
 #include "support/expect_close.h"
+#include "support/messages.h"
 #include "support/temporary_directory.h"
 #include "tasks/evaluate.h"
 #include "train/divergence.h"
@@ -17,23 +18,12 @@
 namespace espalier {
 namespace {
 
+using test::expect_says;
+using test::message_of;
+
 using test::run_tiny;
 using test::tiny_options;
 using test::TinySource;
-
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-void expect_says(const std::string& message, const std::string& part) {
-  EXPECT_NE(message.find(part), std::string::npos) << "'" << message << "' does not say '" << part << "'";
-}
 
 using TrainTest = test::SerialTest;
 

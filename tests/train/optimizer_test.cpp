@@ -13,11 +13,14 @@
 #include "optim/sgd.h"
 #include "support/device_test.h"
 #include "support/expect_close.h"
+#include "support/messages.h"
 #include "support/random_tensor.h"
 #include "train/tiny_training.h"
 
 namespace espalier {
 namespace {
+
+using test::message_of;
 
 using test::expect_close;
 using test::random_tensor;
@@ -176,16 +179,6 @@ TEST(OptimizerOptionsTest, ExemptionsAreByKind) {
   EXPECT_EQ(factor(biases, "stem/norm/scale"), 1);
   EXPECT_EQ(factor(biases, "classifier/bias"), 0);
   EXPECT_EQ(factor(biases, "classifier/w"), 1);
-}
-
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 TEST(OptimizerOptionsTest, ImpossibleValuesAreErrors) {

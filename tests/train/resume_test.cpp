@@ -18,6 +18,7 @@
 #include "base/interrupt.h"
 #include "base/random.h"
 #include "io/file.h"
+#include "support/messages.h"
 #include "support/temporary_directory.h"
 #include "train/checkpoint.h"
 #include "train/tiny_training.h"
@@ -27,23 +28,12 @@ extern char** environ;
 namespace espalier {
 namespace {
 
+using test::expect_says;
+using test::message_of;
+
 namespace fs = std::filesystem;
 using test::run_tiny;
 using test::tiny_options;
-
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-void expect_says(const std::string& message, const std::string& part) {
-  EXPECT_NE(message.find(part), std::string::npos) << "'" << message << "' does not say '" << part << "'";
-}
 
 /// The options of every run below: a checkpoint after every second step, so that a kill loses little.
 TrainOptions options_in(const fs::path& folder) {
