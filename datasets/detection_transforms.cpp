@@ -39,6 +39,7 @@ struct Mixup final : Transform {
 
 struct RandomExpand final : Transform {
   double probability = 0.5, ratio = 4;
+  int largest = 2048;
   FillArgument fill = {{124, 116, 104}};
 
   const char* name() const override { return "random_expand"; }
@@ -46,6 +47,8 @@ struct RandomExpand final : Transform {
   void arguments(ArgumentVisitor& v) override {
     v.number("probability", probability, 0, 1, "of being laid");
     v.number("ratio", ratio, 1, 16, "largest factor of both sides");
+    v.integer("largest", largest, 1, kLargestSide,
+              "longest side of a canvas in pixels: for a longer one the picture is made smaller first");
     fill.visit(v);
   }
   Size size_after(Size, double) const override { return {}; }
@@ -53,6 +56,9 @@ struct RandomExpand final : Transform {
   void apply(LabelledImage& s, const Draw& draw) const override {
     if (!draw.random.flip(probability)) return;
     const double factor = draw.random.uniform(1, ratio);
+    const double shrink = std::min(1.0, largest / (factor * std::max(s.image.width, s.image.height)));
+    const auto side = [&](int n) { return std::max(1, static_cast<int>(n * shrink)); };
+    resize(s, side(s.image.width), side(s.image.height), Filter::kBox);
     const int width = static_cast<int>(s.image.width * factor),
               height = static_cast<int>(s.image.height * factor);
     const int x = draw.random.below(width - s.image.width + 1),

@@ -32,6 +32,7 @@ std::vector<Case> moving_transforms() {
       {{{"name", "resize"}, {"width", 33}, {"height", 90}, {"filter", "random"}}, 60},
       {{{"name", "center_crop"}, {"size", 50}}, 10},
       {{{"name", "random_expand"}, {"probability", 1}, {"fill", {0, 0, 0}}}, 60},
+      {{{"name", "random_expand"}, {"probability", 1}, {"fill", {0, 0, 0}}, {"largest", 100}}, 60},
       {{{"name", "random_iou_crop"}}, 60},
       {{{"name", "random_iou_crop"}, {"thresholds", {0.3}}, {"scale", {0.3, 0.6}}}, 40},
       {{{"name", "multi_scale_resize"}, {"sizes", {64, 96, 160}}}, 60},

@@ -201,6 +201,29 @@ TEST(RecipeTest, TheSchemaDocumentsEveryKey) {
   EXPECT_EQ(to_json(recipe_keys()).at("data").at("keys").at("batch").at("default"), 32);
 }
 
+TEST(RecipeTest, TheFormatDecidesTheTransforms) {
+  const auto of = [](const std::string& data) {
+    return recipe("model: {name: unet}\ndata: {root: p, " + data + "}\nstages: [train]\n").data;
+  };
+  const DataSection voc = of("format: voc, size: 96"),
+                    coco = of("format: coco, images: \"{split}2017\", size: 96"),
+                    masks = of("format: segmentation_list, size: 96");
+  EXPECT_EQ(voc.train_transforms.at(0).at("name"), "mixup");
+  EXPECT_EQ(voc.eval_transforms, coco.eval_transforms);
+  EXPECT_EQ(voc.eval_transforms.at(0).at("filter"), "bicubic");
+  EXPECT_EQ(coco.spec.images, "{split}2017");
+  EXPECT_EQ(masks.eval_transforms.at(1).at("name"), "pad");
+  // The network's size is one of those that a batch may have.
+  const std::string scales =
+      "format: voc, size: 96, transforms: {train: [{name: multi_scale_resize, sizes: [";
+  EXPECT_EQ(of(scales + "64, 96]}, normalize]}").train_transforms.at(0).at("filter"), "random");
+  EXPECT_NE(error("data: {root: p, " + scales + "32, 64]}, normalize]}}\nstages: [train]\n")
+                .find("data.transforms.train: gives 64x64 but data.size is 96; make them equal"),
+            std::string::npos);
+  EXPECT_NE(error("data: {root: p, format: vocc}\nstages: [train]\n").find("did you mean 'voc'?"),
+            std::string::npos);
+}
+
 TEST(RecipeTest, TaskOptionsBelongToTheModelsTask) {
   const std::string yolo = R"(model: {name: yolov3_mobilenet_v1}
 data: {format: voc, root: pictures, size: 320}
