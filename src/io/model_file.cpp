@@ -53,6 +53,8 @@ Model load_model(const std::filesystem::path& path) {
     model.architecture = parse("architecture");
     // Files from before there were any have none.
     if (file.metadata.contains("espalier.task_options")) model.task_options = parse("task_options");
+    ESPALIER_CHECK(model.task_options.is_null() || model.task_options.is_object(), "its task options are ",
+                   model.task_options.dump(), "; they must be an object");
     model.preprocessing = parse("preprocessing");
     model.metrics = parse("metrics");
     model.lineage = parse("lineage");

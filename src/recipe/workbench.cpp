@@ -45,7 +45,7 @@ Workbench::~Workbench() = default;
 int Workbench::threads() const { return kernels::threads(); }
 
 Json Workbench::task_options(const Model& model) const {
-  Json options = model.task_options.is_object() ? model.task_options : Json::object();
+  Json options = model.task_options.is_null() ? Json::object() : model.task_options;
   options.update(recipe_.task_options);
   return options;
 }

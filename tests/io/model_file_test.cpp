@@ -101,6 +101,16 @@ TEST_F(ModelFile, NamesTheTensorThatHoldsNaN) {
   }
 }
 
+TEST_F(ModelFile, TaskOptionsAreAnObjectOrNone) {
+  Model m = small_model();
+  m.task_options = nullptr;
+  save_model(path, m);
+  EXPECT_TRUE(load_model(path).task_options.is_null());
+  m.task_options = {1, 2};
+  save_model(path, m);
+  EXPECT_THROW(load_model(path), Error);
+}
+
 TEST_F(ModelFile, FullDiskLeavesTheOldFileAlone) {
   save_model(path, small_model());
   const std::string before = read_file(path);
