@@ -106,7 +106,7 @@ int64_t Sweep::bytes_per_image(int cut) const {
 MetricResult Sweep::baseline() {
   const std::unique_ptr<Metric> metric = task_.metric();
   load_all(metric.get());
-  return metric->result();
+  return metric->summary();
 }
 
 void Sweep::load_all(Metric* metric) {
@@ -252,7 +252,7 @@ void Sweep::measure(const ChannelGroup& group, const std::vector<std::vector<int
         update(*metric, piece, state, places, removed);
       }
     }
-    if (!done(i, metric->result())) return;
+    if (!done(i, metric->summary())) return;
   }
 }
 

@@ -84,14 +84,19 @@ class ClassificationMetric final : public Metric {
     }
   }
 
-  MetricResult result() const override {
+  MetricResult summary() const override {
     ESPALIER_CHECK(samples_ > 0, "classification: no image was measured");
     MetricResult r;
     r.name = name_;
     r.samples = samples_;
     r.value = share(hits_, samples_);
-    std::tie(r.low, r.high) = wilson(hits_, samples_);
     r.loss = loss_ / static_cast<double>(samples_);
+    return r;
+  }
+
+  MetricResult result() const override {
+    MetricResult r = summary();
+    std::tie(r.low, r.high) = wilson(hits_, samples_);
     Json per_class = Json::array(), counts = Json::array(), confusion = Json::array();
     for (int label = 0; label < classes_; ++label) {
       const auto row = confusion_.begin() + int64_t{label} * classes_;

@@ -99,7 +99,7 @@ class DetectionMetric final : public Metric {
     for (int i = 0; i < images; ++i) precision_.add(found[i], batch.annotations[i].boxes);
   }
 
-  MetricResult result() const override {
+  MetricResult summary() const override {
     ESPALIER_CHECK(samples_ > 0, "detection: no image was measured");
     ESPALIER_CHECK(precision_.objects() > 0 || precision_.pictures() < samples_, "detection: none of the ",
                    samples_, " images has an object; an average precision cannot be measured");
@@ -107,10 +107,13 @@ class DetectionMetric final : public Metric {
     r.name = name_;
     r.samples = samples_;
     r.loss = loss_ / static_cast<double>(samples_);
-    if (precision_.objects() > 0) {
-      r.value = precision_.mean();
-      std::tie(r.low, r.high) = precision_.interval();
-    }
+    if (precision_.objects() > 0) r.value = precision_.mean();
+    return r;
+  }
+
+  MetricResult result() const override {
+    MetricResult r = summary();
+    if (precision_.objects() > 0) std::tie(r.low, r.high) = precision_.interval();
     Json average = Json::array(), counts = Json::array(), boxes = Json::array(), curves = Json::array();
     for (int k = 0; k < options_.layout.classes; ++k) {
       average.push_back(number_or_null(precision_.of_class(k)));

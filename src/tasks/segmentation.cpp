@@ -117,7 +117,7 @@ class SegmentationMetric final : public Metric {
     add_loss(logits, batch);
   }
 
-  MetricResult result() const override {
+  MetricResult summary() const override {
     ESPALIER_CHECK(confusion_.pictures() > 0, "segmentation: no image was measured");
     ESPALIER_CHECK(confusion_.pixels() > 0, "segmentation: all pixels of all ", confusion_.pictures(),
                    " masks are ignored; nothing can be measured");
@@ -125,8 +125,13 @@ class SegmentationMetric final : public Metric {
     r.name = name_;
     r.samples = confusion_.pictures();
     r.value = confusion_.mean_iou();
-    std::tie(r.low, r.high) = confusion_.mean_iou_interval();
     r.loss = loss_ / static_cast<double>(r.samples);
+    return r;
+  }
+
+  MetricResult result() const override {
+    MetricResult r = summary();
+    std::tie(r.low, r.high) = confusion_.mean_iou_interval();
     Json iou = Json::array(), recall = Json::array(), precision = Json::array(), f1 = Json::array(),
          counts = Json::array(), matrix = Json::array();
     for (int k = 0; k < options_.classes; ++k) {
