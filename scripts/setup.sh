@@ -38,13 +38,14 @@ if [ ${#missing[@]} -gt 0 ]; then
   rm -f "$log"
 fi
 
-# The Python safetensors package reads our model files in one test; without it that test is skipped and counted.
+# The Python packages safetensors and pycocotools check our model files and our mean average precision in a test each;
+# without them those are skipped and counted.
 # Its absence stops nothing: an offline machine builds and passes.
-if [ "${1:-}" = --python ] && ! build/python/bin/python -c 'import safetensors, numpy' 2>/dev/null; then
+if [ "${1:-}" = --python ] && ! build/python/bin/python -c 'import safetensors, numpy, pycocotools' 2>/dev/null; then
   python=/usr/bin/python3
   [ -x "$python" ] || python=python3
   if ! { "$python" -m venv build/python && build/python/bin/python -m pip install --quiet --retries 0 --timeout 15 \
-    safetensors numpy; } >/dev/null 2>&1; then
-    echo "setup: Python's safetensors could not be installed (offline?); its test will be skipped"
+    safetensors numpy pycocotools; } >/dev/null 2>&1; then
+    echo "setup: Python's safetensors and pycocotools could not be installed (offline?); their tests will be skipped"
   fi
 fi
