@@ -168,7 +168,7 @@ Listing read_coco(const DataSpec& spec, Split split) {
                               .y1 = static_cast<float>(y + part(3)),
                               .label = label->second,
                               .crowd = integer_of(object, "iscrowd", 0) != 0});
-      listing.objects[image->second].push_back(static_cast<int>(id));
+      listing.objects[image->second].push_back(id);
     }
   }
   return listing;

@@ -204,6 +204,20 @@ TEST_F(VocTest, EveryTruncatedAnnotationIsRefused) {
   }
 }
 
+TEST_F(VocTest, NoChangedByteDoesHarm) {
+  const std::string whole = annotation("p1.jpg", object("bee", "3 4 9 8"));
+  for (size_t at = 0; at < whole.size(); ++at)
+    for (const int flip : {0x01, 0x80}) {
+      std::string changed = whole;
+      changed[at] = static_cast<char>(changed[at] ^ flip);
+      write(1, changed);
+      if (!error().empty()) continue;  // said, or it still is a sound annotation
+      for (const ObjectBox& box : open().samples[1].boxes)
+        ASSERT_TRUE(box.x0 >= 0 && box.x0 < box.x1 && box.x1 <= 40 && box.y0 < box.y1 && box.y1 <= 30)
+            << changed;
+    }
+}
+
 TEST_F(VocTest, AClassWithoutBoxesAndASetWithoutObjects) {
   write(0, annotation("p0.jpg", ""));
   EXPECT_EQ(error(),
