@@ -212,7 +212,8 @@ TEST_F(VocTest, NoChangedByteDoesHarm) {
       changed[at] = static_cast<char>(changed[at] ^ flip);
       write(1, changed);
       if (!error().empty()) continue;  // said, or it still is a sound annotation
-      for (const ObjectBox& box : open().samples[1].boxes)
+      const Dataset data = open();
+      for (const ObjectBox& box : data.samples[1].boxes)
         ASSERT_TRUE(box.x0 >= 0 && box.x0 < box.x1 && box.x1 <= 40 && box.y0 < box.y1 && box.y1 <= 30)
             << changed;
     }
