@@ -294,6 +294,8 @@ TEST_F(CocoTest, ReadsImagesBoxesAndCategories) {
 
 TEST_F(CocoTest, FoldersAndLabelsByOption) {
   fs::rename(root / "images", root / "train2017");
+  EXPECT_EQ(error(),
+            (root / "images").string() + ": there is no such folder of pictures; name it with data.images");
   spec.images = "{split}2017";
   EXPECT_EQ(open().samples[1].path, "train2017/p1.jpg");
   test::write_text(root / "labels.txt", "dog\nfox\ncat\n");
