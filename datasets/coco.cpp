@@ -112,6 +112,8 @@ Listing read_coco(const DataSpec& spec, Split split) {
 
   std::map<int64_t, size_t> of_image;
   const fs::path folder = image_folder(spec, split);
+  ESPALIER_CHECK(fs::is_directory(spec.root / folder), (spec.root / folder).string(),
+                 ": there is no such folder of pictures; name it with data.images");
   int number = 0;
   for (const Json& image : table(json, "images", path)) {
     ++number;
@@ -168,7 +170,7 @@ Listing read_coco(const DataSpec& spec, Split split) {
                               .y1 = static_cast<float>(y + part(3)),
                               .label = label->second,
                               .crowd = integer_of(object, "iscrowd", 0) != 0});
-      listing.objects[image->second].push_back(static_cast<int>(id));
+      listing.objects[image->second].push_back(id);
     }
   }
   return listing;

@@ -19,7 +19,7 @@ struct Listing {
   std::vector<std::string> where;  ///< per sample, for messages: "train_list.txt:12", or the path
   /// Detection, per sample: where its annotation stands, for messages, and each box's number in it.
   std::vector<std::string> annotation;
-  std::vector<std::vector<int>> objects;
+  std::vector<std::vector<int64_t>> objects;
   std::vector<DataProblem> problems;  ///< lines that give no sample
   std::vector<std::string> ignored;
   std::string list;  ///< the list file or folder of this split, relative to the root

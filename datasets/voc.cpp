@@ -87,8 +87,8 @@ class AnnotationReader {
                   "picture; add them"),
               DataProblem::Lost::kNothing);
     }
-    std::vector<int> numbers;
-    int number = 0;
+    std::vector<int64_t> numbers;
+    int64_t number = 0;
     for (const pugi::xml_node& object : root.children("object"))
       if (const auto box = read_object(object, str(file, ": object ", ++number), problem)) {
         sample.boxes.push_back(*box);

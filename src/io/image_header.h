@@ -12,9 +12,9 @@ namespace espalier {
 
 enum class Depth { kHeader, kWholeFile };
 
-/// Reads the header and, with kWholeFile, walks to the end of the file and checks what the format lets one
-/// check (segments and end mark of a JPEG, chunks and checksums of a PNG, length of a BMP). Throws Error
-/// "NAME: ...".
+/// Reads the header (of a PNG all chunks' headers, since the orientation may stand in any) and, with
+/// kWholeFile, walks to the end of the file and checks what the format lets one check (segments and end mark
+/// of a JPEG, chunks and checksums of a PNG, length of a BMP). Throws Error "NAME: ...".
 ImageInfo read_image_header(std::span<const std::byte> bytes, const std::string& name, Depth depth);
 
 }  // namespace espalier

@@ -204,6 +204,21 @@ TEST_F(VocTest, EveryTruncatedAnnotationIsRefused) {
   }
 }
 
+TEST_F(VocTest, NoChangedByteDoesHarm) {
+  const std::string whole = annotation("p1.jpg", object("bee", "3 4 9 8"));
+  for (size_t at = 0; at < whole.size(); ++at)
+    for (const int flip : {0x01, 0x80}) {
+      std::string changed = whole;
+      changed[at] = static_cast<char>(changed[at] ^ flip);
+      write(1, changed);
+      if (!error().empty()) continue;  // said, or it still is a sound annotation
+      const Dataset data = open();
+      for (const ObjectBox& box : data.samples[1].boxes)
+        ASSERT_TRUE(box.x0 >= 0 && box.x0 < box.x1 && box.x1 <= 40 && box.y0 < box.y1 && box.y1 <= 30)
+            << changed;
+    }
+}
+
 TEST_F(VocTest, AClassWithoutBoxesAndASetWithoutObjects) {
   write(0, annotation("p0.jpg", ""));
   EXPECT_EQ(error(),
@@ -279,6 +294,8 @@ TEST_F(CocoTest, ReadsImagesBoxesAndCategories) {
 
 TEST_F(CocoTest, FoldersAndLabelsByOption) {
   fs::rename(root / "images", root / "train2017");
+  EXPECT_EQ(error(),
+            (root / "images").string() + ": there is no such folder of pictures; name it with data.images");
   spec.images = "{split}2017";
   EXPECT_EQ(open().samples[1].path, "train2017/p1.jpg");
   test::write_text(root / "labels.txt", "dog\nfox\ncat\n");
