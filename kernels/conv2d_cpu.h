@@ -11,4 +11,7 @@ bool conv2d_forward(const ConvShape& shape, const float* x, const float* w, cons
 bool conv2d_backward_x(const ConvShape& shape, const float* dy, const float* w, float* dx);
 bool conv2d_backward_w(const ConvShape& shape, const float* x, const float* dy, float* dw);
 
+/// conv2d_backward_w() for windows of more than a pixel without stride, see conv2d_backward_w_cpu.cpp.
+bool conv2d_backward_w_tiled(const ConvShape& shape, const float* x, const float* dy, float* dw);
+
 }  // namespace espalier::kernels::cpu

@@ -5,6 +5,7 @@
 #include "kernels/launch.h"
 #include "kernels/normed_conv_cpu.h"
 #include "kernels/reference_only.h"
+#include "kernels/scratch.h"
 
 namespace espalier::kernels {
 
@@ -66,27 +67,35 @@ struct NormalizeBackwardX {
   }
 };
 
+/// One row is one output pixel.
 struct CompleteGradient {
   int channels;
   OutputGradient dy;
   float* whole;
-  ESPALIER_HD void operator()(int64_t i) const {
-    const int k = static_cast<int>(i % channels);
-    whole[i] = dy.g[i] + (dy.constant[k] + dy.slope[k] * (dy.y[i] - dy.mean[k]));
+  template <int T>
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
+    const float *g = dy.g + row * channels + c0, *y = dy.y + row * channels + c0;
+    const float *constant = dy.constant + c0, *slope = dy.slope + c0, *mean = dy.mean + c0;
+    float* out = whole + row * channels + c0;
+    for (int c = 0; c < n; ++c) out[c] = g[c] + (constant[c] + slope[c] * (y[c] - mean[c]));
   }
 };
 
 bool fast(Device device) { return device == Device::kCpu && !reference_only(); }
 
-/// Memory for the tensors that the fast paths never make.
+/// Memory for the tensors that the fast paths never make. The CPU's stays for the next call: fresh pages cost
+/// as much as what is done with them.
+template <class Tag>
 class Temporary {
  public:
   Temporary(Device device, int64_t floats)
       : device_(device), bytes_(static_cast<size_t>(floats) * sizeof(float)) {
-    if (floats) memory_ = static_cast<float*>(allocate(device, bytes_));
+    if (!floats) return;
+    memory_ = device == Device::kCpu ? scratch<Tag>(static_cast<size_t>(floats))
+                                     : static_cast<float*>(allocate(device, bytes_));
   }
   ~Temporary() {
-    if (!memory_) return;
+    if (!memory_ || device_ == Device::kCpu) return;
     synchronize(device_);
     release(device_, memory_, bytes_);
   }
@@ -99,6 +108,8 @@ class Temporary {
   size_t bytes_;
   float* memory_ = nullptr;
 };
+struct Normalised;
+struct WholeGradient;
 
 int64_t pixels_in(const ConvShape& s) { return int64_t{s.N} * s.H * s.W; }
 int64_t pixels_out(const ConvShape& s) { return int64_t{s.N} * s.P() * s.Q(); }
@@ -109,7 +120,7 @@ using BackwardW = void (*)(Device, const ConvShape&, const float*, const float*,
 
 void forward_in_steps(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                       const float* w, float* y, float* moments, Forward convolve) {
-  const Temporary z(device, norm.factor ? pixels_in(s) * s.C : 0);
+  const Temporary<Normalised> z(device, norm.factor ? pixels_in(s) * s.C : 0);
   if (norm.factor) normalize_forward(device, pixels_in(s), s.C, x, norm, nullptr, z.get());
   convolve(device, s, norm.factor ? z.get() : x, w, {}, y);
   if (moments) moments_forward(device, pixels_out(s), s.K, y, moments);
@@ -119,10 +130,10 @@ void backward_in_steps(Device device, const ConvShape& s, const float* x, const 
                        const float* w, const OutputGradient& dy, const NormedGradients& out, BackwardX to_x,
                        BackwardW to_w) {
   const int64_t in = pixels_in(s);
-  const Temporary whole(device, dy.slope ? pixels_out(s) * s.K : 0);
-  if (dy.slope) for_each(device, pixels_out(s) * s.K, CompleteGradient{s.K, dy, whole.get()});
+  const Temporary<WholeGradient> whole(device, dy.slope ? pixels_out(s) * s.K : 0);
+  if (dy.slope) for_each_tile(device, pixels_out(s), s.K, CompleteGradient{s.K, dy, whole.get()}, 4);
   const float* g = dy.slope ? whole.get() : dy.g;
-  const Temporary z(device, norm.factor ? in * s.C : 0);
+  const Temporary<Normalised> z(device, norm.factor ? in * s.C : 0);
   if (norm.factor) normalize_forward(device, in, s.C, x, norm, nullptr, z.get());
   if (out.dw) to_w(device, s, norm.factor ? z.get() : x, g, out.dw);
   if (!out.dx) return;
