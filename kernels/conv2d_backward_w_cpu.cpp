@@ -55,21 +55,21 @@ struct Cut {
   }
 };
 
-/// to[tile][pixel][unit]: channels [first, first + count) of a line, the tail of the last tile zero.
-void pack_line(const float* from, int pixels, int stride, int first, int count, int unit, int64_t panel,
-               float* to) {
-  for (int c = 0; c < count; c += unit) {
-    const int n = std::min(unit, count - c);
-    float* out = to + c / unit * panel;
-    for (int i = 0; i < pixels; ++i, out += unit) {
-      const float* in = from + int64_t{i} * stride + first + c;
-      if (n == unit) {
-        std::memcpy(out, in, sizeof(float) * unit);
-      } else {
+/// to[tile][pixel][kUnit]: channels [first, first + count) of a line, the tail of the last tile zero.
+template <int kUnit>
+void pack_line(const float* from, int pixels, int stride, int first, int count, int64_t panel, float* to) {
+  for (int c = 0; c < count; c += kUnit, to += panel) {
+    const int n = std::min(kUnit, count - c);
+    const float* in = from + first + c;
+    float* out = to;
+    if (n == kUnit)
+      for (int i = 0; i < pixels; ++i, out += kUnit, in += stride)
+        std::memcpy(out, in, sizeof(float) * kUnit);
+    else
+      for (int i = 0; i < pixels; ++i, out += kUnit, in += stride) {
+        std::memset(out, 0, sizeof(float) * kUnit);
         std::memcpy(out, in, sizeof(float) * n);
-        std::memset(out + n, 0, sizeof(float) * (unit - n));
       }
-    }
   }
 }
 
@@ -116,12 +116,12 @@ void run_job(const ConvShape& s, const Cut& cut, int k0, int c0, int first, int 
     for (int i = 0; i < count + s.R - 1; ++i) {
       const int h = p + i - s.pad.top;
       if (h < 0 || h >= s.H) continue;
-      pack_line(x + (int64_t{n} * s.H + h) * s.W * s.C, s.W, s.C, c0, C, kColumns, x_panel,
-                xs + (int64_t{i} * cut.width + s.pad.left) * kColumns);
+      pack_line<kColumns>(x + (int64_t{n} * s.H + h) * s.W * s.C, s.W, s.C, c0, C, x_panel,
+                          xs + (int64_t{i} * cut.width + s.pad.left) * kColumns);
     }
     for (int i = 0; i < count; ++i)
-      pack_line(dy + (int64_t{n} * P + p + i) * Q * s.K, Q, s.K, k0, K, kRows, dy_panel,
-                dys + int64_t{i} * cut.width * kRows);
+      pack_line<kRows>(dy + (int64_t{n} * P + p + i) * Q * s.K, Q, s.K, k0, K, dy_panel,
+                       dys + int64_t{i} * cut.width * kRows);
     const int pixels = count * cut.width;
     for (int column = 0; column < columns; ++column)
       for (int at = 0; at < pixels; at += kRun)
@@ -160,12 +160,12 @@ bool conv2d_backward_w_tiled(const ConvShape& s, const float* x, const float* dy
         const int column = c % cut.channels / kColumns, row = k % cut.filters;
         const int64_t at = ((int64_t{column} * taps + tap) * (cut.filters / kRows) + row / kRows) * kTile +
                            row % kRows * kColumns;
-        for (int j = 0; j < std::min(kColumns, s.C - c); ++j) {
-          float sum = 0;
-          for (int part = 0; part < cut.parts; ++part)
-            sum += sums[(job * cut.parts + part) * cut.sums + at + j];
-          out[c + j] = sum;
-        }
+        const int n = std::min(kColumns, s.C - c);
+        const float* from = sums + job * cut.parts * cut.sums + at;
+        std::memcpy(out + c, from, sizeof(float) * n);
+        for (int part = 1; part < cut.parts; ++part)
+#pragma omp simd
+          for (int j = 0; j < n; ++j) out[c + j] += from[part * cut.sums + j];
       }
     }
   return true;
