@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/model_table.h"
 #include "ops/activation.h"
 #include "ops/add.h"
 #include "ops/autograd.h"
@@ -164,6 +165,15 @@ TEST(FuseTraining, SharesParametersWithTheGivenGraph) {
     if (v.param.defined()) {
       EXPECT_TRUE(v.param.same(plain.values[plain.find(v.name)].param)) << v.name;
     }
+}
+
+TEST(FuseTraining, LeavesNoActivationOfAnyNetworkAlone) {
+  for (const char* name : {"mobilenet_v1", "mobilenet_v2", "unet", "yolov3_mobilenet_v1"}) {
+    Graph graph = build_model({.name = name, .classes = 2, .options = {{"width", 0.1}}}, 64, 1);
+    EXPECT_GT(fuse_training(graph), 0);
+    for (const Graph::Item& item : graph.items)
+      EXPECT_NE(item.op->name(), std::string("activation")) << name << ": " << item.name;
+  }
 }
 
 }  // namespace
