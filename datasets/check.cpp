@@ -172,7 +172,9 @@ std::string describe(const Json& report) {
   std::ostringstream out;
   out << report["root"].get<std::string>() << " (" << report["format"].get<std::string>()
       << "): " << report["labels"].size() << " classes\n";
-  for (const auto& [split, about] : report["splits"].items()) {
+  for (const auto& item : report["splits"].items()) {
+    const std::string& split = item.key();
+    const Json& about = item.value();
     out << "  " << split << ": " << about["usable"] << " of " << about["samples"] << " pictures usable";
     if (about.contains("width")) {
       const auto range = [&](const char* axis) {

@@ -34,7 +34,7 @@ struct Pending {
   int failed_at = -1;  // the first image in the batch's order that failed, whichever thread was faster
   std::exception_ptr error;
 
-  void finish(int image, std::exception_ptr failure) {
+  void finish(int image, const std::exception_ptr& failure) {
     const std::lock_guard lock(mutex);
     if (failure && (failed_at < 0 || image < failed_at)) {
       failed_at = image;

@@ -168,7 +168,7 @@ std::shared_ptr<Transform> read_transform(const Json& json, const std::string& p
   ESPALIER_CHECK(object.is_object() && object.contains("name") && object["name"].is_string(), place, ": is ",
                  json.dump(), "; expected {\"name\": ..., arguments}");
   const std::string name = object["name"];
-  const auto transform = make_transform(name);
+  auto transform = make_transform(name);
   ESPALIER_CHECK(transform, place, ": unknown transform '", name, "'", did_you_mean(name, known_names()));
   const std::string inside = place + " (" + name + ")";
   Names known;

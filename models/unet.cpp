@@ -8,7 +8,7 @@ Tensors unet(Scope s, Tensor x, const UNetOptions& options) {
   ESPALIER_CHECK(x.shape()[1] >= 16 && x.shape()[2] >= 16, "unet: the picture is ", x.shape()[1], "x",
                  x.shape()[2], "; four halvings need at least 16 pixels");
   const LayerOptions layer{.kernel = 3, .act = Activation::relu(), .bn_momentum = options.norm_momentum};
-  const auto two = [&](Scope at, const Tensor& in, int channels) {
+  const auto two = [&](const Scope& at, const Tensor& in, int channels) {
     const int out = scaled_width(channels, options.width);
     return conv_bn(at / "conv1", conv_bn(at / "conv0", in, out, layer), out, layer);
   };

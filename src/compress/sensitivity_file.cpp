@@ -188,7 +188,7 @@ void check_same_groups(const Sensitivity& sensitivity, const Graph& graph, const
 fs::path default_sensitivities(const std::string& model_name) {
   const char* folder = std::getenv("ESPALIER_RECIPES");
   const fs::path shipped = fs::path(folder && *folder ? folder : ESPALIER_RECIPES) / "sensitivities";
-  const fs::path file = shipped / (model_name + ".json");
+  fs::path file = shipped / (model_name + ".json");
   if (fs::exists(file)) return file;
   std::string known;
   std::error_code code;

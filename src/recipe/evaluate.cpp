@@ -89,7 +89,7 @@ std::string metric_text(const std::string& metric, const Json& measured) {
                      100 * measured.at("high").get<double>(), measured.at("samples").get<int64_t>());
 }
 
-void add_lineage(Model& model, const StageJob& job, Json extra) {
+void add_lineage(Model& model, const StageJob& job, const Json& extra) {
   Json entry = {{"stage", job.stage.kind},
                 {"name", job.stage.name},
                 {"seed", job.bench.recipe().seed},

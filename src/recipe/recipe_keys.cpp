@@ -48,7 +48,9 @@ std::vector<Key> model_keys() {
            "pretrained weights: safetensors in torchvision's names, or a model file of this program"),
   };
   for (const ModelEntry& entry : model_table())
-    for (const auto& [option, about] : entry.options.items()) {
+    for (const auto& item : entry.options.items()) {
+      const std::string& option = item.key();
+      const Json& about = item.value();
       if (std::any_of(keys.begin(), keys.end(), [&](const Key& key) { return key.name == option; })) continue;
       const Json& fallback = about.at("default");
       const std::string help = about.value("description", "");

@@ -106,7 +106,7 @@ std::string details_text(const Json& measured, const std::vector<std::string>& l
 Json to_json(const MetricResult& result);
 
 /// Appends what this job does to the model's history.
-void add_lineage(Model& model, const StageJob& job, Json extra = Json::object());
+void add_lineage(Model& model, const StageJob& job, const Json& extra = Json::object());
 
 /// The one-line form of evaluate_model() for people: "top1 91.2 % (88.0-94.1) on 240 images".
 std::string metric_text(const std::string& metric, const Json& measured);
