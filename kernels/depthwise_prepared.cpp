@@ -207,7 +207,9 @@ void depthwise_lines(const ConvShape& s, Activation act, const PaddedFilters& w,
     t.x_pixel = s.C;
     t.x_line = int64_t{s.W} * s.C;
     t.wrap = ring * t.x_line;
-    t.end = ring ? t.x + t.wrap : reinterpret_cast<const float*>(~uintptr_t{0});
+    // Without a ring no address is past the end.
+    t.end = ring ? t.x + t.wrap
+                 : reinterpret_cast<const float*>(~uintptr_t{0});  // NOLINT(performance-no-int-to-ptr)
     t.w = w.filter() + c;
     t.bias = w.bias() + c;
     t.residual = residual ? residual + c : nullptr;

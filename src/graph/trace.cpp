@@ -11,7 +11,7 @@ Tracing::Tracing() { outer_ = install_tracer(this); }
 Tracing::~Tracing() { install_tracer(outer_); }
 
 Tensor Tracing::input(const std::string& name, const Meta& meta) {
-  const Tensor shell = Tensor::without_data(meta);
+  Tensor shell = Tensor::without_data(meta);
   shell.grad_state()->tracer = this;
   shell.grad_state()->traced_value = static_cast<int>(graph_.values.size());
   graph_.inputs.push_back(static_cast<int>(graph_.values.size()));
@@ -22,7 +22,7 @@ Tensor Tracing::input(const std::string& name, const Meta& meta) {
 Tensor Tracing::parameter(const std::string& name, const Tensor& contents, bool trainable) {
   ESPALIER_CHECK(graph_.find(name) < 0, "parameter '", name,
                  "' is made twice; give one of the layers another scope");
-  const Tensor shell = Tensor::without_data(contents.meta(), contents.device());
+  Tensor shell = Tensor::without_data(contents.meta(), contents.device());
   shell.grad_state()->tracer = this;
   shell.grad_state()->traced_value = static_cast<int>(graph_.values.size());
   graph_.values.push_back({name, contents.meta(), contents, trainable});
