@@ -114,9 +114,13 @@ TEST_F(SensitivityTest, ACurveEndsWithItsFirstPointPastStopLoss) {
     left_out += all.size() - some.size();
     for (size_t i = 0; i < some.size(); ++i) {
       EXPECT_EQ(some[i].metric, all[i].metric);
-      if (i + 1 < some.size()) EXPECT_LE(some[i].loss, 0.87) << full.groups[g].name;
+      if (i + 1 < some.size()) {
+        EXPECT_LE(some[i].loss, 0.87) << full.groups[g].name;
+      }
     }
-    if (some.size() < all.size()) EXPECT_GT(some.back().loss, 0.87) << full.groups[g].name;
+    if (some.size() < all.size()) {
+      EXPECT_GT(some.back().loss, 0.87) << full.groups[g].name;
+    }
   }
   EXPECT_GT(left_out, 5u);
 
@@ -378,14 +382,18 @@ TEST(DefaultSensitivities, AreFoundBesideTheRecipes) {
 }
 
 TEST(DefaultSensitivities, TheShippedOnesFitTheirModel) {
-  const std::filesystem::path file = default_sensitivities("mobilenet_v2");
-  const Sensitivity shipped = load_sensitivity(file);
-  EXPECT_TRUE(shipped.complete());
-  // Whatever the classes: the output layer is in no group.
-  const Graph graph = build_model({"mobilenet_v2", 15, {}}, 224, 1);
-  check_same_groups(shipped, graph, file.string());
-  const PruningPlan plan = select_channels(graph, shipped, {.keep_macs = 0.4});
-  EXPECT_LE(static_cast<double>(plan.after.macs), 0.4 * static_cast<double>(plan.before.macs));
+  for (const char* model : {"mobilenet_v2", "unet"}) {
+    SCOPED_TRACE(model);
+    const std::filesystem::path file = default_sensitivities(model);
+    const Sensitivity shipped = load_sensitivity(file);
+    EXPECT_TRUE(shipped.complete());
+    EXPECT_FALSE(shipped.note.empty());
+    // Whatever the classes and the pictures: the output layer is in no group.
+    const Graph graph = build_model({model, 15, {}}, 64, 1);
+    check_same_groups(shipped, graph, file.string());
+    const PruningPlan plan = select_channels(graph, shipped, {.keep_macs = 0.4});
+    EXPECT_LE(static_cast<double>(plan.after.macs), 0.4 * static_cast<double>(plan.before.macs));
+  }
 }
 
 }  // namespace
