@@ -1,11 +1,8 @@
 #include "kernels/conv2d_prepared.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdlib>
-#include <utility>
 
-#include "kernels/conv2d_tile.h"
+#include "kernels/conv2d_rows.h"
 #include "kernels/device.h"
 #include "kernels/grid.h"
 
@@ -15,55 +12,9 @@ using simd::kLanes;
 
 namespace {
 
-/// Registers hold the sums, one vector of filters per block, and one pixel.
-constexpr int kMaxBlocks = 4;
-constexpr int max_rows(int blocks) { return std::min(14, (simd::kRegisters - 1 - blocks) / blocks); }
-
 /// Input that one thread runs all its filters over before it goes on: leaves room for filters in a
 /// second-level cache.
 constexpr int64_t kChunkBytes = 192 << 10;
-
-using TileFunction = void (*)(const ConvTile&);
-
-template <int NR, int... M>
-constexpr auto tile_row(std::integer_sequence<int, M...>) {
-  std::array<TileFunction, 15> row{};
-  ((row[M + 1] = conv_tile<M + 1, NR>), ...);
-  return row;
-}
-template <int... N>
-constexpr auto tile_table(std::integer_sequence<int, N...>) {
-  return std::array{tile_row<N + 1>(std::make_integer_sequence<int, max_rows(N + 1)>())...};
-}
-/// kTiles[NR - 1][MR]
-constexpr auto kTiles = tile_table(std::make_integer_sequence<int, kMaxBlocks>());
-
-/// Some neighbouring blocks of channels, as many as one tile takes.
-struct Panel {
-  int first, blocks;
-};
-
-/// The next panel of [first, last): pairs have the best ratio of sums to loads, few rows want more sums at
-/// once.
-Panel next_panel(int first, int last, int rows) {
-  const int left = last - first;
-  const int wanted = rows <= max_rows(4) / 2 ? 4 : left == 3 ? 3 : 2;
-  return {first, std::min(left, wanted)};
-}
-
-/// Runs `count` rows of a tile that describes the first one, in nearly equal tiles.
-void run_rows(ConvTile tile, int blocks, int count) {
-  const int tiles = (count + max_rows(blocks) - 1) / max_rows(blocks);
-  int done = 0;
-  for (int i = 0; i < tiles; ++i) {
-    const int rows = (count - done) / (tiles - i);
-    kTiles[blocks - 1][rows](tile);
-    done += rows;
-    tile.x += rows * tile.x_row;
-    tile.y += rows * tile.y_row;
-    if (tile.residual) tile.residual += rows * tile.y_row;
-  }
-}
 
 bool is_matrix(const ConvShape& s) { return s.R == 1 && s.S == 1 && s.stride == 1 && s.pad == Padding{}; }
 
@@ -75,7 +26,7 @@ struct Problem {
   Activation act;
   int origin = 0;
 
-  ConvTile tile(const Panel& panel) const {
+  ConvTile tile(const FilterPanel& panel) const {
     ConvTile t;
     t.x = x;
     t.w = w.block(panel.first);
@@ -101,15 +52,15 @@ struct Problem {
 
   /// 1x1 with stride 1: the rows of a matrix product.
   void matrix(const Share& rows, const Share& blocks) const {
-    const int chunk = std::max(max_rows(2), static_cast<int>(kChunkBytes / (s.C * int64_t{sizeof(float)})));
+    const int chunk = std::max(conv_rows(2), static_cast<int>(kChunkBytes / (s.C * int64_t{sizeof(float)})));
     for (int first = rows.first; first < rows.last; first += chunk) {
       const int count = std::min(chunk, rows.last - first);
       for (int b = blocks.first; b < blocks.last;) {
-        const Panel panel = next_panel(b, blocks.last, count);
+        const FilterPanel panel = next_panel(b, blocks.last, count);
         ConvTile t = tile(panel);
         t.x += first * t.x_row;
         move_output(t, (first - int64_t{origin} * s.W) * t.y_row);
-        run_rows(t, panel.blocks, count);
+        run_conv_rows(t, panel.blocks, count);
         b += panel.blocks;
       }
     }
@@ -124,7 +75,7 @@ struct Problem {
     const int fitting = s.W - s.S + s.pad.left;
     const int q1 = std::clamp(fitting < 0 ? 0 : fitting / s.stride + 1, q0, Q);
     for (int b = blocks.first; b < blocks.last;) {
-      const Panel panel = next_panel(b, blocks.last, std::max(p1 - p0, q1 - q0));
+      const FilterPanel panel = next_panel(b, blocks.last, std::max(p1 - p0, q1 - q0));
       b += panel.blocks;
       ConvTile all = tile(panel);
       all.lines = r1 - r0;
@@ -135,7 +86,7 @@ struct Problem {
         ConvTile t = all;
         t.x += int64_t{p - p0} * s.stride * s.W * s.C + int64_t{q0 * s.stride - s.pad.left} * s.C;
         move_output(t, (int64_t{p - p0} * Q + q0) * s.K);
-        run_rows(t, panel.blocks, q1 - q0);
+        run_conv_rows(t, panel.blocks, q1 - q0);
       }
       // The columns at both ends see a part of each filter row, the same part in every line: tiles go
       // downwards.
@@ -151,7 +102,7 @@ struct Problem {
         move_output(t, int64_t{q} * s.K);
         t.x_row = int64_t{s.stride} * s.W * s.C;
         t.y_row = int64_t{Q} * s.K;
-        run_rows(t, panel.blocks, p1 - p0);
+        run_conv_rows(t, panel.blocks, p1 - p0);
       }
     }
   }

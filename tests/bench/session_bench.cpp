@@ -22,8 +22,10 @@ struct Net {
   const char* name;
   int classes, size;
 };
-constexpr Net kNets[] = {
-    {"mobilenet_v2", 1000, 224}, {"mobilenet_v1", 1000, 224}, {"yolov3_mobilenet_v1", 6, 608}, {"unet", 2, 512}};
+constexpr Net kNets[] = {{"mobilenet_v2", 1000, 224},
+                         {"mobilenet_v1", 1000, 224},
+                         {"yolov3_mobilenet_v1", 6, 608},
+                         {"unet", 2, 512}};
 
 struct Options {
   Net net = kNets[0];
@@ -99,7 +101,8 @@ std::vector<Runner> make_runners(const Options& o) {
 void print(const Options& o, const Runner& r) {
   const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / 1048576.0; };
   std::printf(
-      "{\"net\": \"%s\", \"what\": \"espalier %s\", \"batch\": %d, \"size\": %d, \"threads\": %d, \"ms\": %.3f, "
+      "{\"net\": \"%s\", \"what\": \"espalier %s\", \"batch\": %d, \"size\": %d, \"threads\": %d, \"ms\": "
+      "%.3f, "
       "\"p5\": %.3f, \"p95\": %.3f, \"images_per_s\": %.1f, \"first_ms\": %.1f, \"arena_mib\": %.2f, "
       "\"packed_mib\": %.2f}\n",
       o.net.name, r.precision, o.batch, o.size, o.threads, quantile(r.ms, 0.5), quantile(r.ms, 0.05),

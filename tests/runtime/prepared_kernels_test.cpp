@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "kernels/block_prepared.h"
+#include "kernels/winograd.h"
 #include "support/expect_close.h"
 
 // The kernels of a Session against their formulas in double, on shapes with tails in rows and channels,
@@ -159,6 +160,52 @@ TEST(Conv2dPrepared, MayOverwriteItsResidual) {
       },
       2);
   check(y, formula(c, d, false));
+}
+
+const Case kWinograd[] = {
+    {{1, 4, 4, 16, 16, 3, 3, 1, {1, 1, 1, 1}}, Activation::none(), false},          // one tile
+    {{1, 1, 1, 3, 5, 3, 3, 1, {1, 1, 1, 1}}},                                       // one output
+    {{2, 9, 7, 37, 20, 3, 3, 1, {1, 1, 1, 1}}, Activation::leaky(), true, true},    // tails everywhere
+    {{1, 13, 130, 5, 33, 3, 3, 1, {1, 1, 1, 1}}, Activation::relu()},               // several runs a line
+    {{3, 10, 11, 64, 48, 3, 3, 1, {0, 0, 0, 0}}, Activation::relu6()},              // without padding
+    {{1, 8, 9, 18, 7, 3, 3, 1, {2, 0, 1, 2}}, Activation::relu(), true, true},      // uneven padding
+    {{1, 2, 2, 3, 5, 3, 3, 1, {7, 7, 7, 7}}},                                       // tiles that see nothing
+    {{1, 60, 64, 32, 32, 3, 3, 1, {1, 1, 1, 1}}, Activation::relu(), true, false},  // several rounds
+    {{1, 6, 6, 260, 270, 3, 3, 1, {1, 1, 1, 1}}, Activation::none(), true, true},   // runs of one tile
+};
+
+TEST(WinogradPrepared, MatchesTheFormula) {
+  for (const Case& c : kWinograd) {
+    SCOPED_TRACE(::testing::PrintToString(c));
+    const Data d(c, false);
+    const ConvShape& s = c.shape;
+    const kernels::WinogradFilters packed(d.w.data(), pointer(d.bias), s.K, s.C);
+    Wanted wanted = formula(c, d, false);
+    for (double& limit : wanted.limit) limit = limit * test::kWinogradError + test::kWinogradError * 1e-6;
+    std::vector<float> alone;
+    for (int threads : {1, 2, 3, 4}) {
+      const std::vector<float> y = run(wanted.y.size(), threads, [&](float* out, const kernels::Team& team) {
+        kernels::winograd_prepared(s, c.act, packed, d.x.data(), pointer(d.residual), out, team);
+      });
+      check(y, wanted);
+      if (threads == 1) alone = y;
+      EXPECT_EQ(y, alone) << "another result with " << threads << " threads";
+    }
+  }
+}
+
+TEST(WinogradPrepared, IsTakenForWideFiltersWithoutStrideAlone) {
+  const ConvShape wide{1, 64, 64, 64, 64, 3, 3, 1, {1, 1, 1, 1}};
+  EXPECT_TRUE(kernels::winograd_suits(wide));
+  ConvShape s = wide;
+  s.stride = 2;
+  EXPECT_FALSE(kernels::winograd_suits(s));
+  s = wide, s.C = 3;
+  EXPECT_FALSE(kernels::winograd_suits(s)) << "the transforms cost more than the products";
+  s = wide, s.C = s.K = 1024;
+  EXPECT_FALSE(kernels::winograd_suits(s)) << "the filters would take 150 MB";
+  s = wide, s.S = 1;
+  EXPECT_FALSE(kernels::winograd_suits(s));
 }
 
 const Case kDepthwise[] = {
