@@ -19,11 +19,15 @@ bool has_quantized_prepared();
 /// of the window (S * C codes); and per output channel the bias and multiplier; filled up with zeros. VNNI
 /// multiplies u8 by s8, so s8 activations enter with 128 added and the bias takes 128 * (sum of the filter)
 /// away again: still exact.
+/// Where S * K fits one vector and there is no stride, the filter's columns are lanes of their own (lane =
+/// column * K
+/// + k) and a group is four channels.
 class PackedCodes {
  public:
   PackedCodes(const ConvShape& shape, Code x_code, const int8_t* w, const int32_t* bias,
               const float* multiplier);
 
+  bool columns_apart() const { return apart_; }
   int vectors() const { return vectors_; }
   int lines() const { return lines_; }
   int groups() const { return groups_; }  ///< per line
@@ -34,6 +38,7 @@ class PackedCodes {
   int64_t bytes() const { return static_cast<int64_t>(codes_.size() + 8 * bias_.size()); }
 
  private:
+  bool apart_;
   int vectors_, lines_, groups_;
   std::vector<int8_t> codes_;
   std::vector<int32_t> bias_;
