@@ -59,7 +59,8 @@ struct PrepareCtx {
   Tensors out;
   std::vector<bool> is_parameter;  ///< per input: constant, so it may be packed once
   /// Kept by the session for this item, null at first: what depends on parameters and attributes alone
-  /// (packed weights) is made for the first input shape and found here for the others.
+  /// (packed weights) is made for the first input shape and found here for the others, for which input 1 need
+  /// not have data any more.
   std::shared_ptr<void>* packed = nullptr;
 };
 

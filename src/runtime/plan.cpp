@@ -137,6 +137,9 @@ void Plan::prepare_kernels(std::vector<std::shared_ptr<void>>& packed) {
     kernels_.push_back(item.op->prepare(ctx));
     cooperative_.push_back(dynamic_cast<CooperativePrepared*>(kernels_.back().get()));
   }
+  // Kernels hold what they need; parameters that are packed need not stay.
+  for (size_t v = 0; v < at_.size(); ++v)
+    if (graph_.values[v].param.defined()) at_[v] = {};
 }
 
 void Plan::join_blocks() {

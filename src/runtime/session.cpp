@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "passes/fold_batch_norm.h"
 #include "passes/fuse.h"
+#include "passes/split_concat.h"
 #include "runtime/plan.h"
+#include "tensor/allocator.h"
 
 namespace espalier {
 
@@ -16,6 +18,16 @@ struct Session::Impl {
   std::vector<std::unique_ptr<Plan>> plans;   ///< the latest used first
 
   Plan& plan_for(const Tensors& inputs);
+
+  /// What lies packed would otherwise take its memory twice.
+  void forget_packed_weights() {
+    for (size_t i = 0; i < packed.size(); ++i) {
+      const int w = packed[i] ? graph.items[i].in[1] : -1;
+      if (w >= 0 && graph.uses(w) == 1)
+        graph.values[w].param = Tensor::without_data(graph.values[w].meta, graph.values[w].param.device());
+    }
+    allocator::release_cached(Device::kCpu);
+  }
 };
 
 Session::Session(const Graph& graph, const SessionOptions& options) : impl_(std::make_unique<Impl>()) {
@@ -30,6 +42,7 @@ Session::Session(const Graph& graph, const SessionOptions& options) : impl_(std:
   if (options.optimise) {
     fold_batch_norm(own);
     fuse(own);
+    split_concat(own);
   }
   // The passes put new tensors where they change parameters; only the others are still the caller's.
   for (Graph::Value& v : own.values)
@@ -59,6 +72,7 @@ Plan& Session::Impl::plan_for(const Tensors& inputs) {
                    ") is ", inputs[i].meta(), "; the graph takes ", expected.meta.dtype);
   }
   auto plan = std::make_unique<Plan>(graph, inputs, packed);
+  forget_packed_weights();
   if (plans.size() >= kept_plans) plans.resize(kept_plans - 1);
   plans.insert(plans.begin(), std::move(plan));
   return *plans.front();

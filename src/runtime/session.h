@@ -28,7 +28,7 @@ class Session {
   /// number, type or shape of the inputs does not fit the graph.
   const Tensors& run(const Tensors& inputs);
 
-  const Graph& graph() const;    ///< as it runs, after the passes
+  const Graph& graph() const;    ///< as it runs, after the passes; packed weights have no data there any more
   int64_t arena_bytes() const;   ///< of the latest plan
   int64_t packed_bytes() const;  ///< of the latest plan's weights
 

@@ -4,6 +4,9 @@
 #include <bit>
 #include <map>
 #include <mutex>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "base/error.h"
 
@@ -91,6 +94,10 @@ void release_cached(Device device) {
   for (auto& [bytes, memory] : p.free) kernels::release(device, memory, bytes);
   p.free.clear();
   p.statistics.cached = 0;
+#ifdef __GLIBC__
+  if (device == Device::kCpu)
+    malloc_trim(0);  // what lies between live blocks stays with the process otherwise
+#endif
 }
 
 }  // namespace espalier::allocator
