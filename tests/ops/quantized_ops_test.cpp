@@ -321,7 +321,7 @@ TEST(QuantizedMaxPool, IsTheLargestCodeAndItsPreparedFormToo) {
 
 TEST(QuantizedResize, IsTheRoundedMixAndItsPreparedFormToo) {
   for (const DType type : {kU8, kS8})
-    for (const int C : {1, 5, 37, 64, 100})
+    for (const int C : {1, 5, 37, 64, 100, 1500})
       for (const ResizeOptions& o : {ResizeOptions{10, 14, false, false}, ResizeOptions{9, 3, false, false},
                                      ResizeOptions{11, 14, true, true}, ResizeOptions{3, 13, true, false},
                                      ResizeOptions{0, 0, true, true}, ResizeOptions{0, 0, false, false}}) {
