@@ -201,7 +201,8 @@ void finish(const ConvShape& s, const Epilogue& e, float* y) {
 namespace cpu {
 
 bool conv2d_forward(const ConvShape& s, const float* x, const float* w, const Epilogue& e, float* y) {
-  if (normed_conv2d_forward(s, x, {}, w, e, y, nullptr)) return true;
+  if (normed_conv2d_forward(s, x, {}, w, e, y, nullptr) || conv2d_forward_winograd(s, x, w, e, y))
+    return true;
   if (pointwise(s)) {
     gemm(Transpose::kNo, Transpose::kYes, int64_t{s.N} * s.H * s.W, s.K, s.C, x, w, y);
   } else {
@@ -216,7 +217,9 @@ bool conv2d_forward(const ConvShape& s, const float* x, const float* w, const Ep
 }
 
 bool conv2d_backward_x(const ConvShape& s, const float* dy, const float* w, float* dx) {
-  if (normed_conv2d_backward(s, nullptr, {}, w, {.g = dy}, {.dx = dx})) return true;
+  if (normed_conv2d_backward(s, nullptr, {}, w, {.g = dy}, {.dx = dx}) ||
+      conv2d_backward_x_winograd(s, dy, w, dx))
+    return true;
   if (pointwise(s)) {
     gemm(Transpose::kNo, Transpose::kNo, int64_t{s.N} * s.H * s.W, s.C, s.K, dy, w, dx);
     return true;
@@ -238,7 +241,7 @@ bool conv2d_backward_x(const ConvShape& s, const float* dy, const float* w, floa
 
 bool conv2d_backward_w(const ConvShape& s, const float* x, const float* dy, float* dw) {
   if (normed_conv2d_backward(s, x, {}, nullptr, {.g = dy}, {.dw = dw})) return true;
-  if (conv2d_backward_w_tiled(s, x, dy, dw)) return true;
+  if (conv2d_backward_w_winograd(s, x, dy, dw) || conv2d_backward_w_tiled(s, x, dy, dw)) return true;
   if (pointwise(s)) {
     gemm(Transpose::kYes, Transpose::kNo, s.K, s.C, int64_t{s.N} * s.H * s.W, dy, x, dw);
     return true;
@@ -261,14 +264,15 @@ bool conv2d_backward_w(const ConvShape& s, const float* x, const float* dy, floa
 namespace espalier::kernels::cpu {
 
 bool conv2d_forward(const ConvShape& s, const float* x, const float* w, const Epilogue& e, float* y) {
-  return normed_conv2d_forward(s, x, {}, w, e, y, nullptr);
+  return normed_conv2d_forward(s, x, {}, w, e, y, nullptr) || conv2d_forward_winograd(s, x, w, e, y);
 }
 bool conv2d_backward_x(const ConvShape& s, const float* dy, const float* w, float* dx) {
-  return normed_conv2d_backward(s, nullptr, {}, w, {.g = dy}, {.dx = dx});
+  return normed_conv2d_backward(s, nullptr, {}, w, {.g = dy}, {.dx = dx}) ||
+         conv2d_backward_x_winograd(s, dy, w, dx);
 }
 bool conv2d_backward_w(const ConvShape& s, const float* x, const float* dy, float* dw) {
   return normed_conv2d_backward(s, x, {}, nullptr, {.g = dy}, {.dw = dw}) ||
-         conv2d_backward_w_tiled(s, x, dy, dw);
+         conv2d_backward_w_winograd(s, x, dy, dw) || conv2d_backward_w_tiled(s, x, dy, dw);
 }
 
 }  // namespace espalier::kernels::cpu

@@ -3,149 +3,40 @@
 #include <algorithm>
 
 #include "kernels/conv2d_rows.h"
+#include "kernels/device.h"
+#include "kernels/reference_only.h"
 #include "kernels/scratch.h"
+#include "kernels/winograd_transform.h"
 
 namespace espalier::kernels {
 
-using simd::kLanes;
-using simd::Vector;
+using namespace winograd;
 
 namespace {
-
-constexpr int kOut = 4, kIn = 6, kPoints = kIn * kIn;
-
-/// B' of six values, the points being 0, 1, -1, 2, -2 and infinity.
-inline void transform_input(const Vector d[kIn], Vector t[kIn]) {
-  using namespace simd;
-  const Vector two = broadcast(2), minus_two = broadcast(-2), four = broadcast(4), minus_four = broadcast(-4),
-               minus_five = broadcast(-5);
-  const Vector a = fma(minus_four, d[2], d[4]), b = fma(minus_four, d[1], d[3]);
-  const Vector c = subtract(d[4], d[2]), e = subtract(d[3], d[1]);
-  t[0] = fma(four, d[0], fma(minus_five, d[2], d[4]));
-  t[1] = add(a, b);
-  t[2] = subtract(a, b);
-  t[3] = fma(two, e, c);
-  t[4] = fma(minus_two, e, c);
-  t[5] = fma(four, d[1], fma(minus_five, d[3], d[5]));
-}
-
-/// A' of six values.
-inline void transform_output(const Vector m[kIn], Vector y[kOut]) {
-  using namespace simd;
-  const Vector two = broadcast(2), four = broadcast(4), eight = broadcast(8);
-  const Vector p = add(m[1], m[2]), q = subtract(m[1], m[2]), r = add(m[3], m[4]), s = subtract(m[3], m[4]);
-  y[0] = add(add(m[0], p), r);
-  y[1] = fma(two, s, q);
-  y[2] = fma(four, r, p);
-  y[3] = add(fma(eight, s, q), m[5]);
-}
-
-/// body(at, load, store) for every vector of `count` floats, the last one with loads and stores of what is
-/// left.
-template <class Body>
-void for_vectors(int count, const Body& body) {
-  int at = 0;
-  for (; at + kLanes <= count; at += kLanes)
-    body(
-        at, [](const float* p) { return simd::load(p); }, [](float* p, Vector v) { simd::store(p, v); });
-  if (const int tail = count - at)
-    body(
-        at, [=](const float* p) { return simd::load(p, tail); },
-        [=](float* p, Vector v) { simd::store(p, v, tail); });
-}
-
-/// G w G' of one 3x3 filter, w[r * step_r + s * step_s], in double: it is done once.
-void transform_filter(const float* w, int64_t step_r, int64_t step_s, float u[kPoints]) {
-  constexpr double G[kIn][3] = {{1 / 4., 0, 0},
-                                {-1 / 6., -1 / 6., -1 / 6.},
-                                {-1 / 6., 1 / 6., -1 / 6.},
-                                {1 / 24., 1 / 12., 1 / 6.},
-                                {1 / 24., -1 / 12., 1 / 6.},
-                                {0, 0, 1}};
-  for (int i = 0; i < kIn; ++i)
-    for (int j = 0; j < kIn; ++j) {
-      double sum = 0;
-      for (int r = 0; r < 3; ++r)
-        for (int s = 0; s < 3; ++s) sum += G[i][r] * G[j][s] * double{w[r * step_r + s * step_s]};
-      u[i * kIn + j] = static_cast<float>(sum);
-    }
-}
-
-/// Neighbouring tiles of one line of tiles.
-struct Run {
-  int n, p, q;  ///< image and first output
-  int tiles;
-};
 
 struct Problem {
   const ConvShape& s;
   Activation act;
-  const WinogradFilters& w;
+  const float *u, *bias;  ///< bias null, or whole vectors of channels
   const float *x, *residual;
   float* y;
-  int down, across;  ///< tiles of an image
-
-  int tiles() const { return s.N * down * across; }
-
-  /// What begins at tile t, with at most `most` tiles.
-  Run run(int t, int most) const {
-    const int column = t % across;
-    return {t / (down * across), t / across % down * kOut, column * kOut, std::min(most, across - column)};
-  }
-
-  /// V[point][tile][C] of the run's tiles, of which v is point 0. Down the lines first, which are read as
-  /// they lie and serve both tiles that share a column. `zeros` and `lines` have room for one and for kIn
-  /// lines of the run.
-  void input(const Run& run, const float* zeros, float* lines, float* v, int64_t point_step) const {
-    const int width = run.tiles * kOut + 2, left = run.q - s.pad.left, top = run.p - s.pad.top;
-    const int first = std::clamp(-left, 0, width), last = std::clamp(s.W - left, first, width);
-    const int64_t line = int64_t{width} * s.C;
-    const float* from[kIn];
-    for (int i = 0; i < kIn; ++i) {
-      const bool inside = top + i >= 0 && top + i < s.H;
-      from[i] = inside ? x + ((int64_t{run.n} * s.H + top + i) * s.W + left + first) * s.C : zeros;
-      std::fill_n(lines + i * line, int64_t{first} * s.C, 0.0f);
-      std::fill_n(lines + i * line + int64_t{last} * s.C, int64_t{width - last} * s.C, 0.0f);
-    }
-    for_vectors((last - first) * s.C, [&](int at, const auto& load, const auto& store) {
-      Vector d[kIn], t[kIn];
-#pragma GCC unroll 6
-      for (int i = 0; i < kIn; ++i) d[i] = load(from[i] + at);
-      transform_input(d, t);
-      float* to = lines + int64_t{first} * s.C + at;
-#pragma GCC unroll 6
-      for (int i = 0; i < kIn; ++i) store(to + i * line, t[i]);
-    });
-    for (int tile = 0; tile < run.tiles; ++tile, v += s.C)
-      for (int i = 0; i < kIn; ++i) {
-        const float* at_tile = lines + i * line + int64_t{tile} * kOut * s.C;
-        for_vectors(s.C, [&](int c, const auto& load, const auto& store) {
-          Vector d[kIn], t[kIn];
-#pragma GCC unroll 6
-          for (int j = 0; j < kIn; ++j) d[j] = load(at_tile + j * s.C + c);
-          transform_input(d, t);
-#pragma GCC unroll 6
-          for (int j = 0; j < kIn; ++j) store(v + (i * kIn + j) * point_step + c, t[j]);
-        });
-      }
-  }
-
   /// The sums over C of `count` tiles at every point.
   void products(const float* v, int64_t v_step, float* m, int64_t m_step, int count) const {
-    const int blocks = w.at(0).blocks();
-    for (int point = 0; point < kPoints; ++point) {
-      const PackedFilters& filters = w.at(point);
+    alignas(64) static constexpr float kZeros[kMostFilterBlocks * kLanes] = {};
+    const int blocks = (s.K + kLanes - 1) / kLanes;
+    const int64_t block = int64_t{s.C} * kLanes;
+    for (int point = 0; point < kPoints; ++point)
       for (int b = 0; b < blocks;) {
         const FilterPanel panel = next_panel(b, blocks, count);
         ConvTile t;
         t.x = v + point * v_step;
-        t.w = filters.block(panel.first);
-        t.bias = filters.bias(panel.first);
+        t.w = u + (int64_t{point} * blocks + panel.first) * block;
+        t.bias = kZeros;
         t.residual = nullptr;
         t.y = m + point * m_step + panel.first * kLanes;
         t.x_row = s.C;
         t.x_line = t.w_line = 0;
-        t.w_block = filters.block_stride();
+        t.w_block = block;
         t.y_row = s.K;
         t.lines = 1;
         t.run = s.C;
@@ -154,7 +45,6 @@ struct Problem {
         run_conv_rows(t, panel.blocks, count);
         b += panel.blocks;
       }
-    }
   }
 
   /// The outputs of the run from its sums M[point][tile][K], of which m is point 0. `lines` has room for kIn
@@ -184,9 +74,9 @@ struct Problem {
 #pragma GCC unroll 6
         for (int i = 0; i < kIn; ++i) d[i] = load(lines + i * line + at);
         transform_output(d, o);
-        const Vector bias = simd::load(w.bias() + k);
+        const Vector offset = bias ? simd::load(bias + k) : simd::zero();
         for (int i = 0; i < rows; ++i) {
-          Vector sum = simd::add(o[i], bias);
+          Vector sum = simd::add(o[i], offset);
           if (residual) sum = simd::add(sum, load(residual + first + i * y_line + at));
           store(y + first + i * y_line + at, activate(sum));
         }
@@ -214,57 +104,104 @@ int64_t apart(int64_t floats) { return (floats + kLanes - 1) / kLanes * kLanes +
 
 }  // namespace
 
-WinogradFilters::WinogradFilters(const float* w, const float* bias, int K, int C) {
-  const int64_t each = int64_t{K} * C;
-  std::vector<float> transformed(static_cast<size_t>(each) * kPoints);
-  for (int k = 0; k < K; ++k)
-    for (int c = 0; c < C; ++c) {
-      float u[kPoints];
-      transform_filter(w + int64_t{k} * 9 * C + c, int64_t{3} * C, C, u);
-      for (int point = 0; point < kPoints; ++point) transformed[point * each + int64_t{k} * C + c] = u[point];
-    }
-  for (int point = 0; point < kPoints; ++point)
-    points_[point] = std::make_unique<PackedFilters>(transformed.data() + point * each, nullptr, K, 1, 1, C);
-  bias_.resize(static_cast<size_t>(points_[0]->blocks()) * kLanes);
-  if (bias) std::copy_n(bias, K, bias_.begin());
+int64_t winograd_filter_floats(int K, int C) {
+  return int64_t{kPoints} * ((K + kLanes - 1) / kLanes) * kLanes * C;
 }
 
-int64_t WinogradFilters::bytes() const {
-  return kPoints * points_[0]->bytes() + static_cast<int64_t>(bias_.size() * sizeof(float));
+void winograd_filters(const float* w, int K, int C, float* u, const Team& team) {
+  const int blocks = (K + kLanes - 1) / kLanes;
+  const int64_t point_step = int64_t{blocks} * kLanes * C;
+  const Share share(blocks * C, team.thread, team.threads);
+  alignas(64) float taps[3][3][kLanes] = {};  // of one input channel; lanes past K stay 0
+  for (int i = share.first; i < share.last; ++i) {
+    const int k0 = i / C * kLanes, c = i % C, count = std::min(kLanes, K - k0);
+    Vector filters[3][3];
+    for (int r = 0; r < 3; ++r)
+      for (int t = 0; t < 3; ++t) {
+        const float* from = w + ((int64_t{k0} * 3 + r) * 3 + t) * C + c;
+        for (int k = 0; k < count; ++k) taps[r][t][k] = from[int64_t{k} * 9 * C];
+        for (int k = count; k < kLanes; ++k) taps[r][t][k] = 0;
+        filters[r][t] = simd::load(taps[r][t]);
+      }
+    float* to = u + int64_t{i} * kLanes;
+    transform_filters(filters, [&](int point, Vector v) { simd::store(to + point * point_step, v); });
+  }
+}
+
+void winograd_turned_filters(const float* w, int K, int C, float* u, const Team& team) {
+  const int blocks = (C + kLanes - 1) / kLanes;
+  const int64_t point_step = int64_t{blocks} * kLanes * K;
+  const Share share(blocks * K, team.thread, team.threads);
+  for (int i = share.first; i < share.last; ++i) {
+    const int c0 = i / K * kLanes, k = i % K, count = std::min(kLanes, C - c0);
+    const float* from = w + int64_t{k} * 9 * C + c0;
+    Vector filters[3][3];
+    for (int r = 0; r < 3; ++r)
+      for (int t = 0; t < 3; ++t) {
+        const float* tap = from + ((2 - r) * 3 + 2 - t) * C;
+        filters[r][t] = count == kLanes ? simd::load(tap) : simd::load(tap, count);
+      }
+    float* to = u + int64_t{i} * kLanes;
+    transform_filters(filters, [&](int point, Vector v) { simd::store(to + point * point_step, v); });
+  }
+}
+
+void WinogradFilters::Free::operator()(float* memory) const { release(Device::kCpu, memory, 0); }
+
+WinogradFilters::WinogradFilters(const float* w, const float* bias, int K, int C) {
+  const int64_t floats = winograd_filter_floats(K, C), padded = (K + kLanes - 1) / kLanes * kLanes;
+  bytes_ = (floats + padded) * int64_t{sizeof(float)};
+  memory_.reset(static_cast<float*>(allocate(Device::kCpu, static_cast<size_t>(bytes_))));
+  winograd_filters(w, K, C, memory_.get(), {});
+  bias_ = memory_.get() + floats;
+  std::fill_n(bias_, padded, 0.0f);
+  if (bias) std::copy_n(bias, K, bias_);
+}
+
+bool winograd_applies(const ConvShape& s) {
+  return !direct_only() && s.R == 3 && s.S == 3 && s.stride == 1 && s.C >= 2 * kLanes && s.K >= 2 * kLanes;
+}
+
+bool winograd_pays(const ConvShape& s) {
+  constexpr int kFewestTiles = 64;
+  constexpr int64_t kMostFilters = 512 * 512;
+  return winograd_applies(s) && Tiling(s).tiles() >= kFewestTiles && int64_t{s.C} * s.K <= kMostFilters;
 }
 
 bool winograd_suits(const ConvShape& s) {
   constexpr int64_t kMostFilters = 256 * 512;
-  return s.R == 3 && s.S == 3 && s.stride == 1 && s.C >= 2 * kLanes && s.K >= 2 * kLanes &&
-         int64_t{s.C} * s.K <= kMostFilters;
+  return winograd_applies(s) && int64_t{s.C} * s.K <= kMostFilters;
 }
 
 void winograd_prepared(const ConvShape& s, Activation act, const WinogradFilters& w, const float* x,
                        const float* residual, float* y, const Team& team) {
-  const Problem problem{s, act, w, x, residual, y, (s.P() + kOut - 1) / kOut, (s.Q() + kOut - 1) / kOut};
-  const Share share(problem.tiles(), team.thread, team.threads);
+  winograd_conv2d(s, act, w.filters(), w.bias(), x, residual, y, team);
+}
+
+void winograd_conv2d(const ConvShape& s, Activation act, const float* u, const float* bias, const float* x,
+                     const float* residual, float* y, const Team& team) {
+  const Problem problem{s, act, u, bias, x, residual, y};
+  const Tiling tiling(s);
+  const Share share(tiling.tiles(), team.thread, team.threads);
   if (share.count() <= 0) return;
   const int rounds = (share.count() + tiles_at_once(s) - 1) / tiles_at_once(s);
   const int most = (share.count() + rounds - 1) / rounds;
   const int64_t v_step = apart(int64_t{most} * s.C), m_step = apart(int64_t{most} * s.K);
   const int longest = longest_run(s);
-  const int64_t line = apart((int64_t{longest} * kOut + 2) * std::max(s.C, s.K));
+  const int64_t line = apart(line_floats(longest, std::max(s.C, s.K)));
   struct Tag {};
   float* zeros = scratch<Tag>(static_cast<size_t>((1 + kIn) * line + kPoints * (v_step + m_step)));
   float *lines = zeros + line, *v = lines + kIn * line, *m = v + kPoints * v_step;
   std::fill_n(zeros, line, 0.0f);
   for (int round = 0; round < rounds; ++round) {
     const Share part(share.count(), round, rounds);
-    const auto for_runs = [&](const auto& body) {
-      for (int i = part.first; i < part.last;) {
-        const Run run = problem.run(share.first + i, std::min(longest, part.last - i));
-        body(run, i - part.first);
-        i += run.tiles;
-      }
-    };
-    for_runs([&](const Run& run, int64_t at) { problem.input(run, zeros, lines, v + at * s.C, v_step); });
+    const int first = share.first + part.first, last = share.first + part.last;
+    tiling.for_runs(first, last, longest, [&](const Run& run, int64_t at) {
+      transform_run(s, x, run, 0, s.C, zeros, lines, v + at * s.C, v_step);
+    });
     problem.products(v, v_step, m, m_step, part.count());
-    for_runs([&](const Run& run, int64_t at) { problem.output(run, m + at * s.K, m_step, lines); });
+    tiling.for_runs(first, last, longest,
+                    [&](const Run& run, int64_t at) { problem.output(run, m + at * s.K, m_step, lines); });
   }
 }
 
