@@ -97,6 +97,8 @@ void synchronize(Device) {}
 
 #endif
 
+void* current_stream() { return nullptr; }
+
 void set_threads(int count) { omp_set_num_threads(count > 0 ? count : omp_get_num_procs()); }
 int threads() { return omp_get_max_threads(); }
 

@@ -25,6 +25,9 @@ void fill_zero(Device device, void* memory, size_t bytes);
 /// Waits until all work queued on the device has ended. Nothing to do on the CPU.
 void synchronize(Device device);
 
+/// The stream that every launch goes to, a cudaStream_t; null is CUDA's default stream.
+void* current_stream();
+
 /// Threads that CPU kernels use; 0 restores the machine's count. Also limits oneDNN, which shares the pool.
 void set_threads(int count);
 int threads();

@@ -1,0 +1,211 @@
+#pragma once
+// Which tile loop computes a dense convolution, in what grid and in how many parts. The same choice drives
+// the GPU and, in the tests, the emulator: `launch(kernel, blocks_x, blocks_z)` runs a kernel,
+// `scratch(floats)` gives working memory, and finish() adds up the parts.
+
+#include "kernels/conv2d.h"
+#include "kernels/filter_gradient_gemm.h"
+#include "kernels/host_device.h"
+#include "kernels/implicit_gemm.h"
+#include "kernels/precision.h"
+
+namespace espalier::kernels::tiles {
+
+/// Writes y = act(sum + bias + residual), or plain sums per part.
+struct FloatOutput {
+  Epilogue e;
+  int64_t columns;
+  int64_t part_elements;  ///< from one part's sums to the next
+  bool vectors;           ///< columns fill whole groups of four
+  float* y;
+
+  ESPALIER_SIMT void store(int row, int column, const float (&sum)[4]) const {
+    const int64_t at = row * columns + column;
+    float* to = y + warp::block().z * part_elements + at;
+    if (vectors) {
+      warp::Float4 v = {{sum[0], sum[1], sum[2], sum[3]}};
+      if (e.bias) add(v, warp::load4(e.bias + column));
+      if (e.residual) add(v, warp::load4(e.residual + at));
+      ESPALIER_UNROLL
+      for (int j = 0; j < 4; ++j) v.v[j] = e.act(v.v[j]);
+      warp::store4(to, v);
+      return;
+    }
+    ESPALIER_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (column + j >= columns) break;
+      float v = sum[j];
+      if (e.bias) v += e.bias[column + j];
+      if (e.residual) v += e.residual[at + j];
+      to[j] = e.act(v);
+    }
+  }
+  ESPALIER_SIMT static void add(warp::Float4& v, const warp::Float4& other) {
+    ESPALIER_UNROLL
+    for (int j = 0; j < 4; ++j) v.v[j] += other.v[j];
+  }
+};
+
+/// y = act(sum of the parts in order + bias + residual). One row is one row of y.
+struct FinishParts {
+  int parts;
+  int64_t part_elements;
+  int columns;
+  const float* sums;
+  Epilogue e;
+  float* y;
+  template <int T>
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
+    const int64_t first = row * columns + c0;
+    for (int c = 0; c < n; ++c) {
+      float v = sums[first + c];
+      for (int part = 1; part < parts; ++part) v += sums[part * part_elements + first + c];
+      if (e.bias) v += e.bias[c0 + c];
+      if (e.residual) v += e.residual[first + c];
+      y[first + c] = e.act(v);
+    }
+  }
+};
+
+using Large = tensor_core::TileShape<2, 4, 4, 1>;   ///< 128 x 128
+using Medium = tensor_core::TileShape<2, 2, 4, 2>;  ///< 128 x 64
+using Narrow = tensor_core::TileShape<4, 1, 2, 3>;  ///< 128 x 32
+using Small = tensor_core::TileShape<2, 2, 2, 3>;   ///< 64 x 64
+
+/// Blocks that keep a large GPU busy; a constant, so that the number of parts does not depend on the device.
+constexpr int kBlocksWanted = 256;
+/// A part is not worth its traffic below this many steps.
+constexpr int kLeastSteps = 4;
+
+struct Parts {
+  int count, steps;  ///< of one part
+};
+inline Parts parts_of(int64_t blocks, int64_t steps, int least_steps) {
+  const int64_t wanted = blocks >= kBlocksWanted ? 1 : kBlocksWanted / blocks;
+  const int64_t most = steps / least_steps > 0 ? steps / least_steps : 1;
+  const int64_t count = wanted < most ? wanted : most;
+  const int64_t length = (steps + count - 1) / count;
+  return {static_cast<int>((steps + length - 1) / length), static_cast<int>(length)};
+}
+
+inline int64_t tiles_of(int64_t rows, int64_t columns, int m, int n) {
+  return (rows + m - 1) / m * ((columns + n - 1) / n);
+}
+
+/// What a pass over the tensor cores runs on: see the head of this file.
+template <class Machine>
+struct Conv2d {
+  Machine& machine;
+  Precision precision;
+
+  /// y[row, k] = act(sum over taps and channels of image * filters[k, r, s, c] ...)
+  void gather_gemm(const Gather& g, int columns, const float* image, const float* filters, const Epilogue& e,
+                   float* y) const {
+    if (precision == Precision::kFp32)
+      choose_tile<tensor_core::SplitTf32>(g, columns, image, filters, e, y);
+    else if (precision == Precision::kTf32)
+      choose_tile<tensor_core::Tf32>(g, columns, image, filters, e, y);
+    else
+      choose_tile<tensor_core::RoundedBf16>(g, columns, image, filters, e, y);
+  }
+
+  /// sums over output pixels of dy[m, k] * x[pixel of m and tap, c]
+  void filter_gradient(const Gather& g, int filters, const float* x, const float* dy, float* dw) const {
+    if (precision == Precision::kFp32)
+      choose_gradient_tile<tensor_core::SplitTf32>(g, filters, x, dy, dw);
+    else if (precision == Precision::kTf32)
+      choose_gradient_tile<tensor_core::Tf32>(g, filters, x, dy, dw);
+    else
+      choose_gradient_tile<tensor_core::RoundedBf16>(g, filters, x, dy, dw);
+  }
+
+  template <class Math>
+  void choose_tile(const Gather& g, int columns, const float* image, const float* filters, const Epilogue& e,
+                   float* y) const {
+    const int64_t rows = int64_t{g.N} * g.P * g.Q;
+    if (g.C % 4)
+      run_gather<Math, Small, 4>(g, columns, image, filters, e, y);
+    else if (columns <= 32)
+      run_gather<Math, Narrow, 16>(g, columns, image, filters, e, y);
+    else if (tiles_of(rows, columns, 128, 64) < kBlocksWanted)
+      run_gather<Math, Small, 16>(g, columns, image, filters, e, y);
+    else if (columns <= 64 || tiles_of(rows, columns, 128, 128) < kBlocksWanted)
+      run_gather<Math, Medium, 16>(g, columns, image, filters, e, y);
+    else
+      run_gather<Math, Large, 16>(g, columns, image, filters, e, y);
+  }
+
+  template <class Math, class Tile, int kUnit>
+  void run_gather(const Gather& g, int columns, const float* image, const float* filters, const Epilogue& e,
+                  float* y) const {
+    using Kernel = ImplicitGemm<Math, Tile, kUnit, FloatOutput>;
+    const int64_t rows = int64_t{g.N} * g.P * g.Q, elements = rows * columns;
+    const int64_t blocks = tiles_of(rows, columns, Tile::kM, Tile::kN);
+    const int64_t steps = (int64_t{g.R} * g.S * g.C + Kernel::kWords - 1) / Kernel::kWords;
+    const Parts parts = parts_of(blocks, steps, kLeastSteps);
+    const bool split = parts.count > 1;
+    float* sums = split ? machine.scratch(parts.count * elements) : y;
+    const FloatOutput out{split ? Epilogue{} : e, columns, elements, columns % 4 == 0, sums};
+    const int column_tiles = (columns + Tile::kN - 1) / Tile::kN;
+    machine.launch(Kernel{g, columns, column_tiles, parts.steps, image, filters, out}, blocks, parts.count);
+    if (split) machine.for_each_row(rows, columns, FinishParts{parts.count, elements, columns, sums, e, y});
+  }
+
+  template <class Math>
+  void choose_gradient_tile(const Gather& g, int filters, const float* x, const float* dy, float* dw) const {
+    const int64_t columns = int64_t{g.R} * g.S * g.C;
+    if (g.C % 4 || filters % 4)
+      run_gradient<Math, Small, 4>(g, filters, x, dy, dw);
+    else if (filters <= 64 || columns <= 64)
+      run_gradient<Math, Small, 16>(g, filters, x, dy, dw);
+    else
+      run_gradient<Math, Large, 16>(g, filters, x, dy, dw);
+  }
+
+  template <class Math, class Tile, int kUnit>
+  void run_gradient(const Gather& g, int filters, const float* x, const float* dy, float* dw) const {
+    using Kernel = FilterGradientGemm<Math, Tile, kUnit>;
+    const int columns = g.R * g.S * g.C;
+    const int64_t blocks = tiles_of(filters, columns, Tile::kM, Tile::kN),
+                  elements = int64_t{filters} * columns;
+    const int64_t steps = (int64_t{g.N} * g.P * g.Q + Kernel::kPixels - 1) / Kernel::kPixels;
+    const Parts parts = parts_of(blocks, steps, kLeastSteps);
+    float* sums = parts.count > 1 ? machine.scratch(parts.count * elements) : dw;
+    machine.launch(Kernel{g, Divisor(g.P), Divisor(g.Q), filters, (columns + Tile::kN - 1) / Tile::kN,
+                          parts.steps, x, dy, sums},
+                   blocks, parts.count);
+    if (parts.count > 1)
+      machine.for_each_row(filters, columns, FinishParts{parts.count, elements, columns, sums, {}, dw});
+  }
+};
+
+/// The forward convolution as a gather.
+inline Gather forward_gather(const ConvShape& s) {
+  return {s.N, s.H, s.W, s.C, s.P(), s.Q(), s.R, s.S, s.stride, s.pad.top, s.pad.left, 1};
+}
+/// The data gradient: a convolution of dy with filters turned by half a turn, [C,R,S,K].
+inline Gather backward_gather(const ConvShape& s) {
+  return {s.N, s.P(), s.Q(), s.K, s.H, s.W, s.R, s.S, 1, s.R - 1 - s.pad.top, s.S - 1 - s.pad.left, s.stride};
+}
+
+/// turned[c, R-1-r, S-1-t, k] = w[k, r, t, c]. One item is one element of `turned`.
+struct TurnFilters {
+  int K, R, S, C;
+  const float* w;
+  float* turned;
+  ESPALIER_HD void operator()(int64_t i) const {
+    const int64_t k = i % K, tap = i / K % (R * S), c = i / K / (R * S);
+    turned[i] = w[(k * R * S + (R * S - 1 - tap)) * C + c];
+  }
+};
+
+/// Sizes that the loops' 32-bit counters hold.
+inline bool fits(const ConvShape& s) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  constexpr int kSide = 30000;
+  return s.H < kSide && s.W < kSide && s.P() < kSide && s.Q() < kSide && int64_t{s.N} * s.H * s.W < kMost &&
+         int64_t{s.N} * s.P() * s.Q() < kMost && int64_t{s.R} * s.S * s.C < kMost &&
+         int64_t{s.R} * s.S * s.K < kMost;
+}
+
+}  // namespace espalier::kernels::tiles

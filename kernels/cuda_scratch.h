@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstdint>
+
+namespace espalier::kernels::cuda {
+
+/// What working memory is for; two uses may be alive at once.
+enum class ScratchUse { kParts, kTurnedFilters, kNormalised, kWholeGradient, kLibrary };
+
+/// At least `floats` floats on the GPU, contents undefined; valid until the next call with the same use on
+/// the same stream, whose work comes after. Memory once handed out is kept to the end of the process, because
+/// a captured graph may refer to it. Throws Error when there is none left.
+float* scratch(ScratchUse use, int64_t floats);
+
+}  // namespace espalier::kernels::cuda

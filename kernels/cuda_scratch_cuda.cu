@@ -1,0 +1,31 @@
+#include "kernels/cuda_scratch.h"
+
+#include <map>
+#include <mutex>
+
+#include "kernels/device.h"
+
+namespace espalier::kernels::cuda {
+
+namespace {
+struct Buffer {
+  float* memory = nullptr;
+  int64_t floats = 0;
+};
+}  // namespace
+
+float* scratch(ScratchUse use, int64_t floats) {
+  static std::mutex mutex;
+  static std::map<std::pair<void*, ScratchUse>, Buffer> buffers;
+  const std::lock_guard lock(mutex);
+  Buffer& buffer = buffers[{current_stream(), use}];
+  if (buffer.floats < floats) {
+    // Half as much again: buffers that grew stay alive, so they should not be many.
+    const int64_t size = floats + floats / 2;
+    buffer.memory = static_cast<float*>(allocate(Device::kCuda, static_cast<size_t>(size) * sizeof(float)));
+    buffer.floats = size;
+  }
+  return buffer.memory;
+}
+
+}  // namespace espalier::kernels::cuda

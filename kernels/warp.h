@@ -1,0 +1,277 @@
+#pragma once
+// What the hand-written tile loops say to the machine: threads of a block, shared memory, barriers,
+// asynchronous copies, shuffles and the tensor cores' multiplications.
+//
+// With nvcc these are the instructions themselves. Without it the same loops compile as C++ against the
+// declarations in `emulation`, which tests/support/emulator.cpp defines: every thread of a block becomes a
+// fibre, so that a kernel's indexing, tails and synchronisation can be tested on a machine without a GPU. The
+// library itself never links the emulator.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+/// Marks what runs on the device, or in the emulator.
+#ifdef __CUDACC__
+#define ESPALIER_SIMT __device__ __forceinline__
+#define ESPALIER_UNROLL _Pragma("unroll")
+#else
+#define ESPALIER_SIMT inline
+#define ESPALIER_UNROLL
+#endif
+
+namespace espalier::kernels::warp {
+
+constexpr int kLanes = 32;
+
+struct Block {
+  int x, y, z;
+};
+
+/// Four floats, read and written with one 16-byte access; the address must be a multiple of 16.
+struct alignas(16) Float4 {
+  float v[4];
+};
+struct alignas(16) Word4 {
+  uint32_t v[4];
+};
+
+/// One lane's registers of D += A B, where A is 16 x depth (row-major), B depth x 8, D 16 x 8. With
+/// group = lane / 4 and t = lane % 4, a 32-bit word holding 1 (tf32), 2 (bf16) or 4 (8-bit) elements and
+/// w the number of a word within a row:
+///   A: a[0] row group, word t; a[1] row group + 8, word t; a[2] row group, word t + 4; a[3] row group + 8,
+///      word t + 4;  B: b[0] column group, word t; b[1] column group, word t + 4
+///   D: d[0], d[1] row group, columns 2t, 2t + 1; d[2], d[3] row group + 8
+/// (PTX ISA 9, matrix fragments of mma.m16n8k8, m16n8k16 and m16n8k32.)
+template <class Sum>
+struct Fragments {
+  Sum* d;
+  const uint32_t *a, *b;
+};
+
+#ifndef __CUDACC__
+
+/// The machine as the emulator plays it; see tests/support/emulator.h.
+namespace emulation {
+int thread();
+Block block();
+unsigned char* shared();
+void barrier();
+void copy_async(void* to, const void* from, int bytes, bool valid);
+void commit_copies();
+void wait_copies(int left);
+/// Waits for the warp, then one lane runs `all` over what every lane brought.
+void collective(void* mine, void (*all)(void* const* lanes));
+void multiply_tf32(void* const* lanes);
+void multiply_bf16(void* const* lanes);
+void multiply_s8(void* const* lanes);
+void multiply_u8(void* const* lanes);
+void exchange(void* const* lanes);
+struct Exchange {
+  uint32_t value, result;
+  int from;
+};
+}  // namespace emulation
+
+#endif
+
+ESPALIER_SIMT int thread() {
+#ifdef __CUDACC__
+  return static_cast<int>(threadIdx.x);
+#else
+  return emulation::thread();
+#endif
+}
+
+ESPALIER_SIMT Block block() {
+#ifdef __CUDACC__
+  return {static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z)};
+#else
+  return emulation::block();
+#endif
+}
+
+/// The block's dynamic shared memory, a multiple of 16 bytes.
+ESPALIER_SIMT unsigned char* shared() {
+#ifdef __CUDACC__
+  extern __shared__ __align__(16) unsigned char memory[];
+  return memory;
+#else
+  return emulation::shared();
+#endif
+}
+
+ESPALIER_SIMT void barrier() {
+#ifdef __CUDACC__
+  __syncthreads();
+#else
+  emulation::barrier();
+#endif
+}
+
+/// Starts to copy 4 or 16 bytes to shared memory, zeros where not valid; `from` must be a readable address
+/// either way.
+template <int kBytes>
+ESPALIER_SIMT void copy_async(void* to, const void* from, bool valid) {
+  static_assert(kBytes == 4 || kBytes == 16);
+#ifdef __CUDACC__
+  const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+  const int bytes = valid ? kBytes : 0;
+  if constexpr (kBytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(at), "l"(from), "r"(bytes)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(at), "l"(from), "r"(bytes)
+                 : "memory");
+#else
+  emulation::copy_async(to, from, kBytes, valid);
+#endif
+}
+
+/// Ends a group of copies.
+ESPALIER_SIMT void commit_copies() {
+#ifdef __CUDACC__
+  asm volatile("cp.async.commit_group;\n" ::: "memory");
+#else
+  emulation::commit_copies();
+#endif
+}
+
+/// Waits until at most kLeft of this thread's groups are on their way.
+template <int kLeft>
+ESPALIER_SIMT void wait_copies() {
+#ifdef __CUDACC__
+  asm volatile("cp.async.wait_group %0;\n" ::"n"(kLeft) : "memory");
+#else
+  emulation::wait_copies(kLeft);
+#endif
+}
+
+ESPALIER_SIMT uint32_t bits_of(float f) {
+#ifdef __CUDACC__
+  return __float_as_uint(f);
+#else
+  uint32_t bits;
+  std::memcpy(&bits, &f, sizeof bits);
+  return bits;
+#endif
+}
+ESPALIER_SIMT float float_of(uint32_t bits) {
+#ifdef __CUDACC__
+  return __uint_as_float(bits);
+#else
+  float f;
+  std::memcpy(&f, &bits, sizeof f);
+  return f;
+#endif
+}
+
+/// The value of lane ^ mask. All lanes of the warp must come here.
+ESPALIER_SIMT float shuffle_xor(float value, int mask) {
+#ifdef __CUDACC__
+  return __shfl_xor_sync(0xffffffffu, value, mask);
+#else
+  emulation::Exchange e{bits_of(value), 0, (emulation::thread() % kLanes) ^ mask};
+  emulation::collective(&e, emulation::exchange);
+  return float_of(e.result);
+#endif
+}
+
+/// Round to nearest with 10 bits of fraction; NaN stays NaN.
+ESPALIER_SIMT uint32_t to_tf32(float f) {
+#ifdef __CUDACC__
+  uint32_t rounded;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(f));
+  return rounded;
+#else
+  const uint32_t bits = bits_of(f);
+  return (f - f == 0 ? bits + 0x1000u : bits) & ~0x1fffu;
+#endif
+}
+
+/// Two bf16, round to nearest even, `low` in the lower half.
+ESPALIER_SIMT uint32_t to_bf16_pair(float low, float high) {
+#ifdef __CUDACC__
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  const auto round = [](float f) {
+    const uint32_t bits = bits_of(f);
+    return f != f ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+  };
+  return round(low) | round(high) << 16;
+#endif
+}
+
+/// d += A B on one warp, tf32 elements (depth 8), fp32 sums.
+ESPALIER_SIMT void multiply_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#ifdef __CUDACC__
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  Fragments<float> f{d, a, b};
+  emulation::collective(&f, emulation::multiply_tf32);
+#endif
+}
+
+/// d += A B on one warp, bf16 elements (depth 16), fp32 sums.
+ESPALIER_SIMT void multiply_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#ifdef __CUDACC__
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  Fragments<float> f{d, a, b};
+  emulation::collective(&f, emulation::multiply_bf16);
+#endif
+}
+
+/// d += A B on one warp, A of s8 or u8 and B of s8 (depth 32), exact s32 sums.
+template <bool kUnsigned>
+ESPALIER_SIMT void multiply_8bit(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#ifdef __CUDACC__
+  if constexpr (kUnsigned)
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  else
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  Fragments<int32_t> f{d, a, b};
+  emulation::collective(&f, kUnsigned ? emulation::multiply_u8 : emulation::multiply_s8);
+#endif
+}
+
+ESPALIER_SIMT Float4 load4(const float* p) {
+#ifdef __CUDACC__
+  const float4 f = *reinterpret_cast<const float4*>(p);
+  return {{f.x, f.y, f.z, f.w}};
+#else
+  return {{p[0], p[1], p[2], p[3]}};
+#endif
+}
+ESPALIER_SIMT void store4(float* p, const Float4& f) {
+#ifdef __CUDACC__
+  *reinterpret_cast<float4*>(p) = make_float4(f.v[0], f.v[1], f.v[2], f.v[3]);
+#else
+  for (int i = 0; i < 4; ++i) p[i] = f.v[i];
+#endif
+}
+ESPALIER_SIMT Word4 load4(const uint32_t* p) {
+#ifdef __CUDACC__
+  const uint4 w = *reinterpret_cast<const uint4*>(p);
+  return {{w.x, w.y, w.z, w.w}};
+#else
+  return {{p[0], p[1], p[2], p[3]}};
+#endif
+}
+
+}  // namespace espalier::kernels::warp

@@ -1,0 +1,39 @@
+#pragma once
+// What a dispatcher of tile loops runs on in the tests: launches become emulated blocks.
+
+#include <deque>
+#include <limits>
+#include <vector>
+
+#include "support/emulator.h"
+
+namespace espalier::test {
+
+struct EmulatedMachine {
+  Schedule schedule = Schedule::kForwardLate;
+  std::deque<std::vector<float>> buffers = {};
+  int launches = 0;
+
+  template <class Kernel>
+  void launch(const Kernel& kernel, int64_t blocks, int64_t parts) {
+    ++launches;
+    emulate({.grid = {static_cast<int>(blocks), 1, static_cast<int>(parts)},
+             .threads = Kernel::kThreads,
+             .shared_bytes = Kernel::kSharedBytes},
+            schedule, [&] { kernel(); });
+  }
+  float* scratch(int64_t floats) {
+    buffers.emplace_back(static_cast<size_t>(floats) + 4, std::numeric_limits<float>::quiet_NaN());
+    const auto at = reinterpret_cast<uintptr_t>(buffers.back().data());
+    return reinterpret_cast<float*>((at + 15) / 16 * 16);
+  }
+  template <class Body>
+  void for_each_row(int64_t rows, int channels, const Body& body) {
+    constexpr int kTile = 4;
+    for (int64_t row = 0; row < rows; ++row)
+      for (int c = 0; c < channels; c += kTile)
+        body.template tile<kTile>(row, c, channels - c < kTile ? channels - c : kTile);
+  }
+};
+
+}  // namespace espalier::test

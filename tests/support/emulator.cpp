@@ -1,0 +1,252 @@
+#include "support/emulator.h"
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+namespace espalier::test {
+
+namespace {
+
+using kernels::warp::Block;
+using kernels::warp::kLanes;
+
+struct Copy {
+  void* to;
+  const void* from;
+  int bytes;
+  bool valid;
+  void run() const {
+    if (valid)
+      std::memcpy(to, from, static_cast<size_t>(bytes));
+    else
+      std::memset(to, 0, static_cast<size_t>(bytes));
+  }
+};
+
+struct Fibre {
+  static constexpr size_t kStack = 128 * 1024;
+  ucontext_t context{};
+  std::unique_ptr<char[]> stack{new char[kStack]};
+  bool done = true;
+  std::vector<std::vector<Copy>> groups;  // asynchronous copies, the open group last
+};
+
+struct Rendezvous {
+  int arrived = 0;
+  uint64_t generation = 0;
+  void* lanes[kLanes] = {};
+};
+
+class Machine {
+ public:
+  void run(const EmulatedLaunch& launch, Schedule schedule, const std::function<void()>& kernel) {
+    launch_ = launch;
+    schedule_ = schedule;
+    kernel_ = &kernel;
+    error_ = nullptr;
+    while (fibres_.size() < static_cast<size_t>(launch.threads)) fibres_.push_back(std::make_unique<Fibre>());
+    shared_.resize(static_cast<size_t>(launch.shared_bytes) + kGuard + 16);
+    for (int z = 0; z < launch.grid.z; ++z)
+      for (int y = 0; y < launch.grid.y; ++y)
+        for (int x = 0; x < launch.grid.x; ++x) run_block({x, y, z});
+  }
+
+  int thread() const { return thread_; }
+  Block block() const { return block_; }
+  unsigned char* shared() {
+    const auto at = reinterpret_cast<uintptr_t>(shared_.data());
+    return reinterpret_cast<unsigned char*>((at + 15) / 16 * 16);
+  }
+
+  void meet(Rendezvous& r, int count, void* mine, void (*all)(void* const*)) {
+    const uint64_t generation = r.generation;
+    if (mine) r.lanes[thread_ % kLanes] = mine;
+    ++progress_;
+    if (++r.arrived == count) {
+      if (all) all(r.lanes);
+      r.arrived = 0;
+      ++r.generation;
+      return;
+    }
+    while (r.generation == generation) yield();
+  }
+  void barrier() { meet(barrier_, launch_.threads, nullptr, nullptr); }
+  void collective(void* mine, void (*all)(void* const*)) {
+    meet(warps_[static_cast<size_t>(thread_ / kLanes)], kLanes, mine, all);
+  }
+
+  void copy_async(const Copy& copy) {
+    const uintptr_t unit = static_cast<uintptr_t>(copy.bytes);
+    if (reinterpret_cast<uintptr_t>(copy.to) % unit || reinterpret_cast<uintptr_t>(copy.from) % unit)
+      fail("an asynchronous copy is not aligned to its size");
+    const auto* to = static_cast<unsigned char*>(copy.to);
+    if (to < shared() || to + copy.bytes > shared() + launch_.shared_bytes)
+      fail("an asynchronous copy leaves the shared memory");
+    if (schedule_ == Schedule::kBackwardEarly)
+      copy.run();
+    else
+      here().groups.back().push_back(copy);
+  }
+  void commit_copies() { here().groups.emplace_back(); }
+  void wait_copies(int left) {
+    auto& groups = here().groups;
+    while (static_cast<int>(groups.size()) - 1 > left) {
+      for (const Copy& copy : groups.front()) copy.run();
+      groups.erase(groups.begin());
+    }
+  }
+
+ private:
+  static constexpr size_t kGuard = 64;
+
+  Fibre& here() { return *fibres_[static_cast<size_t>(thread_)]; }
+  void fail(const char* what) {
+    if (!error_) error_ = what;
+  }
+
+  static void enter();
+  void yield() { swapcontext(&here().context, &scheduler_); }
+
+  void run_block(Block block) {
+    block_ = block;
+    std::fill(shared_.begin(), shared_.end(), 0xff);
+    barrier_ = {};
+    warps_.assign(static_cast<size_t>((launch_.threads + kLanes - 1) / kLanes), {});
+    for (int i = 0; i < launch_.threads; ++i) {
+      Fibre& f = *fibres_[static_cast<size_t>(i)];
+      f.done = false;
+      f.groups.assign(1, {});
+      getcontext(&f.context);
+      f.context.uc_stack.ss_sp = f.stack.get();
+      f.context.uc_stack.ss_size = Fibre::kStack;
+      f.context.uc_link = &scheduler_;
+      makecontext(&f.context, enter, 0);
+    }
+    for (int left = launch_.threads; left > 0;) {
+      const uint64_t before = progress_;
+      const int running = left;
+      for (int i = 0; i < launch_.threads; ++i) {
+        thread_ = schedule_ == Schedule::kForwardLate ? i : launch_.threads - 1 - i;
+        if (here().done) continue;
+        swapcontext(&scheduler_, &here().context);
+        if (here().done) --left;
+      }
+      if (left == running && progress_ == before)
+        throw std::runtime_error("emulated block: threads wait for ones that do not come");
+    }
+    const unsigned char* end = shared() + launch_.shared_bytes;
+    for (size_t i = 0; i < kGuard - 16; ++i)
+      if (end[i] != 0xff) fail("a write beyond the shared memory");
+    if (error_) throw std::runtime_error(std::string("emulated block: ") + error_);
+  }
+
+  EmulatedLaunch launch_;
+  Schedule schedule_ = Schedule::kForwardLate;
+  const std::function<void()>* kernel_ = nullptr;
+  const char* error_ = nullptr;
+  ucontext_t scheduler_{};
+  std::vector<std::unique_ptr<Fibre>> fibres_;
+  std::vector<unsigned char> shared_;
+  Rendezvous barrier_;
+  std::vector<Rendezvous> warps_;
+  Block block_{};
+  int thread_ = 0;
+  uint64_t progress_ = 0;
+};
+
+Machine& machine() {
+  static Machine m;
+  return m;
+}
+
+void Machine::enter() {
+  Machine& m = machine();
+  (*m.kernel_)();
+  m.here().done = true;
+}
+
+}  // namespace
+
+void emulate(const EmulatedLaunch& launch, Schedule schedule, const std::function<void()>& kernel) {
+  machine().run(launch, schedule, kernel);
+}
+
+}  // namespace espalier::test
+
+namespace espalier::kernels::warp::emulation {
+
+using test::machine;
+
+int thread() { return machine().thread(); }
+Block block() { return machine().block(); }
+unsigned char* shared() { return machine().shared(); }
+void barrier() { machine().barrier(); }
+void copy_async(void* to, const void* from, int bytes, bool valid) {
+  machine().copy_async({to, from, bytes, valid});
+}
+void commit_copies() { machine().commit_copies(); }
+void wait_copies(int left) { machine().wait_copies(left); }
+void collective(void* mine, void (*all)(void* const*)) { machine().collective(mine, all); }
+
+void exchange(void* const* lanes) {
+  for (int i = 0; i < kLanes; ++i) {
+    auto* e = static_cast<Exchange*>(lanes[i]);
+    e->result = static_cast<Exchange*>(lanes[e->from])->value;
+  }
+}
+
+namespace {
+
+/// element(word, i): element i of a 32-bit word. Gathers the whole matrices from the lanes' registers,
+/// multiplies, and hands the sums back.
+template <int kPerWord, class Sum, class A, class B>
+void multiply(void* const* lanes, A a_element, B b_element) {
+  constexpr int kDepth = 8 * kPerWord;
+  Sum a[16][kDepth], b[kDepth][8];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const auto& f = *static_cast<Fragments<Sum>*>(lanes[lane]);
+    const int group = lane / 4, t = lane % 4;
+    for (int i = 0; i < kPerWord; ++i)
+      for (int half = 0; half < 2; ++half) {
+        const int k = (t + 4 * half) * kPerWord + i;
+        a[group][k] = a_element(f.a[2 * half], i);
+        a[group + 8][k] = a_element(f.a[2 * half + 1], i);
+        b[k][group] = b_element(f.b[half], i);
+      }
+  }
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const auto& f = *static_cast<Fragments<Sum>*>(lanes[lane]);
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+      for (int k = 0; k < kDepth; ++k) f.d[i] += a[row][k] * b[k][column];
+    }
+  }
+}
+
+}  // namespace
+
+void multiply_tf32(void* const* lanes) {
+  // The hardware reads the upper 19 bits.
+  const auto element = [](uint32_t word, int) { return float_of(word & ~0x1fffu); };
+  multiply<1, float>(lanes, element, element);
+}
+void multiply_bf16(void* const* lanes) {
+  const auto element = [](uint32_t word, int i) { return float_of(word >> (16 * i) << 16); };
+  multiply<2, float>(lanes, element, element);
+}
+void multiply_s8(void* const* lanes) {
+  const auto element = [](uint32_t word, int i) { return int32_t{static_cast<int8_t>(word >> (8 * i))}; };
+  multiply<4, int32_t>(lanes, element, element);
+}
+void multiply_u8(void* const* lanes) {
+  const auto u8 = [](uint32_t word, int i) { return int32_t{static_cast<uint8_t>(word >> (8 * i))}; };
+  const auto s8 = [](uint32_t word, int i) { return int32_t{static_cast<int8_t>(word >> (8 * i))}; };
+  multiply<4, int32_t>(lanes, u8, s8);
+}
+
+}  // namespace espalier::kernels::warp::emulation

@@ -1,0 +1,27 @@
+#pragma once
+// Runs a hand-written kernel on the host: every thread of a block is a fibre, one block after the other. See
+// kernels/warp.h.
+
+#include <functional>
+
+#include "kernels/warp.h"
+
+namespace espalier::test {
+
+struct EmulatedLaunch {
+  kernels::warp::Block grid = {1, 1, 1};
+  int threads = 32;
+  int shared_bytes = 0;
+};
+
+/// How the emulator takes its freedoms; a kernel without races gives the same bits with all of them.
+enum class Schedule {
+  kForwardLate,   ///< threads in order; an asynchronous copy happens when it is waited for
+  kBackwardEarly  ///< threads in reverse order; an asynchronous copy happens at once
+};
+
+/// Calls `kernel` once for every thread. Shared memory begins as NaN. Throws std::runtime_error where threads
+/// wait for each other for ever, or where copies are not 4- or 16-byte aligned.
+void emulate(const EmulatedLaunch& launch, Schedule schedule, const std::function<void()>& kernel);
+
+}  // namespace espalier::test
