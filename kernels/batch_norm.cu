@@ -1,8 +1,9 @@
 #include "kernels/batch_norm.h"
 
 #include "kernels/batch_norm_cpu.h"
+#include "kernels/batch_norm_cuda.h"
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
-#include "kernels/reference_only.h"
 
 namespace espalier::kernels {
 
@@ -80,30 +81,35 @@ struct BackwardX {
   }
 };
 
-bool fast(Device device) { return device == Device::kCpu && !reference_only(); }
-
 }  // namespace
 
 void batch_norm_statistics(Device device, int64_t rows, int channels, const float* x, float* mean,
                            float* variance) {
-  if (fast(device)) return cpu::batch_norm_statistics(rows, channels, x, mean, variance);
+  if (fast_on_cpu(device)) return cpu::batch_norm_statistics(rows, channels, x, mean, variance);
+  if (fast_on_cuda(device) && cuda::batch_norm_statistics(rows, channels, x, mean, variance)) return;
   for_each(device, channels, Statistics{rows, channels, x, mean, variance}, rows);
 }
 
 void batch_norm_forward(Device device, const BatchNormProblem& b, float* y) {
-  if (fast(device)) return cpu::batch_norm_forward(b, y);
+  if (fast_on_cpu(device)) return cpu::batch_norm_forward(b, y);
+  if (fast_on_cuda(device) && cuda::batch_norm_forward(b, y)) return;
   for_each(device, b.rows * b.channels, Forward{b, y}, 4);
 }
 
 void batch_norm_backward_parameters(Device device, const BatchNormProblem& b, const float* dy, float* dscale,
                                     float* dshift) {
-  if (fast(device)) return cpu::batch_norm_backward_parameters(b, dy, dscale, dshift);
+  if (fast_on_cpu(device)) return cpu::batch_norm_backward_parameters(b, dy, dscale, dshift);
+  if (fast_on_cuda(device) && cuda::batch_norm_backward_parameters(b, dy, dscale, dshift)) return;
   for_each(device, b.channels, BackwardParameters{b, dy, dscale, dshift}, b.rows);
 }
 
 void batch_norm_backward_x(Device device, const BatchNormProblem& b, const float* dy, const float* dscale,
                            const float* dshift, bool batch_statistics, float* dx, float* dresidual) {
-  if (fast(device)) return cpu::batch_norm_backward_x(b, dy, dscale, dshift, batch_statistics, dx, dresidual);
+  if (fast_on_cpu(device))
+    return cpu::batch_norm_backward_x(b, dy, dscale, dshift, batch_statistics, dx, dresidual);
+  if (fast_on_cuda(device) &&
+      cuda::batch_norm_backward_x(b, dy, dscale, dshift, batch_statistics, dx, dresidual))
+    return;
   for_each(device, b.rows * b.channels, BackwardX{b, dy, dscale, dshift, batch_statistics, dx, dresidual}, 4);
 }
 

@@ -1,9 +1,10 @@
 #include "kernels/conv2d.h"
 
+#include "kernels/batch_norm_cuda.h"
 #include "kernels/conv2d_cpu.h"
 #include "kernels/conv2d_cuda.h"
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
-#include "kernels/reference_only.h"
 
 namespace espalier::kernels {
 
@@ -112,33 +113,30 @@ struct SumRows {
   }
 };
 
-/// Lets the device's fast path try the problem.
-template <class... Arguments>
-bool fast(Device device, bool (*on_cpu)(Arguments...), bool (*on_cuda)(Arguments...),
-          std::type_identity_t<Arguments>... arguments) {
-  return !reference_only() && (device == Device::kCpu ? on_cpu : on_cuda)(arguments...);
-}
-
 }  // namespace
 
 void conv2d_forward(Device device, const ConvShape& s, const float* x, const float* w, const Epilogue& e,
                     float* y) {
-  if (fast(device, cpu::conv2d_forward, cuda::conv2d_forward, s, x, w, e, y)) return;
+  if (fast_on_cpu(device) && cpu::conv2d_forward(s, x, w, e, y)) return;
+  if (fast_on_cuda(device) && cuda::conv2d_forward(s, x, w, e, y)) return;
   for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.K, Conv2dForward{s, x, w, e, y}, s.R * s.S * s.C);
 }
 
 void conv2d_backward_x(Device device, const ConvShape& s, const float* dy, const float* w, float* dx) {
-  if (fast(device, cpu::conv2d_backward_x, cuda::conv2d_backward_x, s, dy, w, dx)) return;
+  if (fast_on_cpu(device) && cpu::conv2d_backward_x(s, dy, w, dx)) return;
+  if (fast_on_cuda(device) && cuda::conv2d_backward_x(s, dy, w, dx)) return;
   for_each_tile(device, int64_t{s.N} * s.H * s.W, s.C, Conv2dBackwardX{s, dy, w, dx}, s.R * s.S * s.K);
 }
 
 void conv2d_backward_w(Device device, const ConvShape& s, const float* x, const float* dy, float* dw) {
-  if (fast(device, cpu::conv2d_backward_w, cuda::conv2d_backward_w, s, x, dy, dw)) return;
+  if (fast_on_cpu(device) && cpu::conv2d_backward_w(s, x, dy, dw)) return;
+  if (fast_on_cuda(device) && cuda::conv2d_backward_w(s, x, dy, dw)) return;
   for_each_tile(device, int64_t{s.K} * s.R * s.S, s.C, Conv2dBackwardW{s, x, dy, dw},
                 int64_t{s.N} * s.P() * s.Q());
 }
 
 void sum_rows(Device device, int64_t rows, int channels, const float* x, float* sum) {
+  if (fast_on_cuda(device) && cuda::sum_rows(rows, channels, x, sum)) return;
   for_each_tile(device, 1, channels, SumRows{rows, channels, x, sum}, rows);
 }
 

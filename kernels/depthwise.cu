@@ -1,8 +1,9 @@
 #include "kernels/depthwise.h"
 
 #include "kernels/depthwise_cpu.h"
+#include "kernels/depthwise_cuda.h"
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
-#include "kernels/reference_only.h"
 
 namespace espalier::kernels {
 
@@ -88,23 +89,24 @@ struct DepthwiseBackwardW {
   }
 };
 
-bool fast(Device device) { return device == Device::kCpu && !reference_only(); }
-
 }  // namespace
 
 void depthwise_forward(Device device, const ConvShape& s, const float* x, const float* w, const Epilogue& e,
                        float* y) {
-  if (fast(device) && cpu::depthwise_forward(s, x, w, e, y)) return;
+  if (fast_on_cpu(device) && cpu::depthwise_forward(s, x, w, e, y)) return;
+  if (fast_on_cuda(device) && cuda::depthwise_forward(s, x, {}, w, e, y)) return;
   for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.C, DepthwiseForward{s, x, w, e, y}, s.R * s.S);
 }
 
 void depthwise_backward_x(Device device, const ConvShape& s, const float* dy, const float* w, float* dx) {
-  if (fast(device) && cpu::depthwise_backward_x(s, dy, w, dx)) return;
+  if (fast_on_cpu(device) && cpu::depthwise_backward_x(s, dy, w, dx)) return;
+  if (fast_on_cuda(device) && cuda::depthwise_backward_x(s, dy, w, dx)) return;
   for_each_tile(device, int64_t{s.N} * s.H * s.W, s.C, DepthwiseBackwardX{s, dy, w, dx}, s.R * s.S);
 }
 
 void depthwise_backward_w(Device device, const ConvShape& s, const float* x, const float* dy, float* dw) {
-  if (fast(device) && cpu::depthwise_backward_w(s, x, dy, dw)) return;
+  if (fast_on_cpu(device) && cpu::depthwise_backward_w(s, x, dy, dw)) return;
+  if (fast_on_cuda(device) && cuda::depthwise_backward_w(s, x, {}, dy, dw)) return;
   for_each_tile(device, int64_t{s.R} * s.S, s.C, DepthwiseBackwardW{s, x, dy, dw},
                 int64_t{s.N} * s.P() * s.Q());
 }

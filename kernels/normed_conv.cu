@@ -1,10 +1,15 @@
 #include "kernels/normed_conv.h"
 
+#include <type_traits>
+
 #include "kernels/batch_norm.h"
+#include "kernels/batch_norm_cuda.h"
+#include "kernels/cuda_scratch.h"
 #include "kernels/depthwise.h"
+#include "kernels/depthwise_cuda.h"
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
 #include "kernels/normed_conv_cpu.h"
-#include "kernels/reference_only.h"
 #include "kernels/scratch.h"
 
 namespace espalier::kernels {
@@ -81,35 +86,17 @@ struct CompleteGradient {
   }
 };
 
-bool fast(Device device) { return device == Device::kCpu && !reference_only(); }
-
-/// Memory for the tensors that the fast paths never make. The CPU's stays for the next call: fresh pages cost
-/// as much as what is done with them.
-template <class Tag>
-class Temporary {
- public:
-  Temporary(Device device, int64_t floats)
-      : device_(device), bytes_(static_cast<size_t>(floats) * sizeof(float)) {
-    if (!floats) return;
-    memory_ = device == Device::kCpu ? scratch<Tag>(static_cast<size_t>(floats))
-                                     : static_cast<float*>(allocate(device, bytes_));
-  }
-  ~Temporary() {
-    if (!memory_ || device_ == Device::kCpu) return;
-    synchronize(device_);
-    release(device_, memory_, bytes_);
-  }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-  float* get() const { return memory_; }
-
- private:
-  Device device_;
-  size_t bytes_;
-  float* memory_ = nullptr;
-};
+/// Memory for the tensors that the fast paths never make. It stays for the next call: fresh pages cost as
+/// much as what is done with them.
 struct Normalised;
 struct WholeGradient;
+template <class Tag>
+float* temporary(Device device, int64_t floats) {
+  if (device == Device::kCpu) return scratch<Tag>(static_cast<size_t>(floats));
+  return cuda::scratch(
+      std::is_same_v<Tag, Normalised> ? cuda::ScratchUse::kNormalised : cuda::ScratchUse::kWholeGradient,
+      floats);
+}
 
 int64_t pixels_in(const ConvShape& s) { return int64_t{s.N} * s.H * s.W; }
 int64_t pixels_out(const ConvShape& s) { return int64_t{s.N} * s.P() * s.Q(); }
@@ -118,64 +105,98 @@ using Forward = void (*)(Device, const ConvShape&, const float*, const float*, c
 using BackwardX = void (*)(Device, const ConvShape&, const float*, const float*, float*);
 using BackwardW = void (*)(Device, const ConvShape&, const float*, const float*, float*);
 
+const float* normalised(Device device, const ConvShape& s, const float* x, const InputNorm& norm) {
+  if (!norm.factor) return x;
+  float* z = temporary<Normalised>(device, pixels_in(s) * s.C);
+  normalize_forward(device, pixels_in(s), s.C, x, norm, nullptr, z);
+  return z;
+}
+
+const float* complete(Device device, const ConvShape& s, const OutputGradient& dy) {
+  if (!dy.slope) return dy.g;
+  float* whole = temporary<WholeGradient>(device, pixels_out(s) * s.K);
+  if (!fast_on_cuda(device) || !cuda::complete_gradient(pixels_out(s), s.K, dy, whole))
+    for_each_tile(device, pixels_out(s), s.K, CompleteGradient{s.K, dy, whole}, 4);
+  return whole;
+}
+
 void forward_in_steps(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                       const float* w, float* y, float* moments, Forward convolve) {
-  const Temporary<Normalised> z(device, norm.factor ? pixels_in(s) * s.C : 0);
-  if (norm.factor) normalize_forward(device, pixels_in(s), s.C, x, norm, nullptr, z.get());
-  convolve(device, s, norm.factor ? z.get() : x, w, {}, y);
+  convolve(device, s, normalised(device, s, x, norm), w, {}, y);
   if (moments) moments_forward(device, pixels_out(s), s.K, y, moments);
 }
 
 void backward_in_steps(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                        const float* w, const OutputGradient& dy, const NormedGradients& out, BackwardX to_x,
                        BackwardW to_w) {
-  const int64_t in = pixels_in(s);
-  const Temporary<WholeGradient> whole(device, dy.slope ? pixels_out(s) * s.K : 0);
-  if (dy.slope) for_each_tile(device, pixels_out(s), s.K, CompleteGradient{s.K, dy, whole.get()}, 4);
-  const float* g = dy.slope ? whole.get() : dy.g;
-  const Temporary<Normalised> z(device, norm.factor ? in * s.C : 0);
-  if (norm.factor) normalize_forward(device, in, s.C, x, norm, nullptr, z.get());
-  if (out.dw) to_w(device, s, norm.factor ? z.get() : x, g, out.dw);
+  const float *g = complete(device, s, dy), *z = normalised(device, s, x, norm);
+  if (out.dw) to_w(device, s, z, g, out.dw);
   if (!out.dx) return;
   to_x(device, s, g, w, out.dx);
-  if (norm.factor) normalize_backward(device, in, s.C, x, norm, z.get(), out.dx, out.dx, out.sums, nullptr);
+  if (norm.factor)
+    normalize_backward(device, pixels_in(s), s.C, x, norm, z, out.dx, out.dx, out.sums, nullptr);
+}
+
+/// The GPU's depthwise kernels take the norm where they read x.
+bool depthwise_forward_on_cuda(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
+                               float* y, float* moments) {
+  if (!cuda::depthwise_forward(s, x, norm, w, {}, y)) return false;
+  if (moments) moments_forward(Device::kCuda, pixels_out(s), s.K, y, moments);
+  return true;
+}
+
+bool depthwise_backward_on_cuda(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
+                                const OutputGradient& dy, const NormedGradients& out) {
+  if (!cuda::takes_depthwise(s)) return false;
+  const float* g = complete(Device::kCuda, s, dy);
+  if (out.dw && !cuda::depthwise_backward_w(s, x, norm, g, out.dw)) return false;
+  if (!out.dx) return true;
+  if (!cuda::depthwise_backward_x(s, g, w, out.dx)) return false;
+  return !norm.factor ||
+         cuda::normalize_backward(pixels_in(s), s.C, x, norm, nullptr, out.dx, out.dx, out.sums, nullptr);
 }
 
 }  // namespace
 
 void normed_conv2d_forward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                            const float* w, float* y, float* moments) {
-  if (fast(device) && cpu::normed_conv2d_forward(s, x, norm, w, {}, y, moments)) return;
+  if (fast_on_cpu(device) && cpu::normed_conv2d_forward(s, x, norm, w, {}, y, moments)) return;
   forward_in_steps(device, s, x, norm, w, y, moments, conv2d_forward);
 }
 
 void normed_conv2d_backward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                             const float* w, const OutputGradient& dy, const NormedGradients& out) {
-  if (fast(device) && cpu::normed_conv2d_backward(s, x, norm, w, dy, out)) return;
+  if (fast_on_cpu(device) && cpu::normed_conv2d_backward(s, x, norm, w, dy, out)) return;
   backward_in_steps(device, s, x, norm, w, dy, out, conv2d_backward_x, conv2d_backward_w);
 }
 
 void normed_depthwise_forward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                               const float* w, float* y, float* moments) {
-  if (fast(device) && cpu::normed_depthwise_forward(s, x, norm, w, {}, y, moments)) return;
+  if (fast_on_cpu(device) && cpu::normed_depthwise_forward(s, x, norm, w, {}, y, moments)) return;
+  if (fast_on_cuda(device) && depthwise_forward_on_cuda(s, x, norm, w, y, moments)) return;
   forward_in_steps(device, s, x, norm, w, y, moments, depthwise_forward);
 }
 
 void normed_depthwise_backward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                                const float* w, const OutputGradient& dy, const NormedGradients& out) {
-  if (fast(device) && cpu::normed_depthwise_backward(s, x, norm, w, dy, out)) return;
+  if (fast_on_cpu(device) && cpu::normed_depthwise_backward(s, x, norm, w, dy, out)) return;
+  if (fast_on_cuda(device) && depthwise_backward_on_cuda(s, x, norm, w, dy, out)) return;
   backward_in_steps(device, s, x, norm, w, dy, out, depthwise_backward_x, depthwise_backward_w);
 }
 
 void normalize_forward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,
                        const float* residual, float* y) {
-  if (fast(device)) return cpu::normalize_forward(rows, channels, x, norm, residual, y);
+  if (fast_on_cpu(device)) return cpu::normalize_forward(rows, channels, x, norm, residual, y);
+  if (fast_on_cuda(device) && cuda::normalize_forward(rows, channels, x, norm, residual, y)) return;
   for_each(device, rows * channels, NormalizeForward{channels, x, norm, residual, y});
 }
 
 void normalize_backward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,
                         const float* y, const float* dy, float* dx, float* sums, float* dresidual) {
-  if (fast(device)) return cpu::normalize_backward(rows, channels, x, norm, y, dy, dx, sums, dresidual);
+  if (fast_on_cpu(device))
+    return cpu::normalize_backward(rows, channels, x, norm, y, dy, dx, sums, dresidual);
+  if (fast_on_cuda(device) && cuda::normalize_backward(rows, channels, x, norm, y, dy, dx, sums, dresidual))
+    return;
   for_each_tile(device, 1, channels, NormalizeSums{rows, channels, x, norm.mean, y, dy, norm.act, sums},
                 rows);
   for_each(device, rows * channels,

@@ -15,9 +15,11 @@
 #ifdef __CUDACC__
 #define ESPALIER_SIMT __device__ __forceinline__
 #define ESPALIER_UNROLL _Pragma("unroll")
+#define ESPALIER_UNROLL_BY_4 _Pragma("unroll 4")
 #else
 #define ESPALIER_SIMT inline
 #define ESPALIER_UNROLL
+#define ESPALIER_UNROLL_BY_4
 #endif
 
 namespace espalier::kernels::warp {

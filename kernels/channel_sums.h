@@ -1,0 +1,306 @@
+#pragma once
+// Sums over the rows of [rows, channels] for the GPU: of a gradient, of what a batch norm needs, and moments.
+// Two stages, each in an order that depends on the shape alone. A block is 8 groups of four channels by 32
+// rows at a time; block.z is a part of the rows.
+
+#include "kernels/batch_norm.h"
+#include "kernels/normed_conv.h"
+#include "kernels/sum_parts.h"
+#include "kernels/warp.h"
+
+namespace espalier::kernels::channels {
+
+using warp::Float4;
+
+constexpr int kGroups = 8, kThreads = 256, kRowsAtOnce = kThreads / kGroups, kWarps = kThreads / warp::kLanes;
+
+/// How rows are split: in contiguous parts of `length` rows.
+struct RowParts {
+  int64_t rows;
+  int channels;
+  int64_t length;
+
+  RowParts(int64_t rows, int channels) : rows(rows), channels(channels) {
+    constexpr int64_t kBlocksWanted = 512, kLeast = 8 * kRowsAtOnce;
+    const int64_t wanted = (kBlocksWanted + blocks() - 1) / blocks();
+    const int64_t even = (rows + wanted - 1) / wanted, least = even > kLeast ? even : kLeast;
+    length = (least + kRowsAtOnce - 1) / kRowsAtOnce * kRowsAtOnce;
+  }
+  int64_t blocks() const { return (channels / 4 + kGroups - 1) / kGroups; }
+  int count() const { return static_cast<int>((rows + length - 1) / length); }
+};
+
+/// The element (row, c .. c+3) of a thread, which sees the same four channels in every row.
+struct Position {
+  int64_t at;
+  int c;
+};
+
+/// sums[part, i, c] = sum over the part's rows of the i-th term of `terms`: Terms::kCount of them, made by
+/// Terms::State (a thread's channel values, loaded once).
+template <class Terms>
+struct Sums {
+  static constexpr int kThreads = channels::kThreads, kBlocks = 3;
+  static constexpr int kCount = Terms::kCount;
+  static constexpr int kSharedBytes = kWarps * kCount * kGroups * static_cast<int>(sizeof(Float4));
+
+  RowParts parts;
+  Terms terms;
+  float* sums;
+
+  ESPALIER_SIMT void operator()() const {
+    const int group = warp::thread() % kGroups, c = (warp::block().x * kGroups + group) * 4;
+    Float4 sum[kCount] = {};
+    if (c < parts.channels) {
+      const typename Terms::State state = terms.state(c);
+      const int64_t first = warp::block().z * parts.length, end = first + parts.length;
+      const int64_t last = end < parts.rows ? end : parts.rows;
+      ESPALIER_UNROLL_BY_4
+      for (int64_t row = first + warp::thread() / kGroups; row < last; row += kRowsAtOnce)
+        terms.add(state, {row * parts.channels + c, c}, sum);
+    }
+    ESPALIER_UNROLL
+    for (int i = 0; i < kCount; ++i) ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) ESPALIER_UNROLL
+    for (int mask = kGroups; mask < warp::kLanes; mask *= 2)
+      sum[i].v[k] += warp::shuffle_xor(sum[i].v[k], mask);
+    Float4* partial = reinterpret_cast<Float4*>(warp::shared());
+    if (warp::thread() % warp::kLanes < kGroups) ESPALIER_UNROLL
+    for (int i = 0; i < kCount; ++i)
+      partial[(warp::thread() / warp::kLanes * kCount + i) * kGroups + group] = sum[i];
+    warp::barrier();
+    const int which = warp::thread() / kGroups;
+    if (which >= kCount || c >= parts.channels) return;
+    Float4 total = {};
+    for (int i = 0; i < kWarps; ++i) ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) total.v[k] += partial[(i * kCount + which) * kGroups + group].v[k];
+    warp::store4(sums + (int64_t{warp::block().z} * kCount + which) * parts.channels + c, total);
+  }
+};
+
+/// The elements themselves.
+struct Elements {
+  static constexpr int kCount = 1;
+  struct State {};
+  const float* x;
+  ESPALIER_SIMT State state(int) const { return {}; }
+  ESPALIER_SIMT void add(const State&, const Position& p, Float4 (&sum)[1]) const {
+    const Float4 v = warp::load4(x + p.at);
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) sum[0].v[k] += v.v[k];
+  }
+};
+
+/// A batch norm's channel values.
+struct BatchNormState {
+  Float4 mean, inverse, scale, shift;
+  ESPALIER_SIMT static BatchNormState of(const BatchNormProblem& b, int c) {
+    return {warp::load4(b.mean + c), warp::load4(b.inverse_deviation + c), warp::load4(b.scale + c),
+            warp::load4(b.shift + c)};
+  }
+};
+
+/// The four numbers of a position before the activation, and normalised.
+struct BatchNormElements {
+  Float4 normalised, before;
+  ESPALIER_SIMT static BatchNormElements of(const BatchNormProblem& b, const BatchNormState& s,
+                                            const Position& p) {
+    const Float4 x = warp::load4(b.x + p.at);
+    BatchNormElements e;
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      e.normalised.v[k] = (x.v[k] - s.mean.v[k]) * s.inverse.v[k];
+      e.before.v[k] = e.normalised.v[k] * s.scale.v[k] + s.shift.v[k];
+    }
+    if (b.residual) {
+      const Float4 residual = warp::load4(b.residual + p.at);
+      ESPALIER_UNROLL
+      for (int k = 0; k < 4; ++k) e.before.v[k] += residual.v[k];
+    }
+    return e;
+  }
+};
+
+/// dscale's terms, then dshift's.
+struct BatchNormGradients {
+  static constexpr int kCount = 2;
+  using State = BatchNormState;
+  BatchNormProblem b;
+  const float* dy;
+  ESPALIER_SIMT State state(int c) const { return State::of(b, c); }
+  ESPALIER_SIMT void add(const State& s, const Position& p, Float4 (&sum)[2]) const {
+    const BatchNormElements e = BatchNormElements::of(b, s, p);
+    const Float4 d = warp::load4(dy + p.at);
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      const float g = b.act.gradient(e.before.v[k], d.v[k]);
+      sum[0].v[k] += g * e.normalised.v[k];
+      sum[1].v[k] += g;
+    }
+  }
+};
+
+/// dz * act'(.), from the output y where there is one, else from x and the norm.
+struct NormGradient {
+  const float *x, *y, *dy;
+  InputNorm norm;
+  struct State {
+    Float4 factor, offset, mean;
+  };
+  ESPALIER_SIMT State state(int c) const {
+    State s = {warp::load4(norm.factor + c), {}, {}};
+    if (!y) s.offset = warp::load4(norm.offset + c);
+    if (norm.mean) s.mean = warp::load4(norm.mean + c);
+    return s;
+  }
+  ESPALIER_SIMT Float4 at(const State& s, const Position& p, const Float4& own) const {
+    Float4 g = warp::load4(dy + p.at);
+    if (norm.act.slope == 1.0f && norm.act.cap == Activation::kNoCap) return g;
+    const Float4 out = y ? warp::load4(y + p.at) : own;
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      const float z = y ? out.v[k] : norm.act(fmaf(s.factor.v[k], out.v[k], s.offset.v[k]));
+      g.v[k] = z > 0 ? (z < norm.act.cap ? g.v[k] : 0.0f) : norm.act.slope * g.v[k];
+    }
+    return g;
+  }
+};
+
+/// The sums of normalize_backward().
+struct NormSums {
+  static constexpr int kCount = 2;
+  using State = NormGradient::State;
+  NormGradient gradient;
+  ESPALIER_SIMT State state(int c) const { return gradient.state(c); }
+  ESPALIER_SIMT void add(const State& s, const Position& p, Float4 (&sum)[2]) const {
+    const Float4 x = warp::load4(gradient.x + p.at), g = gradient.at(s, p, x);
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      sum[0].v[k] += g.v[k];
+      sum[1].v[k] += g.v[k] * (x.v[k] - s.mean.v[k]);
+    }
+  }
+};
+
+/// Count, mean and sum of squared distances from it (Chan, Golub and LeVeque 1979).
+struct Moments {
+  float count, mean, squares;
+  ESPALIER_SIMT static Moments merge(const Moments& a, const Moments& b) {
+    const float n = a.count + b.count;
+    if (n == 0) return a;
+    const float apart = b.mean - a.mean, share = b.count / n;
+    return {n, a.mean + apart * share, a.squares + b.squares + apart * apart * a.count * share};
+  }
+};
+
+/// parts[part, 0, c] = mean less x[0, c], parts[part, 1, c] = sum of squares about the mean. A thread takes
+/// distances from its first element, and all means are distances from the first row: so nothing large
+/// cancels.
+struct PartMoments {
+  static constexpr int kThreads = channels::kThreads, kBlocks = 4;
+  static constexpr int kSharedBytes = kWarps * kGroups * 4 * static_cast<int>(sizeof(Moments));
+
+  RowParts parts;
+  const float* x;
+  float* out;
+
+  ESPALIER_SIMT void operator()() const {
+    const int group = warp::thread() % kGroups, c = (warp::block().x * kGroups + group) * 4;
+    const int64_t first = warp::block().z * parts.length, end = first + parts.length;
+    const int64_t last = end < parts.rows ? end : parts.rows, start = first + warp::thread() / kGroups;
+    Moments own[4] = {};
+    if (c < parts.channels && start < last) {
+      const Float4 origin = warp::load4(x + start * parts.channels + c), common = warp::load4(x + c);
+      Float4 sum = {}, squares = {};
+      ESPALIER_UNROLL_BY_4
+      for (int64_t row = start; row < last; row += kRowsAtOnce) {
+        const Float4 v = warp::load4(x + row * parts.channels + c);
+        ESPALIER_UNROLL
+        for (int k = 0; k < 4; ++k) {
+          const float d = v.v[k] - origin.v[k];
+          sum.v[k] += d;
+          squares.v[k] += d * d;
+        }
+      }
+      const float n = static_cast<float>((last - start + kRowsAtOnce - 1) / kRowsAtOnce);
+      ESPALIER_UNROLL
+      for (int k = 0; k < 4; ++k) {
+        const float off = sum.v[k] / n, rest = squares.v[k] - sum.v[k] * off;
+        own[k] = {n, (origin.v[k] - common.v[k]) + off, rest < 0 ? 0.0f : rest};
+      }
+    }
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) ESPALIER_UNROLL
+    for (int mask = kGroups; mask < warp::kLanes; mask *= 2) {
+      const Moments other = {warp::shuffle_xor(own[k].count, mask), warp::shuffle_xor(own[k].mean, mask),
+                             warp::shuffle_xor(own[k].squares, mask)};
+      own[k] = Moments::merge(own[k], other);
+    }
+    Moments* partial = reinterpret_cast<Moments*>(warp::shared());
+    const int lane = warp::thread() % warp::kLanes, number = warp::thread() / warp::kLanes;
+    if (lane < kGroups) ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) partial[(number * kGroups + group) * 4 + k] = own[k];
+    warp::barrier();
+    const int channel = warp::block().x * kGroups * 4 + warp::thread();
+    if (warp::thread() >= kGroups * 4 || channel >= parts.channels) return;
+    Moments total = partial[warp::thread()];
+    for (int i = 1; i < kWarps; ++i) total = Moments::merge(total, partial[i * kGroups * 4 + warp::thread()]);
+    float* to = out + int64_t{warp::block().z} * 2 * parts.channels + channel;
+    to[0] = total.mean;
+    to[parts.channels] = total.squares;
+  }
+};
+
+/// mean and biased variance from the parts, merged in order. A block takes 32 channels, as in SumParts.
+struct MergeMoments {
+  static constexpr int kThreads = 256, kBlocks = 4;
+  static constexpr int kAtOnce = kThreads / warp::kLanes;
+  static constexpr int kSharedBytes = kThreads * static_cast<int>(sizeof(Moments));
+
+  RowParts parts;
+  int count;
+  const float *x, *in;
+  float *mean, *variance;
+
+  ESPALIER_SIMT void operator()() const {
+    const int lane = warp::thread() % warp::kLanes, slice = warp::thread() / warp::kLanes;
+    const int c = warp::block().x * warp::kLanes + lane;
+    Moments* partial = reinterpret_cast<Moments*>(warp::shared());
+    Moments own = {};
+    if (c < parts.channels)
+      for (int part = slice; part < count; part += kAtOnce) {
+        const int64_t left = parts.rows - part * parts.length, n = left < parts.length ? left : parts.length;
+        const float* from = in + int64_t{part} * 2 * parts.channels + c;
+        own = Moments::merge(own, {static_cast<float>(n), from[0], from[parts.channels]});
+      }
+    partial[warp::thread()] = own;
+    warp::barrier();
+    if (slice || c >= parts.channels) return;
+    for (int i = 1; i < kAtOnce; ++i) own = Moments::merge(own, partial[i * warp::kLanes + lane]);
+    mean[c] = x[c] + own.mean;
+    variance[c] = own.squares / static_cast<float>(parts.rows);
+  }
+};
+
+/// Whole groups of four channels, and rows that a float counts exactly.
+inline bool takes(int64_t rows, int channels) { return channels % 4 == 0 && rows < (int64_t{1} << 31); }
+
+template <class Machine, class Terms>
+void sum(Machine& machine, int64_t rows, int channels, const Terms& terms, float* first, float* second) {
+  const RowParts parts(rows, channels);
+  const int64_t columns = int64_t{Terms::kCount} * channels;
+  float* sums = machine.scratch(parts.count() * columns);
+  machine.launch(Sums<Terms>{parts, terms, sums}, parts.blocks(), parts.count());
+  machine.launch(SumParts{columns, parts.count(), sums, first, second, channels}, SumParts::blocks(columns),
+                 1);
+}
+
+template <class Machine>
+void moments(Machine& machine, int64_t rows, int channels, const float* x, float* mean, float* variance) {
+  const RowParts parts(rows, channels);
+  float* sums = machine.scratch(int64_t{2} * parts.count() * channels);
+  machine.launch(PartMoments{parts, x, sums}, parts.blocks(), parts.count());
+  machine.launch(MergeMoments{parts, parts.count(), x, sums, mean, variance}, SumParts::blocks(channels), 1);
+}
+
+}  // namespace espalier::kernels::channels

@@ -1,0 +1,41 @@
+#include "kernels/depthwise_cuda.h"
+
+#include "kernels/cuda_launch.h"
+#include "kernels/depthwise_strips.h"
+
+namespace espalier::kernels::cuda {
+
+namespace {
+
+bool aligned_norm(const InputNorm& norm) { return aligned(norm.factor) && aligned(norm.offset); }
+
+}  // namespace
+
+bool takes_depthwise(const ConvShape& s) { return strips::takes(s); }
+
+bool depthwise_forward(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
+                       const Epilogue& e, float* y) {
+  if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned_norm(norm) ||
+      !aligned(e.bias) || !aligned(e.residual))
+    return false;
+  Machine machine;
+  strips::forward(machine, s, x, norm, w, e, y);
+  return true;
+}
+
+bool depthwise_backward_x(const ConvShape& s, const float* dy, const float* w, float* dx) {
+  if (!strips::takes(s) || !aligned(dy) || !aligned(w) || !aligned(dx)) return false;
+  Machine machine;
+  strips::backward_x(machine, s, dy, w, dx);
+  return true;
+}
+
+bool depthwise_backward_w(const ConvShape& s, const float* x, const InputNorm& norm, const float* dy,
+                          float* dw) {
+  if (!strips::takes(s) || !aligned(x) || !aligned(dy) || !aligned(dw) || !aligned_norm(norm)) return false;
+  Machine machine;
+  strips::backward_w(machine, s, x, norm, dy, dw);
+  return true;
+}
+
+}  // namespace espalier::kernels::cuda

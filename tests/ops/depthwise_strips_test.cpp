@@ -1,0 +1,108 @@
+// The GPU's depthwise loops, run in the emulator, against the formula in double.
+
+#include "kernels/depthwise_strips.h"
+
+#include <gtest/gtest.h>
+
+#include "ops/conv_reference.h"
+#include "ops/convolution_cases.h"
+#include "support/emulated_machine.h"
+#include "support/random_tensor.h"
+
+namespace espalier::test {
+namespace {
+
+using kernels::ConvShape;
+namespace strips = kernels::strips;
+
+constexpr ConvShape kCases[] = {
+    {2, 5, 6, 12, 12, 3, 3, 1, {1, 1, 1, 1}},    // channels of one block, not all of its groups
+    {1, 9, 11, 36, 36, 3, 3, 1, {1, 1, 1, 1}},   // a second block of channels with one group
+    {2, 7, 6, 8, 8, 3, 3, 2, {1, 1, 1, 1}},      // stride leaves a remainder in w only
+    {2, 8, 8, 32, 32, 3, 3, 2, {0, 0, 1, 1}},    // padded at the ends only
+    {1, 13, 9, 4, 4, 3, 3, 2, {2, 2, 0, 1}},     // more padding at the start than the filter needs
+    {2, 3, 2, 20, 20, 3, 3, 1, {1, 1, 1, 1}},    // narrower than the filter
+    {2, 1, 1, 4, 4, 3, 3, 1, {1, 1, 1, 1}},      // one pixel
+    {1, 6, 7, 4, 4, 3, 3, 1, {4, 5, 3, 6}},      // padding wider than the filter
+    {3, 17, 19, 16, 16, 3, 3, 1, {0, 0, 0, 0}},  // several strips of rows, no padding
+    {3, 22, 17, 16, 16, 3, 3, 2, {1, 1, 1, 1}},  // several strips of rows with stride
+};
+
+struct Problem {
+  ConvShape s;
+  Tensor x, w, dy;
+  explicit Problem(const ConvShape& s)
+      : s(s),
+        x(random_tensor({s.N, s.H, s.W, s.C}, Device::kCpu, 1)),
+        w(random_tensor({s.R, s.S, s.C}, Device::kCpu, 2)),
+        dy(random_tensor({s.N, s.P(), s.Q(), s.C}, Device::kCpu, 3)) {}
+};
+
+TEST(DepthwiseStrips, MatchTheFormula) {
+  for (const ConvShape& s : kCases) {
+    SCOPED_TRACE(describe(s));
+    ASSERT_TRUE(strips::takes(s));
+    const Problem p(s);
+    const ConvReference want = conv_reference(s, true, p.x, p.w, p.dy);
+    for (const Schedule schedule : {Schedule::kForwardLate, Schedule::kBackwardEarly}) {
+      EmulatedMachine machine{.schedule = schedule};
+      const Tensor y(p.dy.shape()), dx(p.x.shape()), dw(p.w.shape());
+      strips::forward(machine, s, p.x.f32(), {}, p.w.f32(), {}, y.f32());
+      EXPECT_TRUE(expect_sums(y, want.y)) << "y";
+      strips::backward_x(machine, s, p.dy.f32(), p.w.f32(), dx.f32());
+      EXPECT_TRUE(expect_sums(dx, want.dx)) << "dx";
+      strips::backward_w(machine, s, p.x.f32(), {}, p.dy.f32(), dw.f32());
+      EXPECT_TRUE(expect_sums(dw, want.dw)) << "dw";
+    }
+  }
+}
+
+TEST(DepthwiseStrips, TakeTheNormOfTheirInputWithThem) {
+  for (const ConvShape& s : {kCases[0], kCases[2]}) {
+    SCOPED_TRACE(describe(s));
+    const Problem p(s);
+    const Tensor factor = random_tensor({s.C}, Device::kCpu, 4),
+                 offset = random_tensor({s.C}, Device::kCpu, 5);
+    const auto act = Activation::relu6();
+    const Tensor z(p.x.shape());
+    for (int64_t i = 0; i < z.elements(); ++i)
+      z.f32()[i] = act(std::fma(factor.f32()[i % s.C], p.x.f32()[i], offset.f32()[i % s.C]));
+    const kernels::InputNorm norm{.factor = factor.f32(), .offset = offset.f32(), .act = act};
+    EmulatedMachine machine;
+    const Tensor plain(p.dy.shape()), fused(p.dy.shape()), dw(p.w.shape()), fused_dw(p.w.shape());
+    strips::forward(machine, s, z.f32(), {}, p.w.f32(), {}, plain.f32());
+    strips::forward(machine, s, p.x.f32(), norm, p.w.f32(), {}, fused.f32());
+    EXPECT_EQ(fused.to_vector(), plain.to_vector());
+    strips::backward_w(machine, s, z.f32(), {}, p.dy.f32(), dw.f32());
+    strips::backward_w(machine, s, p.x.f32(), norm, p.dy.f32(), fused_dw.f32());
+    EXPECT_EQ(fused_dw.to_vector(), dw.to_vector());
+  }
+}
+
+TEST(DepthwiseStrips, EpilogueOfTheForwardPass) {
+  for (const ConvShape& s : {kCases[1], kCases[3]}) {
+    const Problem p(s);
+    const Tensor bias = random_tensor({s.C}, Device::kCpu, 4),
+                 y = random_tensor(p.dy.shape(), Device::kCpu, 5);
+    Sums want = conv_reference(s, true, p.x, p.w, p.dy).y;
+    for (size_t i = 0; i < want.value.size(); ++i) {
+      const int64_t at = static_cast<int64_t>(i);
+      want.add(at, bias.f32()[at % s.C]);
+      want.add(at, y.f32()[i]);
+      if (want.value[i] < 0) want.value[i] *= 0.1;
+    }
+    EmulatedMachine machine;
+    strips::forward(machine, s, p.x.f32(), {}, p.w.f32(), {bias.f32(), y.f32(), Activation::leaky(0.1f)},
+                    y.f32());
+    EXPECT_TRUE(expect_sums(y, want));
+  }
+}
+
+TEST(DepthwiseStrips, LeaveOtherProblemsToTheSharedBody) {
+  EXPECT_FALSE(strips::takes({1, 5, 5, 6, 6, 3, 3, 1, {}}));
+  EXPECT_FALSE(strips::takes({1, 9, 9, 8, 8, 5, 5, 1, {}}));
+  EXPECT_FALSE(strips::takes({1, 9, 9, 8, 8, 3, 3, 3, {}}));
+}
+
+}  // namespace
+}  // namespace espalier::test
