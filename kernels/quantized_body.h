@@ -1,9 +1,9 @@
 #pragma once
-// Pieces of the INT8 shared bodies; only .cu files include this.
+// Pieces of the INT8 kernels that the shared bodies and the GPU's loops have in common.
 
 #include <cmath>
 
-#include "kernels/launch.h"
+#include "kernels/host_device.h"
 #include "kernels/quantized_conv2d.h"
 
 namespace espalier::kernels {
@@ -26,14 +26,19 @@ ESPALIER_HD void store_code(void* p, Code code, int64_t i, int value) {
     static_cast<int8_t*>(p)[i] = static_cast<int8_t>(value);
 }
 
-/// The epilogue of quantized_conv2d.h for element `at`, output channel k.
-ESPALIER_HD void store_requantized(const Requantize& r, int32_t sum, int k, int64_t at, Code y_code,
-                                   void* y) {
+/// The epilogue of quantized_conv2d.h for element `at`, output channel k, up to its rounding.
+ESPALIER_HD float requantized(const Requantize& r, int32_t sum, int k, int64_t at) {
   if (r.bias) sum += r.bias[k];
   float f = static_cast<float>(sum) * r.multiplier[k];
   f = f > 0 ? f : r.slope * f;
   if (r.residual)
     f = fmaf(static_cast<float>(code_at(r.residual, r.residual_code, at)), r.residual_factor, f);
+  return f;
+}
+
+ESPALIER_HD void store_requantized(const Requantize& r, int32_t sum, int k, int64_t at, Code y_code,
+                                   void* y) {
+  const float f = requantized(r, sum, k, at);
   if (y_code == Code::kF32)
     static_cast<float*>(y)[at] = f;
   else

@@ -1,6 +1,9 @@
 #include "kernels/quantized_conv2d.h"
 
+#include "kernels/dispatch.h"
+#include "kernels/launch.h"
 #include "kernels/quantized_body.h"
+#include "kernels/quantized_cuda.h"
 
 namespace espalier::kernels {
 
@@ -61,12 +64,14 @@ struct Depthwise {
 
 void quantized_conv2d(Device device, const ConvShape& s, Code x_code, const void* x, const int8_t* w,
                       const Requantize& r, Code y_code, void* y) {
+  if (fast_on_cuda(device) && cuda::quantized_conv2d(s, x_code, x, w, r, y_code, y)) return;
   for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.K, Dense{s, x_code, y_code, x, w, r, y},
                 s.R * s.S * s.C);
 }
 
 void quantized_depthwise(Device device, const ConvShape& s, Code x_code, const void* x, const int8_t* w,
                          const Requantize& r, Code y_code, void* y) {
+  if (fast_on_cuda(device) && cuda::quantized_depthwise(s, x_code, x, w, r, y_code, y)) return;
   for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.C, Depthwise{s, x_code, y_code, x, w, r, y},
                 s.R * s.S);
 }

@@ -1,5 +1,6 @@
 #include "kernels/quantized_elementwise.h"
 
+#include "kernels/launch.h"
 #include "kernels/quantized_body.h"
 
 namespace espalier::kernels {

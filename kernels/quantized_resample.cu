@@ -1,5 +1,6 @@
 #include "kernels/quantized_resample.h"
 
+#include "kernels/launch.h"
 #include "kernels/quantized_body.h"
 #include "kernels/resize_source.h"
 

@@ -252,6 +252,39 @@ ESPALIER_SIMT void multiply_8bit(int32_t (&d)[4], const uint32_t (&a)[4], const 
 #endif
 }
 
+/// Byte i of the result is byte (selector >> 4i & 7) of the eight of a (first) and b.
+ESPALIER_SIMT uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector) {
+#ifdef __CUDACC__
+  return __byte_perm(a, b, selector);
+#else
+  const uint64_t both = uint64_t{b} << 32 | a;
+  uint32_t out = 0;
+  for (int i = 0; i < 4; ++i)
+    out |= static_cast<uint32_t>(both >> (8 * (selector >> (4 * i) & 7)) & 0xff) << (8 * i);
+  return out;
+#endif
+}
+
+/// sum + the four products of a's bytes, s8 or u8, with b's, s8.
+template <bool kUnsigned>
+ESPALIER_SIMT int32_t dot4(uint32_t a, uint32_t b, int32_t sum) {
+#ifdef __CUDACC__
+  int32_t out;
+  if constexpr (kUnsigned)
+    asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(sum));
+  else
+    asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(sum));
+  return out;
+#else
+  for (int i = 0; i < 4; ++i) {
+    const auto byte = static_cast<uint8_t>(a >> (8 * i));
+    sum +=
+        (kUnsigned ? int32_t{byte} : int32_t{static_cast<int8_t>(byte)}) * static_cast<int8_t>(b >> (8 * i));
+  }
+  return sum;
+#endif
+}
+
 ESPALIER_SIMT Float4 load4(const float* p) {
 #ifdef __CUDACC__
   const float4 f = *reinterpret_cast<const float4*>(p);
