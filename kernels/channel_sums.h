@@ -26,6 +26,8 @@ struct RowParts {
     const int64_t even = (rows + wanted - 1) / wanted, least = even > kLeast ? even : kLeast;
     length = (least + kRowsAtOnce - 1) / kRowsAtOnce * kRowsAtOnce;
   }
+  /// Parts of a length that the caller wants.
+  RowParts(int64_t rows, int channels, int64_t length) : rows(rows), channels(channels), length(length) {}
   int64_t blocks() const { return (channels / 4 + kGroups - 1) / kGroups; }
   int count() const { return static_cast<int>((rows + length - 1) / length); }
 };
@@ -74,6 +76,8 @@ struct Sums {
     Float4 total = {};
     for (int i = 0; i < kWarps; ++i) ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k) total.v[k] += partial[(i * kCount + which) * kGroups + group].v[k];
+    if constexpr (requires { terms.divisor; }) ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) total.v[k] /= terms.divisor;
     warp::store4(sums + (int64_t{warp::block().z} * kCount + which) * parts.channels + c, total);
   }
 };
@@ -89,6 +93,11 @@ struct Elements {
     ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k) sum[0].v[k] += v.v[k];
   }
+};
+
+/// The elements over a number: of rows, for means.
+struct Means : Elements {
+  float divisor;
 };
 
 /// A batch norm's channel values.

@@ -2,7 +2,9 @@
 
 #include <cstring>
 
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
+#include "kernels/pixel_maps_cuda.h"
 
 namespace espalier::kernels {
 
@@ -26,6 +28,9 @@ void copy_channels(Device device, int64_t rows, int width, int bytes, const void
                           int64_t{width} * bytes,
                           static_cast<const char*>(from) + int64_t{from_first} * bytes,
                           static_cast<char*>(to) + int64_t{to_first} * bytes};
+  if (fast_on_cuda(device) &&
+      cuda::copy_rows(rows, body.count, body.from, body.from_stride, body.to, body.to_stride))
+    return;
   for_each(device, rows, body, width);
 }
 

@@ -1,8 +1,9 @@
 #include "kernels/max_pool.h"
 
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
 #include "kernels/max_pool_cpu.h"
-#include "kernels/reference_only.h"
+#include "kernels/pixel_maps_cuda.h"
 
 namespace espalier::kernels {
 
@@ -70,16 +71,16 @@ struct Backward {
   }
 };
 
-bool fast(Device device) { return device == Device::kCpu && !reference_only(); }
-
 }  // namespace
 
 void max_pool_forward(Device device, const ConvShape& s, const float* x, float* y) {
-  if (fast(device) && cpu::max_pool_forward(s, x, y)) return;
+  if (fast_on_cpu(device) && cpu::max_pool_forward(s, x, y)) return;
+  if (fast_on_cuda(device) && cuda::max_pool_forward(s, x, y)) return;
   for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.C, Forward{s, x, y}, s.R * s.S);
 }
 void max_pool_backward(Device device, const ConvShape& s, const float* x, const float* dy, float* dx) {
-  if (fast(device) && cpu::max_pool_backward(s, x, dy, dx)) return;
+  if (fast_on_cpu(device) && cpu::max_pool_backward(s, x, dy, dx)) return;
+  if (fast_on_cuda(device) && cuda::max_pool_backward(s, x, dy, dx)) return;
   for_each_tile(device, int64_t{s.N} * s.H * s.W, s.C, Backward{s, x, dy, dx}, s.R * s.S);
 }
 

@@ -2,14 +2,19 @@
 
 #include <cmath>
 
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
+#include "kernels/slice_loops.h"
+#ifdef __CUDACC__
+#include "kernels/cuda_launch.h"
+#endif
 
 namespace espalier::kernels {
 
 namespace {
 
-/// Elements of one slice that one item takes: enough for a CPU's vectors, one 16-byte load of a CUDA thread.
-constexpr int kCpuBlock = 4096, kCudaBlock = 4;
+/// Elements of one slice that one item takes: enough for a CPU's vectors, and for a block of CUDA threads.
+constexpr int kCpuBlock = 4096, kCudaBlock = slices::kBlock;
 
 int block_of(Device device) { return device == Device::kCpu ? kCpuBlock : kCudaBlock; }
 
@@ -38,6 +43,10 @@ struct OverBlocks {
 template <class Update>
 void for_each_block(const SliceTable& t, const Update& update) {
   const int64_t blocks = t.block_count();
+#ifdef __CUDACC__
+  if (fast_on_cuda(t.device()) && blocks > 0)
+    return cuda::launch(slices::ForEachElement<Update>{t.on_device(), t.first(), t.count(), update}, blocks);
+#endif
   if (t.device() == Device::kCpu)
     for_each(t.device(), blocks, OverBlocks<kCpuBlock, Update>{t.on_device(), t.first(), t.count(), update},
              kCpuBlock);
@@ -175,7 +184,12 @@ double square_sum(const SliceTable& table) {
   if (blocks == 0) return 0;
   const Scratch memory(table.device(), static_cast<size_t>(blocks + kSums) * sizeof(double));
   double* parts = static_cast<double*>(memory.memory);
-  for_each_block(table, SquareSum{parts});
+#ifdef __CUDACC__
+  if (fast_on_cuda(table.device()))
+    cuda::launch(slices::SquareSum{table.on_device(), table.first(), table.count(), parts}, blocks);
+  else
+#endif
+    for_each_block(table, SquareSum{parts});
   for_each(table.device(), kSums, FoldParts{parts, blocks, parts + blocks}, blocks / kSums + 1);
   std::vector<double> sums(kSums);
   copy(Device::kCpu, sums.data(), table.device(), parts + blocks, sums.size() * sizeof(double));

@@ -1,7 +1,8 @@
 #include "kernels/resize.h"
 
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
-#include "kernels/reference_only.h"
+#include "kernels/pixel_maps_cuda.h"
 #include "kernels/resize_cpu.h"
 #include "kernels/resize_source.h"
 
@@ -62,16 +63,16 @@ struct Backward {
   }
 };
 
-bool fast(Device device) { return device == Device::kCpu && !reference_only(); }
-
 }  // namespace
 
 void resize_forward(Device device, const ResizeShape& s, const float* x, float* y) {
-  if (fast(device)) return cpu::resize_forward(s, x, y);
+  if (fast_on_cpu(device)) return cpu::resize_forward(s, x, y);
+  if (fast_on_cuda(device) && cuda::resize_forward(s, x, y)) return;
   for_each_tile(device, int64_t{s.N} * s.P * s.Q, s.C, Forward{s, x, y}, 4);
 }
 void resize_backward(Device device, const ResizeShape& s, const float* dy, float* dx) {
-  if (fast(device)) return cpu::resize_backward(s, dy, dx);
+  if (fast_on_cpu(device)) return cpu::resize_backward(s, dy, dx);
+  if (fast_on_cuda(device) && cuda::resize_backward(s, dy, dx)) return;
   for_each_tile(device, int64_t{s.N} * s.H * s.W, s.C, Backward{s, dy, dx}, 16);
 }
 

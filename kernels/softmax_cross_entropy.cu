@@ -2,7 +2,9 @@
 
 #include <cmath>
 
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
+#include "kernels/pixel_maps_cuda.h"
 
 namespace espalier::kernels {
 
@@ -61,9 +63,11 @@ struct Backward {
 }  // namespace
 
 void softmax_cross_entropy_forward(Device device, const CrossEntropyProblem& p, float* losses) {
+  if (fast_on_cuda(device) && cuda::softmax_cross_entropy_forward(p, losses)) return;
   for_each(device, p.rows, Forward{p, losses}, 8 * p.K);
 }
 void softmax_cross_entropy_backward(Device device, const CrossEntropyProblem& p, float factor, float* dx) {
+  if (fast_on_cuda(device) && cuda::softmax_cross_entropy_backward(p, factor, dx)) return;
   for_each(device, p.rows, Backward{p, factor, dx}, 8 * p.K);
 }
 

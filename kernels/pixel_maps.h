@@ -1,0 +1,193 @@
+#pragma once
+// Pooling, resizing and concatenation for the GPU, four channels or sixteen bytes a thread. The gradients
+// gather, so that no two threads add to the same place.
+
+#include "kernels/conv_shape.h"
+#include "kernels/divisor.h"
+#include "kernels/resize_source.h"
+#include "kernels/warp.h"
+
+namespace espalier::kernels::pixels {
+
+using warp::Float4;
+
+/// map.run(row, unit) for all rows and the units of each.
+template <class Map>
+struct ForEachUnit {
+  static constexpr int kThreads = 256, kBlocks = 4, kSharedBytes = 0;
+
+  Divisor by_units;
+  int64_t items;
+  Map map;
+
+  ForEachUnit(int64_t rows, int units, const Map& map) : by_units(units), items(rows * units), map(map) {}
+
+  int64_t blocks() const { return (items + kThreads - 1) / kThreads; }
+
+  ESPALIER_SIMT void operator()() const {
+    const int64_t item = int64_t{warp::block().x} * kThreads + warp::thread();
+    if (item >= items) return;
+    const int row = by_units.divide(static_cast<int>(item));
+    map.run(row, static_cast<int>(item) - row * static_cast<int>(by_units.divisor));
+  }
+};
+
+/// Whether 32-bit counters hold the items.
+inline bool fits(int64_t rows, int64_t units) { return rows * units < (int64_t{1} << 31); }
+
+template <class Machine, class Map>
+void for_each_unit(Machine& machine, int64_t rows, int units, const Map& map) {
+  const ForEachUnit<Map> kernel(rows, units, map);
+  machine.launch(kernel, kernel.blocks(), 1);
+}
+
+/// The first largest elements of a window, and their places r*S + t.
+struct Winners {
+  Float4 value;
+  int place[4];
+
+  /// NaN wins, so that it is seen instead of swallowed; image points to the channels wanted.
+  ESPALIER_SIMT static Winners of(const ConvShape& s, const float* image, int p, int q) {
+    Winners best;
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) best.place[k] = -1, best.value.v[k] = 0;
+    for (int r = 0; r < s.R; ++r)
+      for (int t = 0; t < s.S; ++t) {
+        const int h = p * s.stride - s.pad.top + r, v = q * s.stride - s.pad.left + t;
+        if (h < 0 || h >= s.H || v < 0 || v >= s.W) continue;
+        const Float4 here = warp::load4(image + (int64_t{h} * s.W + v) * s.C);
+        ESPALIER_UNROLL
+        for (int k = 0; k < 4; ++k)
+          if (best.place[k] < 0 || !(here.v[k] <= best.value.v[k])) {
+            best.place[k] = r * s.S + t;
+            best.value.v[k] = here.v[k];
+          }
+      }
+    return best;
+  }
+};
+
+/// One row is one output pixel.
+struct MaxPoolForward {
+  ConvShape s;
+  const float* x;
+  float* y;
+  ESPALIER_SIMT void run(int row, int unit) const {
+    const int Q = s.Q(), P = s.P(), q = row % Q, line = row / Q, p = line % P, c = unit * 4;
+    const float* image = x + int64_t{line / P} * s.H * s.W * s.C + c;
+    warp::store4(y + int64_t{row} * s.C + c, Winners::of(s, image, p, q).value);
+  }
+};
+
+/// One row is one input pixel.
+struct MaxPoolBackward {
+  ConvShape s;
+  const float *x, *dy;
+  float* dx;
+  ESPALIER_SIMT void run(int row, int unit) const {
+    const int Q = s.Q(), P = s.P(), v = row % s.W, line = row / s.W, h = line % s.H, c = unit * 4;
+    const int64_t n = line / s.H;
+    const float* image = x + n * s.H * s.W * s.C + c;
+    Float4 sum = {};
+    for (int r = 0; r < s.R; ++r)
+      for (int t = 0; t < s.S; ++t) {
+        const int pr = h + s.pad.top - r, qt = v + s.pad.left - t;
+        if (pr < 0 || qt < 0 || pr % s.stride || qt % s.stride) continue;
+        const int p = pr / s.stride, q = qt / s.stride;
+        if (p >= P || q >= Q) continue;
+        const Winners best = Winners::of(s, image, p, q);
+        const Float4 g = warp::load4(dy + ((n * P + p) * Q + q) * s.C + c);
+        ESPALIER_UNROLL
+        for (int k = 0; k < 4; ++k)
+          if (best.place[k] == r * s.S + t) sum.v[k] += g.v[k];
+      }
+    warp::store4(dx + int64_t{row} * s.C + c, sum);
+  }
+};
+
+/// One row is one output pixel.
+struct ResizeForward {
+  ResizeShape s;
+  const float* x;
+  float* y;
+  ESPALIER_SIMT void run(int row, int unit) const {
+    const int line = row / s.Q, c = unit * 4;
+    const Source h = source(s.sampling, line % s.P, s.H, s.P), v = source(s.sampling, row % s.Q, s.W, s.Q);
+    const float* image = x + int64_t{line / s.P} * s.H * s.W * s.C + c;
+    const auto at = [&](int i, int j) { return warp::load4(image + (int64_t{i} * s.W + j) * s.C); };
+    Float4 out = at(h.low, v.low);
+    if (s.sampling != Sampling::kNearest) {
+      const Float4 a = out, b = at(h.low, v.high), d = at(h.high, v.low), e = at(h.high, v.high);
+      ESPALIER_UNROLL
+      for (int k = 0; k < 4; ++k) {
+        const float top = a.v[k] + v.f * (b.v[k] - a.v[k]), bottom = d.v[k] + v.f * (e.v[k] - d.v[k]);
+        out.v[k] = top + h.f * (bottom - top);
+      }
+    }
+    warp::store4(y + int64_t{row} * s.C + c, out);
+  }
+};
+
+/// One row is one input pixel.
+struct ResizeBackward {
+  ResizeShape s;
+  const float* dy;
+  float* dx;
+  ESPALIER_SIMT void run(int row, int unit) const {
+    const int v = row % s.W, line = row / s.W, h = line % s.H, c = unit * 4;
+    const float* image = dy + int64_t{line / s.H} * s.P * s.Q * s.C + c;
+    int p0, p1, q0, q1;
+    readers(s.sampling, h, s.H, s.P, &p0, &p1);
+    readers(s.sampling, v, s.W, s.Q, &q0, &q1);
+    Float4 sum = {};
+    for (int p = p0; p < p1; ++p) {
+      const float wp = weight(source(s.sampling, p, s.H, s.P), h);
+      if (wp == 0) continue;
+      for (int q = q0; q < q1; ++q) {
+        const float w = wp * weight(source(s.sampling, q, s.W, s.Q), v);
+        if (w == 0) continue;
+        const Float4 g = warp::load4(image + (int64_t{p} * s.Q + q) * s.C);
+        ESPALIER_UNROLL
+        for (int k = 0; k < 4; ++k) sum.v[k] += w * g.v[k];
+      }
+    }
+    warp::store4(dx + int64_t{row} * s.C + c, sum);
+  }
+};
+
+/// One row's bytes in units of a Unit; strides and offsets are whole units.
+template <class Unit>
+struct CopyUnits {
+  int64_t from_stride, to_stride;  ///< in units
+  const Unit* from;
+  Unit* to;
+  ESPALIER_SIMT void run(int row, int unit) const {
+    to[row * to_stride + unit] = from[row * from_stride + unit];
+  }
+};
+
+template <class Machine, class Unit>
+bool copy_in_units(Machine& machine, int64_t rows, int64_t bytes, const void* from, int64_t from_stride,
+                   void* to, int64_t to_stride) {
+  constexpr int64_t kUnit = sizeof(Unit);
+  const auto whole = [](auto value) { return value % kUnit == 0; };
+  if (!whole(bytes) || !whole(from_stride) || !whole(to_stride) ||
+      !whole(reinterpret_cast<uintptr_t>(from)) || !whole(reinterpret_cast<uintptr_t>(to)) ||
+      !fits(rows, bytes / kUnit))
+    return false;
+  for_each_unit(machine, rows, static_cast<int>(bytes / kUnit),
+                CopyUnits<Unit>{from_stride / kUnit, to_stride / kUnit, static_cast<const Unit*>(from),
+                                static_cast<Unit*>(to)});
+  return true;
+}
+
+/// Copies `bytes` of every row between rows of different lengths, in the largest units that fit.
+template <class Machine>
+bool copy_rows(Machine& machine, int64_t rows, int64_t bytes, const void* from, int64_t from_stride, void* to,
+               int64_t to_stride) {
+  return copy_in_units<Machine, warp::Word4>(machine, rows, bytes, from, from_stride, to, to_stride) ||
+         copy_in_units<Machine, uint32_t>(machine, rows, bytes, from, from_stride, to, to_stride) ||
+         copy_in_units<Machine, uint8_t>(machine, rows, bytes, from, from_stride, to, to_stride);
+}
+
+}  // namespace espalier::kernels::pixels

@@ -1,0 +1,76 @@
+#include "kernels/pixel_maps_cuda.h"
+
+#include "kernels/channel_sums.h"
+#include "kernels/cuda_launch.h"
+#include "kernels/pixel_maps.h"
+#include "kernels/softmax_rows.h"
+
+namespace espalier::kernels::cuda {
+
+namespace {
+
+template <class... Pointers>
+bool in_fours(int64_t rows, int channels, Pointers... pointers) {
+  return channels % 4 == 0 && pixels::fits(rows, channels / 4) && (aligned(pointers) && ...);
+}
+
+template <class Map>
+bool run(int64_t rows, int channels, const Map& map) {
+  Machine machine;
+  pixels::for_each_unit(machine, rows, channels / 4, map);
+  return true;
+}
+
+}  // namespace
+
+bool max_pool_forward(const ConvShape& s, const float* x, float* y) {
+  const int64_t rows = int64_t{s.N} * s.P() * s.Q();
+  return in_fours(rows, s.C, x, y) && run(rows, s.C, pixels::MaxPoolForward{s, x, y});
+}
+
+bool max_pool_backward(const ConvShape& s, const float* x, const float* dy, float* dx) {
+  const int64_t rows = int64_t{s.N} * s.H * s.W;
+  return in_fours(rows, s.C, x, dy, dx) && run(rows, s.C, pixels::MaxPoolBackward{s, x, dy, dx});
+}
+
+bool resize_forward(const ResizeShape& s, const float* x, float* y) {
+  const int64_t rows = int64_t{s.N} * s.P * s.Q;
+  return in_fours(rows, s.C, x, y) && run(rows, s.C, pixels::ResizeForward{s, x, y});
+}
+
+bool resize_backward(const ResizeShape& s, const float* dy, float* dx) {
+  const int64_t rows = int64_t{s.N} * s.H * s.W;
+  return in_fours(rows, s.C, dy, dx) && run(rows, s.C, pixels::ResizeBackward{s, dy, dx});
+}
+
+bool copy_rows(int64_t rows, int64_t bytes, const void* from, int64_t from_stride, void* to,
+               int64_t to_stride) {
+  Machine machine;
+  return pixels::copy_rows(machine, rows, bytes, from, from_stride, to, to_stride);
+}
+
+bool global_avg_pool_forward(int N, int pixels, int C, const float* x, float* y) {
+  const int64_t rows = int64_t{N} * pixels;
+  if (!in_fours(rows, C, x, y) || N > 65535) return false;
+  const channels::RowParts images(rows, C, pixels);
+  Machine machine;
+  machine.launch(channels::Sums<channels::Means>{images, {{x}, static_cast<float>(pixels)}, y},
+                 images.blocks(), images.count());
+  return true;
+}
+
+bool softmax_cross_entropy_forward(const CrossEntropyProblem& p, float* losses) {
+  if (p.K < rows::kLeastLogits) return false;
+  const rows::SoftmaxRows kernel{p, 0, losses, nullptr};
+  cuda::launch(kernel, kernel.blocks());
+  return true;
+}
+
+bool softmax_cross_entropy_backward(const CrossEntropyProblem& p, float factor, float* dx) {
+  if (p.K < rows::kLeastLogits) return false;
+  const rows::SoftmaxRows kernel{p, factor, nullptr, dx};
+  cuda::launch(kernel, kernel.blocks());
+  return true;
+}
+
+}  // namespace espalier::kernels::cuda
