@@ -55,5 +55,10 @@ Command add_info(CLI::App& program);
 Command add_data(CLI::App& program);
 Command add_recipe(CLI::App& program);
 Command add_report(CLI::App& program);
+Command add_compare(CLI::App& program);
+
+/// --pictures and --seconds of the commands that write a page.
+struct ReportOptions;
+void add_report_options(CLI::App* app, ReportOptions& options);
 
 }  // namespace espalier

@@ -1,6 +1,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "cli/command.h"
+#include "recipe/report.h"
 #include "recipe/result.h"
 #include "recipe/run.h"
 
@@ -28,6 +29,7 @@ Command add_run(CLI::App& program) {
     std::string recipe, out;
     std::vector<std::string> overrides;
     bool dry_run = false;
+    ReportOptions report;
   };
   auto options = std::make_shared<Options>();
   CLI::App* app =
@@ -40,6 +42,7 @@ Command add_run(CLI::App& program) {
       ->allow_extra_args(false);
   app->add_option("--out", options->out, "folder of the run; runs/NAME by default");
   app->add_flag("--dry-run", options->dry_run, "print the plan and stop");
+  add_report_options(app, options->report);
   return {app, [options](const Output& output) -> int {
             const Recipe recipe = load_recipe(options->recipe, options->overrides);
             const std::filesystem::path out = options->out.empty()
@@ -55,6 +58,8 @@ Command add_run(CLI::App& program) {
             output.text("\n" + result_table(result, false));
             output.text(bounds_text(result.at("expect")));
             output.text("result: " + (out / "result.json").string());
+            write_report({out}, out / "report.html", options->report);
+            output.text("report: " + (out / "report.html").string());
             output.object(result);
             for (const Json& bound : result.at("expect"))
               if (!bound.at("holds").get<bool>()) return kCheckFailed;

@@ -37,6 +37,12 @@ std::optional<double> number_of(const Json& options, const char* key) {
   return options.at(key).get<double>();
 }
 
+double percent(int64_t part, int64_t whole) {
+  return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+}  // namespace
+
 SelectOptions select_options(const Json& options, const Model& model) {
   return {.tolerance = number_of(options, "tolerance"),
           .keep_macs = number_of(options, "keep_macs"),
@@ -47,12 +53,6 @@ SelectOptions select_options(const Json& options, const Model& model) {
           .max_ratio = options.at("max_ratio"),
           .groups = filter_of(options, model)};
 }
-
-double percent(int64_t part, int64_t whole) {
-  return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
-}
-
-}  // namespace
 
 Model load_float_model(const StageJob& job) {
   Model model = load_model(job.model_in);

@@ -24,10 +24,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kModelFile = "model.safetensors";
-constexpr const char* kSensitivityFile = "sensitivity.json";
-constexpr const char* kEvaluationFile = "evaluation.json";
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }

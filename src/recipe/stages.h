@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "compress/select.h"
 #include "datasets/dataset.h"
 #include "io/model_file.h"
 #include "recipe/recipe.h"
@@ -93,6 +94,9 @@ TrainOptions train_options(const Json& options);
 
 /// The recipe's network for the data's classes, with model.weights where it names them.
 Model new_model(Workbench& bench);
+
+/// What a prune stage's checked keys mean to the selection of channels. Throws Error for what does not fit.
+SelectOptions select_options(const Json& options, const Model& model);
 
 /// The model of a stage that needs FP32. Throws Error for an INT8 one.
 Model load_float_model(const StageJob& job);

@@ -1,0 +1,236 @@
+// Pictures on which variants can be seen to differ.
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "datasets/resample.h"
+#include "io/file.h"
+#include "recipe/report.h"
+#include "report/data_uri.h"
+#include "runtime/session.h"
+#include "tasks/drawing.h"
+#include "tasks/nms.h"
+
+namespace espalier {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr double kThreshold = 0.5;  ///< boxes with a lower score are not shown, and do not disagree
+
+/// A picture, what is on it, and what each variant says.
+struct Seen {
+  std::string path;
+  int width = 0, height = 0;  ///< of the file
+  Prediction truth;
+  std::vector<Prediction> variants;
+};
+
+std::vector<ObjectBox> shown(const Prediction& prediction) {
+  std::vector<ObjectBox> boxes;
+  for (const ObjectBox& box : prediction.boxes)
+    if (box.score >= kThreshold) boxes.push_back(box);
+  return boxes;
+}
+
+/// The share of boxes of either prediction that have no partner of their class in the other.
+double box_difference(const Prediction& a, const Prediction& b) {
+  constexpr float kPartner = 0.5f;
+  const std::vector<ObjectBox> ours = shown(a), theirs = shown(b);
+  if (ours.empty() && theirs.empty()) return 0;
+  std::vector<bool> taken(theirs.size());
+  size_t pairs = 0;
+  for (const ObjectBox& box : ours)
+    for (size_t i = 0; i < theirs.size(); ++i)
+      if (!taken[i] && theirs[i].label == box.label && overlap_of(box, theirs[i]) > kPartner) {
+        taken[i] = true;
+        ++pairs;
+        break;
+      }
+  return 1.0 - 2.0 * static_cast<double>(pairs) / static_cast<double>(ours.size() + theirs.size());
+}
+
+/// The share of pixels of other classes than the background's where two masks differ: background is most of
+/// many pictures, and would hide the difference.
+double mask_difference(const Mask& a, const Mask& b) {
+  int64_t marked = 0, different = 0;
+  for (size_t i = 0; i < a.classes.size(); ++i) {
+    marked += a.classes[i] != 0 || b.classes[i] != 0;
+    different += a.classes[i] != b.classes[i];
+  }
+  return marked ? static_cast<double>(different) / static_cast<double>(marked) : 0;
+}
+
+double difference(const Prediction& a, const Prediction& b) {
+  if (!a.classes.empty()) return a.classes[0].label != b.classes[0].label;
+  if (!a.mask.empty()) return mask_difference(a.mask, b.mask);
+  return box_difference(a, b);
+}
+
+/// How far the variants are apart: the largest difference from the first.
+double disagreement(const Seen& seen) {
+  double most = 0;
+  for (const Prediction& variant : seen.variants)
+    most = std::max(most, difference(seen.variants[0], variant));
+  return most;
+}
+
+Prediction truth_of(const Batch& batch, int i) {
+  Prediction truth;
+  if (batch.annotations.empty()) {
+    truth.classes.push_back({batch.targets.at(0).s32()[i], 1.0});
+    return truth;
+  }
+  for (const ObjectBox& box : batch.annotations[i].boxes) truth.boxes.push_back(box);
+  truth.mask = batch.annotations[i].mask;
+  return truth;
+}
+
+/// What one model says about the first pictures of the list, added to `all`; the first model makes it.
+void look(Workbench& bench, const Model& model, int64_t pictures, std::vector<Seen>& all) {
+  const bool first = all.empty();
+  const auto task = bench.task_of(model);
+  Session session(model.graph.to(bench.device()));
+  const auto source =
+      bench.evaluation_batches("val", model.preprocessing, bench.recipe().data.batch, pictures);
+  Batch batch;
+  size_t at = 0;
+  source->start();
+  while (source->next(batch)) {
+    if (interrupt_requested()) throw Interrupted("interrupted while predicting examples");
+    const Tensors& outputs = session.run({batch.images});
+    for (int i = 0; i < batch.size(); ++i, ++at) {
+      if (first) {
+        all.push_back({.path = batch.names[i], .truth = truth_of(batch, i)});
+        if (!batch.annotations.empty()) {
+          all.back().width = batch.annotations[i].width;
+          all.back().height = batch.annotations[i].height;
+        }
+      }
+      all[at].variants.push_back(
+          task->decode(outputs, i, batch.annotations.empty() ? Annotation{} : batch.annotations[i]));
+    }
+  }
+}
+
+/// The prediction on a picture that was made smaller.
+Prediction scaled(const Prediction& prediction, int width, int height, int new_width, int new_height) {
+  Prediction small;
+  const float x = static_cast<float>(new_width) / static_cast<float>(width);
+  const float y = static_cast<float>(new_height) / static_cast<float>(height);
+  for (ObjectBox box : prediction.boxes) {
+    box.x0 *= x;
+    box.x1 *= x;
+    box.y0 *= y;
+    box.y1 *= y;
+    small.boxes.push_back(box);
+  }
+  if (prediction.mask.empty()) return small;
+  small.mask = {new_width, new_height, {}};
+  const std::vector<int> columns = nearest_positions(width, new_width);
+  for (const int row : nearest_positions(height, new_height))
+    for (const int column : columns)
+      small.mask.classes.push_back(prediction.mask.classes[static_cast<size_t>(row) * width + column]);
+  return small;
+}
+
+Json show(const Seen& seen, const Task& task, const std::vector<std::string>& labels) {
+  const bool whole = seen.variants[0].classes.empty();  // boxes and masks are drawn, classes are said
+  const int longest = whole ? 420 : 264;
+  constexpr int kQuality = 82;
+  const Image original = read_image(seen.path);
+  const double scale =
+      std::min(1.0, static_cast<double>(longest) / std::max(original.width, original.height));
+  const auto length = [&](int full) { return std::max(1, static_cast<int>(std::lround(full * scale))); };
+  const Image image = resize(original, length(original.width), length(original.height), Filter::kBicubic);
+  const auto uri = [&](const Prediction& prediction) {
+    Image drawn = image;
+    const DrawOptions options = {.threshold = kThreshold, .opacity = 0.5};
+    if (whole)
+      draw(drawn, scaled(prediction, original.width, original.height, image.width, image.height), labels,
+           options);
+    return data_uri("image/jpeg", encode_jpeg(drawn, kQuality));
+  };
+  Json variants = Json::array();
+  for (const Prediction& prediction : seen.variants) {
+    Json entry = Json::object();
+    if (whole) entry["image"] = uri(prediction);
+    for (size_t i = 0; i < std::min<size_t>(2, prediction.classes.size()); ++i)
+      entry["classes"].push_back(
+          {{"label", prediction.classes[i].label}, {"score", prediction.classes[i].score}});
+    variants.push_back(std::move(entry));
+  }
+  return {{"name", fs::path(seen.path).filename().string()},
+          {"image", uri(seen.truth)},
+          {"width", image.width},
+          {"height", image.height},
+          {"truth", seen.truth.classes.empty() ? Json(nullptr) : Json(seen.truth.classes[0].label)},
+          {"seen_by", task.name()},
+          {"disagree", disagreement(seen)},
+          {"variants", variants}};
+}
+
+}  // namespace
+
+Json example_predictions(Workbench& bench, const std::vector<std::pair<std::string, fs::path>>& variants,
+                         int64_t pictures) {
+  std::vector<Seen> all;
+  std::vector<std::string> labels;
+  Json names = Json::array();
+  for (const auto& [name, file] : variants) {
+    const Model model = load_model(file);
+    bench.check_model(model, file.string());
+    look(bench, model, pictures, all);
+    labels = model.labels;
+    names.push_back(name);
+  }
+  std::vector<size_t> order(all.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::vector<double> apart;
+  for (const Seen& seen : all) apart.push_back(disagreement(seen));
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return apart[a] > apart[b]; });
+  const size_t wanted = all.empty() || all[0].variants[0].classes.empty() ? 8 : 12;
+  Json shown_pictures = Json::array();
+  for (size_t i = 0; i < std::min(wanted, order.size()); ++i)
+    shown_pictures.push_back(show(all[order[i]], bench.task(), labels));
+  return {{"task", bench.task().name()},
+          {"list", "val"},
+          {"looked_at", all.size()},
+          {"disagreements", std::count_if(apart.begin(), apart.end(), [](double d) { return d > 0; })},
+          {"variants", names},
+          {"pictures", shown_pictures}};
+}
+
+namespace {
+
+/// Without the keys that say nothing.
+Json given(const Json& section) {
+  Json kept = Json::object();
+  for (const auto& [key, value] : section.items())
+    if (!value.is_null()) kept[key] = value.is_object() ? given(value) : value;
+  return kept;
+}
+
+}  // namespace
+
+Recipe data_of_run(const fs::path& run) {
+  const fs::path file = run / "recipe.json";
+  const Json complete = read_run_file(file);
+  Document document;
+  document.file = file.string();
+  document.root = {{"model", {{"name", complete.at("model").at("name")}}},
+                   {"data", given(complete.at("data"))},
+                   {"task", given(complete.at("task"))},
+                   {"seed", complete.at("seed")},
+                   {"threads", complete.at("threads")},
+                   {"stages", Json::array({Json{{"evaluate", Json::object()}}})}};
+  document.root["data"].erase("make");  // a report draws nothing
+  return make_recipe(std::move(document), fs::absolute(run).lexically_normal().filename().string());
+}
+
+}  // namespace espalier

@@ -1,0 +1,31 @@
+// The same pictures through every variant.
+
+function verdict(run, p, truth) {
+  const [first, second] = p.classes, right = first.label === truth;
+  return el("div", {class: `verdict ${right ? "right" : "wrong"}`},
+    el("span", {class: "sign", "aria-label": right ? "right" : "wrong"}, right ? "\u2713" : "\u2717"),
+    el("span", {class: "name"}, labelOf(run, first.label)),
+    el("span", {class: "count"}, `${percent(first.score, 0)} %`),
+    el("small", {class: "muted"}, second ? `then ${labelOf(run, second.label)} ${percent(second.score, 0)} %` : ""));
+}
+
+function examples(run) {
+  const e = run.examples;
+  if (!e || !e.pictures.length) return null;
+  const cards = e.pictures.map((picture) => {
+    const size = {width: picture.width, height: picture.height, loading: "lazy", decoding: "async"};
+    const note = picture.disagree > 0 ? el("span", {class: "badge"}, e.task === "classification" ? "variants disagree" : `variants differ by ${percent(picture.disagree, 0)} %`) : null;
+    const head = el("figcaption", {}, el("span", {class: "name", title: picture.name}, picture.name), note);
+    if (e.task === "classification")
+      return el("figure", {class: "example"}, head, el("div", {class: "seen"},
+        el("div", {}, el("img", {...size, src: picture.image, alt: labelOf(run, picture.truth)}), el("small", {}, "is ", el("b", {}, labelOf(run, picture.truth)))),
+        el("div", {class: "verdicts"}, picture.variants.map((p, i) => [el("small", {class: "muted"}, e.variants[i]), verdict(run, p, picture.truth)]))));
+    const view = (title, image) => el("div", {}, el("img", {...size, src: image, alt: `${picture.name}: ${title}`}), el("small", {}, title));
+    return el("figure", {class: "example row"}, head, el("div", {class: "seen"},
+      view("truth", picture.image), picture.variants.map((p, i) => view(e.variants[i], p.image))));
+  });
+  return section("examples", "Example predictions",
+    el("p", {class: "note"}, `${e.pictures.length} of ${grouped(e.looked_at)} pictures of ${e.list} that every variant looked at; those first where variants disagree ` +
+      `(${grouped(e.disagreements)} pictures).`),
+    el("div", {class: `examples ${e.task}`}, cards));
+}
