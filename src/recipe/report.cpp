@@ -181,6 +181,11 @@ class Collector {
     return {options, line};
   }
 
+  /// The run's, where it can be had.
+  Device device() const {
+    return result_.at("device") == "cuda" && kernels::cuda_available() ? Device::kCuda : Device::kCpu;
+  }
+
   Json trade_offs() {
     Json all = Json::array();
     for (const std::string& stage : stages_) {
@@ -200,16 +205,11 @@ class Collector {
                     const Model model = load_model(model_file);
                     const SelectOptions select = select_options(options, model);
                     return trade_off(model.graph, load_sensitivity(file), select, tolerances(),
-                                     options_.seconds, Device::kCpu);
+                                     options_.seconds, device());
                   });
       entry["stage"] = stage;
       entry["from"] = source_of(stage);
       entry["line"] = line;
-      entry["note"] =
-          "Kept channels, MACs, parameters and bytes are those of a prune stage with this line. The "
-          "predicted loss "
-          "takes the groups as if they did not interact, and is before retraining, which wins most of it "
-          "back.";
       all.push_back(std::move(entry));
     }
     return all;

@@ -51,20 +51,20 @@ Json trade_off(const Graph& graph, const Sensitivity& sensitivity, SelectOptions
                      {"bytes", plans[i].after.bytes},
                      {"predicted_loss", plans[i].predicted_loss}});
   }
+  const Cost& full = plans.at(0).before;
+  Json before = {{"parameters", full.parameters}, {"macs", full.macs}, {"bytes", full.bytes}};
   if (seconds > 0) {
     constexpr size_t kTimed = 10;
     const std::vector<size_t> timed = steps_to_time(plans, kTimed);
-    std::vector<Graph> networks;
+    std::vector<Graph> networks = {graph.to(device)};
     for (const size_t i : timed) networks.push_back(prune(graph, plans[i]).to(device));
     std::vector<const Graph*> pointers;
     for (const Graph& network : networks) pointers.push_back(&network);
     const std::vector<Timing> timings = benchmark(pointers, {.batch = 1, .seconds = seconds});
-    for (size_t i = 0; i < timed.size(); ++i) steps[timed[i]]["ms"] = timings[i].median_ms;
+    before["ms"] = timings[0].median_ms;
+    for (size_t i = 0; i < timed.size(); ++i) steps[timed[i]]["ms"] = timings[i + 1].median_ms;
   }
-  const Cost& before = plans.at(0).before;
-  return {{"groups", groups},
-          {"before", {{"parameters", before.parameters}, {"macs", before.macs}, {"bytes", before.bytes}}},
-          {"steps", steps}};
+  return {{"groups", groups}, {"before", before}, {"steps", steps}};
 }
 
 }  // namespace espalier

@@ -114,9 +114,9 @@ function startTheme() {
   show();
 }
 
-/// A section of the page with a heading; returns it.
-function section(id, title, ...children) {
-  return el("section", {id, "aria-labelledby": `${id}-title`}, el("h2", {id: `${id}-title`}, title), children);
+/// A section of the page with a heading; `short` is its name in the navigation.
+function section(id, short, title, ...children) {
+  return el("section", {id, "data-short": short, "aria-labelledby": `${id}-title`}, el("h2", {id: `${id}-title`}, title), children);
 }
 
 /// A row of choices, one of which holds; `choose(value)` is called for each change and once now.
@@ -139,7 +139,7 @@ function choice(label, options, choose) {
 /// A table; `columns` are {title, unit, cell(row), text: left aligned}; the first is the row's heading.
 function table(columns, rows, className) {
   const head = columns.map((c) =>
-    el("th", {scope: "col", class: c.text ? "" : "num"}, c.title, c.unit ? el("small", {}, c.unit) : null));
+    el("th", {scope: "col", class: c.text || c === columns[0] ? "" : "num"}, c.title, c.unit ? el("small", {}, c.unit) : null));
   const line = (row) => columns.map((c, i) =>
     i === 0 ? el("th", {scope: "row"}, c.cell(row)) : el("td", {class: c.text ? "" : "num"}, c.cell(row)));
   return el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "table"},

@@ -1,15 +1,21 @@
 // Charts: lines over a number, and points in a plane. Both are drawn for a width in pixels.
 
-/// Round numbers that cover [low, high], about `count` of them.
+/// Round numbers that cover [low, high], about `count` of them, and their texts with as many digits as they
+/// need: [{at, text}].
 function ticks(low, high, count) {
   const raw = (high - low || 1) / count, power = Math.pow(10, Math.floor(Math.log10(raw)));
-  const step = power * [1, 2, 2.5, 5, 10].find((m) => m * power >= raw * 0.999);
-  const all = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; ++i) all.push(i * step);
+  const step = power * [1, 2, 5, 10].find((m) => m * power >= raw * 0.999);
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), all = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; ++i)
+    all.push({at: i * step, text: i === 0 ? "0" : i * step >= 10000 ? grouped(i * step) : fixed(i * step, digits)});
   return all;
 }
 
-const textWidth = (text) => 6.7 * text.length;
+const ruler = document.createElement("canvas").getContext("2d");
+function textWidth(text, weight = 600) {
+  ruler.font = `${weight} 12px ${getComputedStyle(document.body).fontFamily}`;
+  return Math.ceil(ruler.measureText(text).width) + 2;
+}
 
 /// Moves labels apart that would overlap; `spots` are {y}, changed in place and kept within [top, bottom].
 function spread(spots, gap, top, bottom) {
@@ -19,20 +25,23 @@ function spread(spots, gap, top, bottom) {
     sorted[i].y = Math.min(sorted[i].y, i + 1 < sorted.length ? sorted[i + 1].y - gap : bottom);
 }
 
-/// Axes with grid lines and units. `x` and `y` are {low, high, label, format, ticks}.
+/// Axes with grid lines and units. `x` and `y` are {low, high, label, whole: numbers without fraction}; widens
+/// the left margin to what the numbers need.
 function frame(width, height, margin, x, y) {
+  const rows = ticks(y.low, y.high, Math.max(3, Math.round((height - margin.top - margin.bottom) / 42)));
+  margin.left = Math.max(28, ...rows.map((tick) => textWidth(tick.text, 400) + 10));
   const place = {
     x: (v) => margin.left + ((v - x.low) / (x.high - x.low || 1)) * (width - margin.left - margin.right),
     y: (v) => height - margin.bottom - ((v - y.low) / (y.high - y.low || 1)) * (height - margin.top - margin.bottom),
   };
   const grid = [];
-  for (const v of ticks(y.low, y.high, Math.max(2, Math.round(height / 60))))
-    grid.push(svg("line", {class: "grid", x1: margin.left, x2: width - margin.right, y1: place.y(v), y2: place.y(v)}),
-      svg("text", {x: margin.left - 6, y: place.y(v) + 4, "text-anchor": "end"}, y.format(v)));
-  const marks = x.ticks || ticks(x.low, x.high, Math.max(2, Math.round((width - margin.left - margin.right) / 80)));
-  for (const v of marks)
-    grid.push(svg("line", {class: "tick", x1: place.x(v), x2: place.x(v), y1: height - margin.bottom, y2: height - margin.bottom + 4}),
-      svg("text", {x: place.x(v), y: height - margin.bottom + 17, "text-anchor": "middle"}, x.format(v)));
+  for (const {at, text} of rows)
+    grid.push(svg("line", {class: "grid", x1: margin.left, x2: width - margin.right, y1: place.y(at), y2: place.y(at)}),
+      svg("text", {x: margin.left - 6, y: place.y(at) + 4, "text-anchor": "end"}, text));
+  const columns = ticks(x.low, x.high, Math.max(2, Math.round((width - margin.left - margin.right) / 75)));
+  for (const {at, text} of columns.filter((tick) => !x.whole || Number.isInteger(tick.at)))
+    grid.push(svg("line", {class: "tick", x1: place.x(at), x2: place.x(at), y1: height - margin.bottom, y2: height - margin.bottom + 4}),
+      svg("text", {x: place.x(at), y: height - margin.bottom + 17, "text-anchor": "middle"}, text));
   grid.push(svg("line", {class: "axis", x1: margin.left, x2: width - margin.right, y1: height - margin.bottom, y2: height - margin.bottom}),
     svg("text", {class: "label", x: width - margin.right, y: height - 4, "text-anchor": "end"}, x.label),
     svg("text", {class: "label", x: 0, y: 12}, y.label));
@@ -53,18 +62,18 @@ function extent(values, zero) {
 const legend = (series) => el("div", {class: "legend"}, series.map((s) =>
   el("span", {}, el("i", {class: s.dash ? "dash" : "", style: `border-color:${s.color}`}), s.name)));
 
-/// Lines. `chart` is {title, x: {label, format, low, high}, y: {label, format, zero, low, high}, height,
-/// series: [{name, color, dash, dots, points: [[x, y, low, high]]}], tip(x)}. Values under the pointer, or the
+/// Lines. `chart` is {title, x: {label, format, low, high, whole}, y: {label, format, zero, low, high}, height,
+/// series: [{name, label, color, dash, dots, points: [[x, y, low, high]]}]}; `format` is of the tooltip; `legend` stands for
+/// the series in the legend. Values under the pointer, or the
 /// arrow keys, are shown. `chart.cursor(x)` of the drawn chart moves its line.
 function lineChart(chart) {
   const place = el("div", {class: "plot"});
   const series = chart.series.map((s) => ({...s, points: s.points.filter((p) => known(p[0]) && known(p[1]))}))
     .filter((s) => s.points.length);
-  const figure = el("figure", {}, el("figcaption", {}, chart.title), legend(series), place);
+  const figure = el("figure", {}, el("figcaption", {}, chart.title), legend(chart.legend || series), place);
   if (!series.length) return figure;
   const all = series.flatMap((s) => s.points);
-  const x = {...extent(all.map((p) => p[0])), ...chart.x}, y = {...chart.y};
-  if (!("low" in chart.x)) [x.low, x.high] = [Math.min(...all.map((p) => p[0])), Math.max(...all.map((p) => p[0]))];
+  const x = {low: Math.min(...all.map((p) => p[0])), high: Math.max(...all.map((p) => p[0])), ...chart.x}, y = {...chart.y};
   const range = extent(all.flatMap((p) => [p[1], p[2], p[3]].filter(known)), chart.y.zero);
   y.low = chart.y.low ?? range.low;
   y.high = chart.y.high ?? range.high;
@@ -72,9 +81,9 @@ function lineChart(chart) {
 
   drawn(place, (width) => {
     const labelled = width >= 520 && series.length > 1;
-    figure.classList.toggle("labelled", labelled || series.length === 1);
-    const margin = {top: 22, bottom: 38, left: 46,
-      right: labelled ? 14 + Math.max(...series.map((s) => textWidth(s.name))) : 14};
+    figure.classList.toggle("labelled", !chart.legend && (labelled || series.length === 1));
+    const margin = {top: 22, bottom: 38, left: 0,
+      right: labelled ? 14 + Math.max(...series.map((s) => textWidth(s.label || s.name))) : 14};
     const height = chart.height || 250;
     const {place: at, grid} = frame(width, height, margin, x, y);
     const children = [...grid];
@@ -92,7 +101,7 @@ function lineChart(chart) {
       const spots = series.map((s) => ({s, y: at.y(s.points[s.points.length - 1][1]) + 4}));
       spread(spots, 14, margin.top + 4, height - margin.bottom);
       for (const spot of spots)
-        children.push(svg("text", {class: "name", x: width - margin.right + 8, y: spot.y, style: `--own:${spot.s.color}`}, spot.s.name));
+        children.push(svg("text", {class: "name", x: width - margin.right + 8, y: spot.y, style: `--own:${spot.s.color}`}, spot.s.label || spot.s.name));
     }
     const line = svg("line", {class: "cursor", y1: margin.top, y2: height - margin.bottom, visibility: "hidden"});
     children.push(line);
@@ -111,8 +120,8 @@ function lineChart(chart) {
       const lines = [`${chart.x.label} ${chart.x.format(xs[index])}`];
       for (const s of series) {
         const p = s.points.find((q) => q[0] === xs[index]);
-        if (p) lines.push(`${s.name}: ${(chart.y.exact || chart.y.format)(p[1])}` +
-          (known(p[2]) ? ` (${(chart.y.exact || chart.y.format)(p[2])}\u2013${(chart.y.exact || chart.y.format)(p[3])})` : ""));
+        if (p) lines.push(`${s.name}: ${chart.y.format(p[1])}` +
+          (known(p[2]) ? ` (${chart.y.format(p[2])}\u2013${chart.y.format(p[3])})` : ""));
       }
       showTip(clientX, clientY, lines);
     };
@@ -153,17 +162,17 @@ const kMarks = [
   (r) => `M0 ${-1.35 * r}L${1.35 * r} 0L0 ${1.35 * r}L${-1.35 * r} 0z`,
 ];
 
-/// Points with whiskers. `chart` is {title, x: {label, format}, y: {label, format}, points: [{x, y, low, high,
+/// Points with whiskers. `chart` is {title, x: {label}, y: {label}, points: [{x, y, low, high,
 /// name, color, mark, lines}]}; `lines` is the tooltip.
 function pointChart(chart) {
   const place = el("div", {class: "plot"});
   const points = chart.points.filter((p) => known(p.x) && known(p.y));
-  const figure = el("figure", {class: "labelled"}, el("figcaption", {}, chart.title), place);
+  const figure = el("figure", {}, el("figcaption", {}, chart.title), chart.legend ? legend(chart.legend) : null, place);
   if (!points.length) return figure;
   const x = {low: 0, high: Math.max(...points.map((p) => p.x)) * 1.08, ...chart.x};
   const y = {...extent(points.flatMap((p) => [p.y, p.low, p.high].filter(known))), ...chart.y};
   drawn(place, (width) => {
-    const height = chart.height || (width < 520 ? 300 : 340), margin = {top: 22, bottom: 38, left: 46, right: 16};
+    const height = chart.height || (width < 520 ? 300 : 340), margin = {top: 22, bottom: 38, left: 0, right: 16};
     const {place: at, grid} = frame(width, height, margin, x, y);
     const children = [...grid];
     const spots = points.map((p) => ({p, x: at.x(p.x), y: at.y(p.y) + 4}));

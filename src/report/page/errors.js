@@ -29,7 +29,7 @@ function classTable(run, d, metric) {
     if (d[key] && d[key].length === rows.length) columns.push({title: {accuracies: "recall", precisions: "precision", f1: "F1"}[key], unit: "%", cell: (r) => percent(d[key][r.k])});
   if (d.counts) columns.push({title: {classification: "pictures", detection: "objects", segmentation: "pixels"}[run.result.task] || "count", cell: (r) => grouped(d.counts[r.k])});
   if (d.detections) columns.push({title: "boxes found", cell: (r) => grouped(d.detections[r.k])});
-  return el("details", {open: rows.length <= 6}, el("summary", {}, "Every class as numbers"), table(columns, rows, "numbers"));
+  return el("details", {open: rows.length <= 6 || (rows.length <= 20 && innerWidth > 1000)}, el("summary", {}, "Every class as numbers"), table(columns, rows, "numbers"));
 }
 
 function precisionRecall(run, curves) {
@@ -38,7 +38,7 @@ function precisionRecall(run, curves) {
   return lineChart({
     title: `Precision against recall of ${shown.length < curves.length ? "the first 8 classes" : "every class"}, IoU 0.5`,
     height: 320, x: {label: "recall %", format: (v) => fixed(v, 0), low: 0, high: 100},
-    y: {label: "precision %", format: (v) => fixed(v, 0), exact: (v) => fixed(v, 1), low: 0, high: 102},
+    y: {label: "precision %", format: (v) => fixed(v, 1), low: 0, high: 102},
     series: shown.map(({c, k}) => ({name: labelOf(run, k), color: color(k), points: c.recall.map((r, i) => [100 * r, 100 * c.precision[i]])})),
   });
 }
@@ -51,12 +51,12 @@ function errors(run) {
     const lists = run.evaluation[name];
     const of = (list) => {
       const m = lists[list], d = m.details;
-      return el("div", {}, d.confusion ? confusionMatrix(run, d.confusion) : null, d.worst ? worstPairs(run, d.worst) : null,
+      return el("div", {class: "beside"}, d.confusion ? confusionMatrix(run, d.confusion) : null, d.worst ? worstPairs(run, d.worst) : null,
         d.curves ? precisionRecall(run, d.curves) : null, d.per_class ? classTable(run, d, m.name) : null);
     };
     const inner = el("div", {});
     place.replaceChildren(...[choice("list", Object.keys(lists).filter((l) => lists[l].details), (l) => inner.replaceChildren(of(l))), inner].filter(Boolean));
   };
   const title = run.result.task === "detection" ? "Precision and recall" : "Confusion matrix";
-  return section("errors", title, choice("variant", names, show), place);
+  return section("errors", "Errors", title, choice("variant", names, show), place);
 }

@@ -1,12 +1,13 @@
 // The same pictures through every variant.
 
-function verdict(run, p, truth) {
-  const [first, second] = p.classes, right = first.label === truth;
-  return el("div", {class: `verdict ${right ? "right" : "wrong"}`},
-    el("span", {class: "sign", "aria-label": right ? "right" : "wrong"}, right ? "\u2713" : "\u2717"),
-    el("span", {class: "name"}, labelOf(run, first.label)),
-    el("span", {class: "count"}, `${percent(first.score, 0)} %`),
-    el("small", {class: "muted"}, second ? `then ${labelOf(run, second.label)} ${percent(second.score, 0)} %` : ""));
+function verdict(run, variant, p, truth) {
+  const right = p.classes[0].label === truth;
+  return withTip(el("div", {class: `verdict ${right ? "right" : "wrong"}`, tabindex: "0"},
+    el("span", {class: "name muted"}, variant),
+    el("span", {class: "sign", role: "img", "aria-label": right ? "right" : "wrong"}, right ? "\u2713" : "\u2717"),
+    el("b", {class: "name"}, labelOf(run, p.classes[0].label)),
+    el("span", {class: "count"}, `${percent(p.classes[0].score, 0)} %`)),
+  () => [variant, ...p.classes.map((c) => `${labelOf(run, c.label)} ${percent(c.score)} %`)]);
 }
 
 function examples(run) {
@@ -19,12 +20,12 @@ function examples(run) {
     if (e.task === "classification")
       return el("figure", {class: "example"}, head, el("div", {class: "seen"},
         el("div", {}, el("img", {...size, src: picture.image, alt: labelOf(run, picture.truth)}), el("small", {}, "is ", el("b", {}, labelOf(run, picture.truth)))),
-        el("div", {class: "verdicts"}, picture.variants.map((p, i) => [el("small", {class: "muted"}, e.variants[i]), verdict(run, p, picture.truth)]))));
+        el("div", {class: "verdicts"}, picture.variants.map((p, i) => verdict(run, e.variants[i], p, picture.truth)))));
     const view = (title, image) => el("div", {}, el("img", {...size, src: image, alt: `${picture.name}: ${title}`}), el("small", {}, title));
     return el("figure", {class: "example row"}, head, el("div", {class: "seen"},
       view("truth", picture.image), picture.variants.map((p, i) => view(e.variants[i], p.image))));
   });
-  return section("examples", "Example predictions",
+  return section("examples", "Examples", "Example predictions",
     el("p", {class: "note"}, `${e.pictures.length} of ${grouped(e.looked_at)} pictures of ${e.list} that every variant looked at; those first where variants disagree ` +
       `(${grouped(e.disagreements)} pictures).`),
     el("div", {class: `examples ${e.task}`}, cards));

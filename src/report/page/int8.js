@@ -16,8 +16,8 @@ function layerErrors(run) {
       return {l, node: withTip(el("div", {class: `bar${l.kept_fp32 ? " whole" : ""}`, tabindex: "0"},
         el("span", {class: "name", title: l.layer}, l.layer), el("span", {class: "track"}, el("i", {style: `width:${width}%`})),
         el("span", {class: "count"}, known(l.sqnr_db) ? `${fixed(l.sqnr_db, 1)} dB` : "\u2013",
-          known(drop(l)) ? el("small", {}, `${drop(l) > 0 ? "\u2212" : "+"}${fixed(Math.abs(drop(l)), 2)}`) : null,
-          l.kept_fp32 ? el("small", {}, "FP32") : null)), lines)};
+          l.kept_fp32 ? el("small", {}, "FP32")
+            : known(drop(l)) ? el("small", {}, `${drop(l) > 0 ? "\u2212" : "+"}${fixed(Math.abs(drop(l)), 2)}`) : null)), lines)};
     });
     const order = choice("order", ["worst first", "network"], (o) => grid.replaceChildren(
       ...(o === "network" ? rows : [...rows].sort((a, b) => (a.l.sqnr_db ?? Infinity) - (b.l.sqnr_db ?? Infinity))).map((r) => r.node)));
@@ -26,5 +26,5 @@ function layerErrors(run) {
       `${metric}: FP32 ${percent(e.metric_fp32, 2)} %, INT8 ${percent(e.metric_int8, 2)} %.` +
       (e.layers.some((l) => known(drop(l))) ? ` Small numbers: points of ${metric} with only this layer in INT8.` : "")), order, grid);
   };
-  return section("int8", "INT8 error per layer", choice("stage", run.layer_errors.map((l) => l.stage), show), place);
+  return section("int8", "INT8", "INT8 error per layer", choice("stage", run.layer_errors.map((l) => l.stage), show), place);
 }

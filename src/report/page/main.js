@@ -3,7 +3,7 @@
 function sectionsOf(run) {
   const found = [several ? null : training([run]), sensitivity(run), tradeOff(run), cuts(run), layerErrors(run), errors(run), examples(run)];
   const missing = run.missing.length
-    ? section("missing", "Not in this report", el("ul", {}, run.missing.map((m) => el("li", {}, el("b", {}, m.section), `: ${m.text}`)))) : null;
+    ? section("missing", "Missing", "Not in this report", el("ul", {}, run.missing.map((m) => el("li", {}, el("b", {}, m.section), `: ${m.text}`)))) : null;
   return [...found, missing].filter(Boolean);
 }
 
@@ -14,7 +14,7 @@ function start() {
   const names = data.runs.map((run) => run.name);
   const show = (name) => {
     place.replaceChildren(...sectionsOf(data.runs[names.indexOf(name)]));
-    nav.replaceChildren(...[...common, ...place.children].map((s) => el("a", {href: `#${s.id}`}, s.id === "overview" ? "Overview" : s.querySelector("h2").textContent)));
+    nav.replaceChildren(...[...common, ...place.children].map((s) => el("a", {href: `#${s.id}`}, s.dataset.short)));
   };
   main.append(...common);
   const pick = several ? choice("run", names, show) : show(names[0]);

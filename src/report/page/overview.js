@@ -2,11 +2,15 @@
 
 const several = data.runs.length > 1;
 
-/// Every variant of every run, in order: {run, name, v, color, mark, title}.
+/// Every variant of every run, in order: {run, name, v, color, mark, title}. The colour is the variant's, or the
+/// run's where there are several.
 const variants = data.runs.flatMap((run, r) => Object.entries(run.result.variants).map(([name, v], i) => ({
   run, name, v, color: color(several ? r : i), mark: i,
   title: several ? `${run.name} \u00b7 ${name}` : name,
 })));
+
+/// Which colour is which run; null for one run.
+const runLegend = several ? data.runs.map((run, r) => ({name: run.name, color: color(r)})) : null;
 
 const memoryOf = (v) => (known(v.arena_bytes) ? v.arena_bytes + (v.packed_bytes || 0) : null);
 
@@ -44,7 +48,7 @@ function findings(run) {
 function tradeOffOfVariants() {
   const metric = data.runs[0].result.metric;
   const points = (value, text) => variants.filter(({v}) => v.val && known(value(v))).map((e) => ({
-    x: value(e.v), y: 100 * e.v.val.value, low: 100 * e.v.val.low, high: 100 * e.v.val.high, name: e.title,
+    x: value(e.v), y: 100 * e.v.val.value, low: 100 * e.v.val.low, high: 100 * e.v.val.high, name: e.name,
     color: e.color, mark: e.mark,
     lines: [e.title, `${metric} ${percent(e.v.val.value)} % (${percent(e.v.val.low)}\u2013${percent(e.v.val.high)})`, text(e.v)],
   }));
@@ -61,8 +65,8 @@ function tradeOffOfVariants() {
   if (!Object.keys(axes).length) return null;
   const pick = choice("against", Object.keys(axes), (name) => place.replaceChildren(pointChart({
     title: `${metric} in % (bars: 95 % interval) against ${axes[name].label}; up and to the left is better`,
-    x: {label: axes[name].label, format: digits3}, y: {label: `${metric} %`, format: (v) => fixed(v, 0)},
-    points: axes[name].shown,
+    x: {label: axes[name].label}, y: {label: `${metric} %`},
+    points: axes[name].shown, legend: runLegend,
   })));
   return el("div", {}, pick, place);
 }
@@ -76,13 +80,14 @@ function variantTable() {
   const share = (e, key) => el("span", {class: "share"}, `${percent(e.v[key] / first[e.run.name][key], 0)} %`);
   const columns = [
     {title: "variant", cell: (e) => [el("i", {class: "dot", style: `background:${e.color}`}), e.title]},
-    {title: "parameters", unit: parameters.unit, cell: (e) => [digits3(e.v.parameters / parameters.scale), share(e, "parameters")]},
-    {title: "file", unit: bytes.unit, cell: (e) => [digits3(e.v.bytes / bytes.scale), share(e, "bytes")]},
-    {title: "MACs", unit: macs.unit, cell: (e) => [digits3(e.v.macs / macs.scale), share(e, "macs")]},
     {title: metric, unit: "% val", cell: (e) => (e.v.val ? el("b", {}, percent(e.v.val.value)) : "\u2013")},
     {title: "95 % interval", unit: "%", cell: (e) => (e.v.val ? `${percent(e.v.val.low)}\u2013${percent(e.v.val.high)}` : "\u2013")},
   ];
   if (all.some((v) => v.test)) columns.push({title: metric, unit: "% test", cell: (e) => (e.v.test ? percent(e.v.test.value) : "\u2013")});
+  columns.push(
+    {title: "parameters", unit: parameters.unit, cell: (e) => [digits3(e.v.parameters / parameters.scale), share(e, "parameters")]},
+    {title: "file", unit: bytes.unit, cell: (e) => [digits3(e.v.bytes / bytes.scale), share(e, "bytes")]},
+    {title: "MACs", unit: macs.unit, cell: (e) => [digits3(e.v.macs / macs.scale), share(e, "macs")]});
   if (all.some((v) => v.latency_ms)) {
     const ms = (v, key) => (v.latency_ms ? fixed(v.latency_ms[key], v.latency_ms.median < 10 ? 2 : 1) : "\u2013");
     columns.push({title: "latency", unit: "ms, median", cell: (e) => ms(e.v, "median")},
@@ -115,7 +120,7 @@ function bounds(run) {
 function overview() {
   const title = several ? `${data.runs.length} runs compared` : data.runs[0].name;
   document.title = `${title} \u00b7 Espalier report`;
-  return section("overview", title,
+  return section("overview", "Overview", title,
     several ? data.runs.map((run) => [el("h3", {}, run.name), headOfRun(run), findings(run)]) : [headOfRun(data.runs[0]), findings(data.runs[0])],
     tradeOffOfVariants(), variantTable(), data.runs.map((run) => [several && (run.result.expect || []).length ? el("h3", {}, run.name) : null, bounds(run)]));
 }

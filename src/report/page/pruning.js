@@ -3,7 +3,7 @@
 /// Small curves, one a group: loss against the share removed. Returns {node, at(tolerance, ratios)}.
 function sensitivityCurves(s) {
   const top = Math.max(0.05, Math.min(s.stop_loss || 1, largestOf(s.groups.flatMap((g) => g.points.map((p) => p.loss)))));
-  const w = 150, h = 84, left = 2, bottom = 14;
+  const w = 150, h = 84, left = 6, bottom = 14;
   const x = (ratio) => left + ratio * (w - left - 2), y = (loss) => 4 + (1 - Math.max(0, Math.min(top, loss)) / top) * (h - bottom - 4);
   const cells = s.groups.map((g) => {
     const points = [{ratio: 0, loss: 0}, ...g.points];
@@ -17,7 +17,7 @@ function sensitivityCurves(s) {
       points.slice(1).map((p) => svg("circle", {cx: x(p.ratio), cy: y(p.loss), r: 1.8, fill: color(0)})),
       line, dot,
       svg("text", {x: x(0), y: h - 2}, "0"), svg("text", {x: x(1), y: h - 2, "text-anchor": "end"}, "100 %"),
-      last.loss >= top ? svg("text", {x: x(Math.min(0.99, last.ratio)), y: 12, "text-anchor": last.ratio > 0.7 ? "end" : "start", dx: last.ratio > 0.7 ? -5 : 5}, `${percent(last.loss, 0)} %`) : null);
+      last.ratio < 0.7 ? svg("text", {x: x(last.ratio) + 5, y: 12}, `${percent(last.loss, 0)} %`) : null);
     const lines = () => [`${g.name}, ${g.channels} channels`, ...g.points.map((p) =>
       `${percent(p.ratio, 0)} % removed: ${s.metric} ${percent(p.metric)} %, loses ${percent(p.loss)} %`),
       `${(g.members || []).length} tensors: ` + (g.members || []).slice(0, 4).map((m) => `${m.parameter} (${m.role})`).join(", ") +
@@ -61,12 +61,12 @@ function sensitivityTable(s) {
 
 function sensitivity(run) {
   if (!run.sensitivities.length) return null;
-  return section("sensitivity", "Sensitivity of every group", run.sensitivities.map((s) => {
+  return section("sensitivity", "Sensitivity", "Sensitivity of every group", run.sensitivities.map((s) => {
     const curves = sensitivityCurves(s.file);
     s.show = curves.at;
     return [el("p", {class: "note"},
       `Loss of ${s.file.metric} as a share of its ${percent(s.file.baseline)} % (0 to ${percent(curves.top, 0)} %, upwards) against the share of channels removed, ` +
-      `least ${s.file.criterion} first; one group of tied channels at a time, on ${grouped(s.file.samples)} images (stage ${s.stage}).`),
+      `least by ${s.file.criterion} first; one group of tied channels at a time, on ${grouped(s.file.samples)} images (stage ${s.stage}).`),
       curves.node, sensitivityTable(s.file)];
   }));
 }
@@ -108,7 +108,7 @@ function cuts(run) {
     else if (known(cut.value)) facts.push([`${run.result.metric} before retraining`, `${percent(cut.value)} %`]);
     place.replaceChildren(el("dl", {class: "facts"}, facts.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v)))), channelBars(rows).node);
   };
-  return section("channels", "Channels before and after",
+  return section("channels", "Channels", "Channels before and after",
     el("p", {class: "note"}, "A bar is a group of tied channels; the filled part is kept."),
     choice("stage", run.cuts.map((c) => c.stage), show), place);
 }

@@ -21,17 +21,17 @@ function recipeLine(text) {
 function tradeOffOf(run, t) {
   const steps = t.steps, full = t.before;
   const share = (key) => steps.map((s) => [100 * s.tolerance, (100 * s[key]) / full[key]]);
-  const timed = steps.filter((s) => known(s.ms)), whole = timed.find((s) => s.macs === full.macs);
-  const x = {label: "tolerance %", format: (v) => fixed(v, v < 10 && v % 1 ? 1 : 0), low: 0};
+  const timed = steps.filter((s) => known(s.ms)), whole = full.ms;
+  const x = {label: "tolerance %", format: (v) => fixed(v, 1), low: 0};
   const series = [
-    {name: "file", color: color(0), points: share("bytes")},
+    {name: "weights", color: color(0), points: share("bytes")},
     {name: "MACs", color: color(1), points: share("macs")},
   ];
-  if (whole) series.push({name: "latency", color: color(2), dots: true, points: timed.map((s) => [100 * s.tolerance, (100 * s.ms) / whole.ms])});
+  if (whole) series.push({name: "latency", color: color(2), dots: true, points: timed.map((s) => [100 * s.tolerance, (100 * s.ms) / whole])});
   const kept = lineChart({title: `Kept by a tolerance, in % of ${t.from}`, x,
-    y: {label: "kept %", format: (v) => fixed(v, 0), exact: (v) => `${fixed(v, 1)} %`, zero: true}, series});
+    y: {label: "kept %", format: (v) => `${fixed(v, 1)} %`, zero: true}, series});
   const loss = lineChart({title: "Predicted loss before retraining, in % of the metric", x,
-    y: {label: "loss %", format: (v) => fixed(v, 0), exact: (v) => `${fixed(v, 1)} %`, zero: true},
+    y: {label: "loss %", format: (v) => `${fixed(v, 1)} %`, zero: true},
     series: [{name: "predicted loss", color: color(3), points: steps.map((s) => [100 * s.tolerance, 100 * s.predicted_loss])}]});
   const bars = channelBars(t.groups.map((g, i) => ({name: g.name, before: g.channels, kept: steps[0].kept[i]})));
   const line = recipeLine("");
@@ -45,14 +45,14 @@ function tradeOffOf(run, t) {
     slider.setAttribute("aria-valuetext", text.textContent);
     const of = (name, key, units) => {
       const u = unitOf(full[key], units);
-      facts.push([name, `${digits3(s[key] / u.scale)} ${u.unit}`, `${percent(s[key] / full[key], 0)} % of ${digits3(full[key] / u.scale)}`]);
+      facts.push([name, `${digits3(s[key] / u.scale)} ${u.unit}`, `${percent(s[key] / full[key], 0)} % of ${digits3(full[key] / u.scale)} ${u.unit}`]);
     };
     of("MACs", "macs", kCounts);
     of("parameters", "parameters", kCounts);
     of("weights", "bytes", kBytes);
     if (whole) {
       const near = timed.reduce((a, b) => (Math.abs(b.tolerance - s.tolerance) < Math.abs(a.tolerance - s.tolerance) ? b : a));
-      facts.push(["latency", `${digits3(near.ms)} ms`, `${percent(near.ms / whole.ms, 0)} %, measured at ${percent(near.tolerance)} %`]);
+      facts.push(["latency", `${digits3(near.ms)} ms`, `${percent(near.ms / whole, 0)} %, measured at ${percent(near.tolerance)} %`]);
     }
     facts.push(["predicted loss", `${percent(s.predicted_loss)} %`, "before retraining"]);
     out.replaceChildren(...facts.map(([k, v, more]) => el("div", {}, el("dt", {}, k), el("dd", {}, v, el("small", {}, more)))));
@@ -68,12 +68,14 @@ function tradeOffOf(run, t) {
     el("div", {class: "charts"}, kept, loss),
     el("div", {class: "slider"}, el("label", {for: `tolerance-${t.stage}`}, "Tolerance: the largest loss of a single group"), text, slider),
     out, line.node, bars.node,
-    el("p", {class: "note"}, t.note)];
+    el("p", {class: "note"}, "Channels, MACs, parameters and weights are those of a prune stage with this line. The predicted loss takes the groups " +
+      "as if they did not interact; it is before retraining, which wins most of it back." +
+      (whole ? " Latency: median at batch 1 of networks that were cut and timed side by side on the machine that made this report." : ""))];
   show();
   return node;
 }
 
 function tradeOff(run) {
   if (!run.tradeoffs.length) return null;
-  return section("tradeoff", "What a tolerance keeps", run.tradeoffs.map((t) => tradeOffOf(run, t)));
+  return section("tradeoff", "Trade-off", "What a tolerance keeps", run.tradeoffs.map((t) => tradeOffOf(run, t)));
 }
