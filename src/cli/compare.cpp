@@ -1,3 +1,5 @@
+#include <filesystem>
+
 #include "base/error.h"
 #include "cli/command.h"
 #include "recipe/report.h"
@@ -20,6 +22,12 @@ Command add_compare(CLI::App& program) {
             ESPALIER_CHECK(options->runs.size() > 1,
                            "compare: one run is named; name two or more, or use `espalier report ",
                            options->runs[0], "`");
+            for (size_t i = 0; i < options->runs.size(); ++i)
+              for (size_t j = 0; j < i; ++j) {
+                std::error_code unknown;  // a run that is not there is reported below
+                ESPALIER_CHECK(!std::filesystem::equivalent(options->runs[i], options->runs[j], unknown),
+                               "compare: ", options->runs[i], " is named twice; name each run once");
+              }
             Json results = Json::object();
             for (const std::string& run : options->runs) {
               results[run] = read_result(run);

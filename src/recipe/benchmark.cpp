@@ -80,6 +80,7 @@ std::vector<Timing> benchmark(const std::vector<const Graph*>& graphs, const Ben
                     .packed_bytes = subjects[i].session->packed_bytes()};
     }
   }
+  if (options.batch == 0) return timings;
   std::vector<Subject> subjects = time_all(graphs, options.batch, options);
   for (size_t i = 0; i < subjects.size(); ++i)
     timings[i].images_per_second = 1000.0 * options.batch / percentile(subjects[i].times, 0.5);

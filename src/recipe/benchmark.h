@@ -11,7 +11,7 @@
 namespace espalier {
 
 struct BenchmarkOptions {
-  int batch = 32;        ///< for images a second; latency is at batch 1
+  int batch = 32;        ///< for images a second; 0: latency alone, which is at batch 1
   double seconds = 1.0;  ///< of timing per graph and batch size, over all rounds
   int rounds = 5;        ///< turns in which the graphs take that time
 };

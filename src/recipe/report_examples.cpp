@@ -118,24 +118,51 @@ void look(Workbench& bench, const Model& model, int64_t pictures, std::vector<Se
   }
 }
 
-/// The prediction on a picture that was made smaller.
-Prediction scaled(const Prediction& prediction, int width, int height, int new_width, int new_height) {
+/// The part of a picture to look at. Where a mask or the truth marks something small, that and its
+/// surroundings; else all of it.
+Box interesting_part(const Seen& seen, const Image& image) {
+  int left = image.width, top = image.height, right = 0, bottom = 0;
+  const auto include = [&](const Mask& mask) {
+    for (size_t i = 0; i < mask.classes.size(); ++i) {
+      if (mask.classes[i] == 0 || mask.classes[i] == Mask::kIgnored) continue;
+      const int x = static_cast<int>(i) % mask.width, y = static_cast<int>(i) / mask.width;
+      left = std::min(left, x);
+      right = std::max(right, x + 1);
+      top = std::min(top, y);
+      bottom = std::max(bottom, y + 1);
+    }
+  };
+  include(seen.truth.mask);
+  for (const Prediction& variant : seen.variants) include(variant.mask);
+  if (left >= right) return {0, 0, image.width, image.height};
+  const int margin = std::max(right - left, bottom - top) / 2;
+  left = std::max(0, left - margin);
+  top = std::max(0, top - margin);
+  right = std::min(image.width, right + margin);
+  bottom = std::min(image.height, bottom + margin);
+  return {left, top, right - left, bottom - top};
+}
+
+/// The prediction on a part of its picture that was resized.
+Prediction scaled(const Prediction& prediction, const Box& part, int width, int height) {
   Prediction small;
-  const float x = static_cast<float>(new_width) / static_cast<float>(width);
-  const float y = static_cast<float>(new_height) / static_cast<float>(height);
+  const float x = static_cast<float>(width) / static_cast<float>(part.width);
+  const float y = static_cast<float>(height) / static_cast<float>(part.height);
   for (ObjectBox box : prediction.boxes) {
-    box.x0 *= x;
-    box.x1 *= x;
-    box.y0 *= y;
-    box.y1 *= y;
+    box.x0 = x * (box.x0 - static_cast<float>(part.x));
+    box.x1 = x * (box.x1 - static_cast<float>(part.x));
+    box.y0 = y * (box.y0 - static_cast<float>(part.y));
+    box.y1 = y * (box.y1 - static_cast<float>(part.y));
     small.boxes.push_back(box);
   }
   if (prediction.mask.empty()) return small;
-  small.mask = {new_width, new_height, {}};
-  const std::vector<int> columns = nearest_positions(width, new_width);
-  for (const int row : nearest_positions(height, new_height))
+  small.mask = {width, height, {}};
+  const std::vector<int> columns = nearest_positions(part.width, width);
+  for (const int row : nearest_positions(part.height, height))
     for (const int column : columns)
-      small.mask.classes.push_back(prediction.mask.classes[static_cast<size_t>(row) * width + column]);
+      small.mask.classes.push_back(
+          prediction.mask
+              .classes[static_cast<size_t>(part.y + row) * prediction.mask.width + part.x + column]);
   return small;
 }
 
@@ -144,16 +171,14 @@ Json show(const Seen& seen, const Task& task, const std::vector<std::string>& la
   const int longest = whole ? 420 : 264;
   constexpr int kQuality = 82;
   const Image original = read_image(seen.path);
-  const double scale =
-      std::min(1.0, static_cast<double>(longest) / std::max(original.width, original.height));
+  const Box part = interesting_part(seen, original);
+  const double scale = std::min(1.0, static_cast<double>(longest) / std::max(part.width, part.height));
   const auto length = [&](int full) { return std::max(1, static_cast<int>(std::lround(full * scale))); };
-  const Image image = resize(original, length(original.width), length(original.height), Filter::kBicubic);
+  const Image image = resize(original, part, length(part.width), length(part.height), Filter::kBicubic);
   const auto uri = [&](const Prediction& prediction) {
     Image drawn = image;
     const DrawOptions options = {.threshold = kThreshold, .opacity = 0.5};
-    if (whole)
-      draw(drawn, scaled(prediction, original.width, original.height, image.width, image.height), labels,
-           options);
+    if (whole) draw(drawn, scaled(prediction, part, image.width, image.height), labels, options);
     return data_uri("image/jpeg", encode_jpeg(drawn, kQuality));
   };
   Json variants = Json::array();

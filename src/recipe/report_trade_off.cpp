@@ -60,7 +60,7 @@ Json trade_off(const Graph& graph, const Sensitivity& sensitivity, SelectOptions
     for (const size_t i : timed) networks.push_back(prune(graph, plans[i]).to(device));
     std::vector<const Graph*> pointers;
     for (const Graph& network : networks) pointers.push_back(&network);
-    const std::vector<Timing> timings = benchmark(pointers, {.batch = 1, .seconds = seconds});
+    const std::vector<Timing> timings = benchmark(pointers, {.batch = 0, .seconds = seconds});
     before["ms"] = timings[0].median_ms;
     for (size_t i = 0; i < timed.size(); ++i) steps[timed[i]]["ms"] = timings[i + 1].median_ms;
   }

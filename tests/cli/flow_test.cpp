@@ -13,6 +13,7 @@
 #include "io/file.h"
 #include "io/model_file.h"
 #include "recipe/run_folder.h"
+#include "support/browser.h"
 
 namespace espalier {
 namespace {
@@ -53,7 +54,7 @@ struct FlowTest : testing::Test {
     folder = new test::Folder;
     recipe = write_recipe(*folder);
     out = *folder / "run";
-    first = run({"run", recipe, "--out", out, "--json"});
+    first = run({"run", recipe, "--out", out, "--json", "--seconds", "0.005", "--pictures", "12"});
   }
   static void TearDownTestSuite() { delete folder; }
 
@@ -164,6 +165,66 @@ TEST_F(FlowTest, ReportPrintsTheTable) {
   EXPECT_EQ(markdown.out[0], '|');
 }
 
+TEST_F(FlowTest, TheRunWritesAPageThatIsSoundInABrowser) {
+  const std::string page = read_file(out + "/report.html");
+  for (const char* part :
+       {"\"tradeoffs\":[{", "\"examples\":{", "\"sensitivities\":[{", "\"cuts\":[{", "\"confusion\":[["})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  if (test::find_chromium().empty()) GTEST_SKIP() << "no Chromium is installed";
+  EXPECT_EQ(test::page_faults(out + "/report.html"), std::vector<std::string>());
+}
+
+TEST_F(FlowTest, APageIsMadeOfWhatIsThere) {
+  test::Folder copy;
+  fs::copy(out + "/result.json", copy / "result.json");
+  ASSERT_EQ(run({"report", copy / "."}).code, kOk);
+  const std::string page = read_file(copy / "report.html");
+  EXPECT_NE(page.find("\"examples\":null"), std::string::npos);
+  EXPECT_NE(page.find("\"missing\":[{"), std::string::npos);
+  fs::create_directory(copy / "int8");
+  std::ofstream(copy / "int8/layer_errors.json") << "{\"format\": \"espalier-layer-errors\"";
+  const test::Ran damaged = run({"report", copy / "."});
+  EXPECT_EQ(damaged.code, kBadInput);
+  EXPECT_NE(damaged.err.find("layer_errors.json: is damaged"), std::string::npos) << damaged.err;
+}
+
+TEST_F(FlowTest, WhatATolerancePromisesThePruneStageKeeps) {
+  const Json kept = Json::parse(read_file(out + "/trade_off.json")).at("sensitivity").at("value");
+  const Json steps = kept.at("steps");
+  for (size_t i = 1; i < steps.size(); ++i) EXPECT_GT(steps[i].at("tolerance"), steps[i - 1].at("tolerance"));
+  for (const size_t i : {size_t{0}, steps.size() / 2, steps.size() - 1}) {
+    const std::string pruned = *folder / ("tolerance" + std::to_string(i) + ".safetensors");
+    const test::Ran ran =
+        run(with_data({"prune", model("baseline"), "--sensitivity", out + "/sensitivity/sensitivity.json",
+                       "--tolerance", steps[i].at("tolerance").dump(), "--min-channels", "4",
+                       "--keep-multiple-of", "4", "--recalibrate", "0", "--out", pruned}));
+    ASSERT_EQ(ran.code, kOk) << ran.err;
+    const Json info = run({"info", pruned, "--json", "--seconds", "0"}).json();
+    for (const char* key : {"macs", "parameters"}) EXPECT_EQ(info.at(key), steps[i].at(key)) << i;
+    EXPECT_EQ(info.at("parameter_bytes"), steps[i].at("bytes")) << i;
+  }
+  int timed = 0;
+  for (const Json& step : steps) timed += step.contains("ms");
+  EXPECT_GE(timed, 1);
+  EXPECT_GT(kept.at("before").at("ms"), 0);
+}
+
+TEST_F(FlowTest, CompareTakesSeveralRunsOfOneMetric) {
+  test::Folder other;
+  fs::copy(out + "/result.json", other / "result.json");
+  const std::string page = *folder / "compare.html";
+  const test::Ran ran = run({"compare", out, other / ".", "--out", page});
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_NE(ran.out.find("report: " + page), std::string::npos);
+  EXPECT_TRUE(fs::exists(page));
+  EXPECT_EQ(run({"compare", out}).code, kBadInput);
+  EXPECT_NE(run({"compare", out, out + "/../run"}).err.find("is named twice"), std::string::npos);
+  Json result = Json::parse(read_file(out + "/result.json"));
+  result["metric"] = "miou";
+  std::ofstream(other / "result.json") << result.dump();
+  EXPECT_NE(run({"compare", out, other / "."}).err.find("compare runs of one metric"), std::string::npos);
+}
+
 TEST_F(FlowTest, InfoTellsGroupsLayersAndLineage) {
   const Json info = run({"info", model("pruned_int8"), "--json"}).json();
   EXPECT_EQ(info.at("labels").size(), 3u);
@@ -175,6 +236,27 @@ TEST_F(FlowTest, InfoTellsGroupsLayersAndLineage) {
   EXPECT_EQ(float_info.at("macs"), result().at("variants").at("baseline").at("macs"));
   EXPECT_NE(run({"info", model("baseline"), "--layers", "--groups"}).out.find("depthwise"),
             std::string::npos);
+  // What no kernel includes has a time; an addition ties what it adds; INT8 layers have scales.
+  for (const Json& layer : info.at("layers")) EXPECT_TRUE(layer.at("ms").is_number()) << layer;
+  EXPECT_EQ(
+      run({"info", model("baseline"), "--json", "--seconds", "0"}).json().at("layers")[0].contains("ms"),
+      false);
+  std::map<std::string, Json> tied;
+  for (const Json& group : float_info.at("groups")) tied[group.at("name")] = group.at("tied_at");
+  EXPECT_EQ(tied.at("stem"), Json::array());
+  EXPECT_EQ(tied.at("block2/project"), Json::array({"block3/add"}));
+  EXPECT_EQ(tied.at("block4/project"), Json::array({"block5/add", "block6/add"}));
+  for (const Json& layer : info.at("layers"))
+    if (layer.at("op") == "quantized_conv2d") {
+      const Json& scales = layer.at("scales");
+      EXPECT_GT(scales.at("input"), 0);
+      EXPECT_GT(scales.at("output"), 0);
+      EXPECT_GT(scales.at("filters")[0], 0);
+      EXPECT_GE(scales.at("filters")[1], scales.at("filters")[0]);
+    }
+  const std::string text = run({"info", model("pruned_int8"), "--seconds", "0.01"}).out;
+  for (const char* part : {"lineage", "groups of tied channels", "scales", "1. train baseline"})
+    EXPECT_NE(text.find(part), std::string::npos) << part;
 }
 
 TEST_F(FlowTest, EvaluateAloneGivesTheSameNumber) {

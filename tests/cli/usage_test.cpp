@@ -19,14 +19,14 @@ TEST(UsageTest, HelpNamesEveryCommandAndTheExitCodes) {
   const test::Ran ran = run({"--help"});
   EXPECT_EQ(ran.code, kOk);
   for (const char* command : {"run", "train", "evaluate", "predict", "sensitivity", "prune", "quantize",
-                              "bench", "info", "data", "recipe", "report"})
+                              "bench", "info", "data", "recipe", "report", "compare"})
     EXPECT_NE(ran.out.find(std::string("  ") + command), std::string::npos) << command;
   EXPECT_NE(ran.out.find("130 interrupted"), std::string::npos);
 }
 
 TEST(UsageTest, EveryCommandHasHelpAndJson) {
   for (const char* command : {"run", "train", "evaluate", "predict", "sensitivity", "prune", "quantize",
-                              "bench", "info", "recipe", "report"}) {
+                              "bench", "info", "recipe", "report", "compare"}) {
     const test::Ran ran = run({command, "--help"});
     EXPECT_EQ(ran.code, kOk) << command;
     EXPECT_NE(ran.out.find("--json"), std::string::npos) << command;
@@ -46,8 +46,13 @@ TEST(UsageTest, UnknownWordsGetTheNearest) {
 }
 
 TEST(UsageTest, MessagesAreOneLine) {
-  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
-           {"run", "/nowhere.yaml"}, {"info", "/nowhere"}, {"report", "/nowhere"}, {"nothing"}, {"train"}}) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"run", "/nowhere.yaml"},
+                                             {"info", "/nowhere"},
+                                             {"report", "/nowhere"},
+                                             {"compare", "/nowhere", "/else"},
+                                             {"nothing"},
+                                             {"train"}}) {
     const test::Ran ran = run(arguments);
     EXPECT_EQ(ran.code, kBadInput) << arguments[0];
     EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
