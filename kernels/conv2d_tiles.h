@@ -92,6 +92,19 @@ inline int64_t tiles_of(int64_t rows, int64_t columns, int m, int n) {
   return (rows + m - 1) / m * ((columns + n - 1) / n);
 }
 
+enum class TileName { kLarge, kMedium, kNarrow, kSmall };
+
+/// The tile that keeps the GPU busy without reading too much twice.
+inline TileName usual_tile(int64_t rows, int64_t columns) {
+  if (columns <= 32) return TileName::kNarrow;
+  if (tiles_of(rows, columns, 128, 64) < kBlocksWanted) return TileName::kSmall;
+  if (columns <= 64 || tiles_of(rows, columns, 128, 128) < kBlocksWanted) return TileName::kMedium;
+  return TileName::kLarge;
+}
+inline TileName usual_gradient_tile(int64_t filters, int64_t columns) {
+  return filters <= 64 || columns <= 64 ? TileName::kSmall : TileName::kLarge;
+}
+
 /// What a pass over the tensor cores runs on: see the head of this file.
 template <class Machine>
 struct Conv2d {
@@ -99,37 +112,44 @@ struct Conv2d {
   Precision precision;
 
   /// y[row, k] = act(sum over taps and channels of image * filters[k, r, s, c] ...)
+  void gather_gemm(TileName tile, const Gather& g, int columns, const float* image, const float* filters,
+                   const Epilogue& e, float* y) const {
+    if (precision == Precision::kFp32)
+      choose_tile<tensor_core::SplitTf32>(tile, g, columns, image, filters, e, y);
+    else if (precision == Precision::kTf32)
+      choose_tile<tensor_core::Tf32>(tile, g, columns, image, filters, e, y);
+    else
+      choose_tile<tensor_core::RoundedBf16>(tile, g, columns, image, filters, e, y);
+  }
   void gather_gemm(const Gather& g, int columns, const float* image, const float* filters, const Epilogue& e,
                    float* y) const {
-    if (precision == Precision::kFp32)
-      choose_tile<tensor_core::SplitTf32>(g, columns, image, filters, e, y);
-    else if (precision == Precision::kTf32)
-      choose_tile<tensor_core::Tf32>(g, columns, image, filters, e, y);
-    else
-      choose_tile<tensor_core::RoundedBf16>(g, columns, image, filters, e, y);
+    gather_gemm(usual_tile(int64_t{g.N} * g.P * g.Q, columns), g, columns, image, filters, e, y);
   }
 
-  /// sums over output pixels of dy[m, k] * x[pixel of m and tap, c]
-  void filter_gradient(const Gather& g, int filters, const float* x, const float* dy, float* dw) const {
+  /// sums over output pixels of dy[m, k] * x[pixel of m and tap, c]; the tile is large or small.
+  void filter_gradient(TileName tile, const Gather& g, int filters, const float* x, const float* dy,
+                       float* dw) const {
     if (precision == Precision::kFp32)
-      choose_gradient_tile<tensor_core::SplitTf32>(g, filters, x, dy, dw);
+      choose_gradient_tile<tensor_core::SplitTf32>(tile, g, filters, x, dy, dw);
     else if (precision == Precision::kTf32)
-      choose_gradient_tile<tensor_core::Tf32>(g, filters, x, dy, dw);
+      choose_gradient_tile<tensor_core::Tf32>(tile, g, filters, x, dy, dw);
     else
-      choose_gradient_tile<tensor_core::RoundedBf16>(g, filters, x, dy, dw);
+      choose_gradient_tile<tensor_core::RoundedBf16>(tile, g, filters, x, dy, dw);
+  }
+  void filter_gradient(const Gather& g, int filters, const float* x, const float* dy, float* dw) const {
+    filter_gradient(usual_gradient_tile(filters, int64_t{g.R} * g.S * g.C), g, filters, x, dy, dw);
   }
 
   template <class Math>
-  void choose_tile(const Gather& g, int columns, const float* image, const float* filters, const Epilogue& e,
-                   float* y) const {
-    const int64_t rows = int64_t{g.N} * g.P * g.Q;
+  void choose_tile(TileName tile, const Gather& g, int columns, const float* image, const float* filters,
+                   const Epilogue& e, float* y) const {
     if (g.C % 4)
       run_gather<Math, Small, 4>(g, columns, image, filters, e, y);
-    else if (columns <= 32)
+    else if (tile == TileName::kNarrow)
       run_gather<Math, Narrow, 16>(g, columns, image, filters, e, y);
-    else if (tiles_of(rows, columns, 128, 64) < kBlocksWanted)
+    else if (tile == TileName::kSmall)
       run_gather<Math, Small, 16>(g, columns, image, filters, e, y);
-    else if (columns <= 64 || tiles_of(rows, columns, 128, 128) < kBlocksWanted)
+    else if (tile == TileName::kMedium)
       run_gather<Math, Medium, 16>(g, columns, image, filters, e, y);
     else
       run_gather<Math, Large, 16>(g, columns, image, filters, e, y);
@@ -152,11 +172,11 @@ struct Conv2d {
   }
 
   template <class Math>
-  void choose_gradient_tile(const Gather& g, int filters, const float* x, const float* dy, float* dw) const {
-    const int64_t columns = int64_t{g.R} * g.S * g.C;
+  void choose_gradient_tile(TileName tile, const Gather& g, int filters, const float* x, const float* dy,
+                            float* dw) const {
     if (g.C % 4 || filters % 4)
       run_gradient<Math, Small, 4>(g, filters, x, dy, dw);
-    else if (filters <= 64 || columns <= 64)
+    else if (tile == TileName::kSmall)
       run_gradient<Math, Small, 16>(g, filters, x, dy, dw);
     else
       run_gradient<Math, Large, 16>(g, filters, x, dy, dw);

@@ -81,9 +81,9 @@ struct QuantizedConv2d {
       with<Small, 0>();
     else if (s.C % 16)
       with<Small, 4>();
-    else if (s.K <= 32)
+    else if (usual_tile(rows, s.K) == TileName::kNarrow)
       with<Narrow, 16>();
-    else if (tiles_of(rows, s.K, 128, 64) < kBlocksWanted)
+    else if (usual_tile(rows, s.K) == TileName::kSmall)
       with<Small, 16>();
     else
       with<Medium, 16>();

@@ -1,0 +1,68 @@
+#include "kernels/autotuner.h"
+
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+namespace espalier::kernels {
+
+void Autotuner::tune(const Problem& problem, std::span<const Candidate> candidates) {
+  const char* fastest = nullptr;
+  float least = 0;
+  for (const Candidate& candidate : candidates) {
+    const float milliseconds = timer_(candidate);
+    if (milliseconds < 0 || (fastest && milliseconds >= least)) continue;
+    least = milliseconds;
+    fastest = candidate.name;
+  }
+  if (!fastest) return;
+  const std::lock_guard lock(mutex_);
+  answers_[problem] = fastest;
+  save();
+}
+
+bool Autotuner::run(const Problem& problem, std::span<const Candidate> candidates) const {
+  const std::string name = answer(problem);
+  for (const Candidate& candidate : candidates)
+    if (name == candidate.name && candidate.run()) return true;
+  // No answer, or one from a build that had other candidates.
+  for (const Candidate& candidate : candidates)
+    if (candidate.run()) return true;
+  return false;
+}
+
+std::string Autotuner::answer(const Problem& problem) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = answers_.find(problem);
+  return found == answers_.end() ? std::string() : found->second;
+}
+
+void Autotuner::load() {
+  std::ifstream in(path_);
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream fields(line);
+    std::string name, rest;
+    Problem problem;
+    if (!(fields >> name)) continue;
+    for (int number; fields >> number;) problem.push_back(number);
+    if (fields.eof() && !problem.empty()) answers_[problem] = name;
+  }
+}
+
+void Autotuner::save() const {
+  if (path_.empty()) return;
+  // A reader never sees half a file.
+  const std::string unfinished = path_ + ".part";
+  {
+    std::ofstream out(unfinished, std::ios::trunc);
+    for (const auto& [problem, name] : answers_) {
+      out << name;
+      for (const int number : problem) out << ' ' << number;
+      out << '\n';
+    }
+    if (!out) return;
+  }
+  std::rename(unfinished.c_str(), path_.c_str());
+}
+
+}  // namespace espalier::kernels

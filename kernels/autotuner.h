@@ -1,0 +1,52 @@
+#pragma once
+// Which of several kernels is the fastest for a problem: timed once, then remembered in a file. All
+// candidates compute the same numbers up to the order of their sums, so the choice changes last bits; with
+// the file in place a program repeats them.
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace espalier::kernels {
+
+/// One way to compute a problem.
+struct Candidate {
+  const char* name;
+  std::function<bool()> run;  ///< false, having done nothing, where it has no code for the problem
+};
+
+class Autotuner {
+ public:
+  /// What a problem is: operation, precision, extents.
+  using Problem = std::vector<int>;
+  /// Milliseconds that a candidate takes, negative where it does not take the problem.
+  using Timer = std::function<float(const Candidate&)>;
+
+  /// Remembers answers in `path`, and for this process alone where it is empty. A file that cannot be read or
+  /// written is as good as none; lines that are not of its form are passed over.
+  Autotuner(std::string path, Timer timer) : path_(std::move(path)), timer_(std::move(timer)) { load(); }
+
+  /// Times all candidates and remembers the fastest. They overwrite the output.
+  void tune(const Problem& problem, std::span<const Candidate> candidates);
+
+  /// Runs the candidate that the answer names; without an answer the first that takes the problem. False if
+  /// none does.
+  bool run(const Problem& problem, std::span<const Candidate> candidates) const;
+
+  /// The answer, empty if there is none yet.
+  std::string answer(const Problem& problem) const;
+
+ private:
+  void load();
+  void save() const;
+
+  std::string path_;
+  Timer timer_;
+  mutable std::mutex mutex_;
+  std::map<Problem, std::string> answers_;
+};
+
+}  // namespace espalier::kernels

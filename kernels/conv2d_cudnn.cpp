@@ -1,0 +1,161 @@
+#ifdef ESPALIER_HAS_CUDNN
+
+#include <cublasLt.h>
+#include <cudnn.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <string>
+
+#include "kernels/conv2d_library.h"
+#include "kernels/cuda_scratch.h"
+#include "kernels/device.h"
+
+namespace espalier::kernels::library {
+
+namespace {
+
+enum class Pass { kForward, kBackwardX, kBackwardW };
+
+/// Memory that an algorithm may ask for.
+constexpr size_t kMostWorkspace = size_t{256} << 20;
+
+bool ok(cudnnStatus_t status) { return status == CUDNN_STATUS_SUCCESS; }
+
+cudnnHandle_t handle() {
+  thread_local const cudnnHandle_t made = [] {
+    cudnnHandle_t h = nullptr;
+    return ok(cudnnCreate(&h)) ? h : nullptr;
+  }();
+  if (made) cudnnSetStream(made, static_cast<cudaStream_t>(current_stream()));
+  return made;
+}
+
+/// A problem's descriptors and algorithm. They live as long as the thread that made them.
+struct Plan {
+  cudnnTensorDescriptor_t x = nullptr, y = nullptr;
+  cudnnFilterDescriptor_t w = nullptr;
+  cudnnConvolutionDescriptor_t convolution = nullptr;
+  int algorithm = -1;
+  size_t workspace = 0;
+
+  void* scratch() const {
+    return workspace ? cuda::scratch(cuda::ScratchUse::kLibrary,
+                                     static_cast<int64_t>(workspace / sizeof(float) + 1))
+                     : nullptr;
+  }
+};
+
+/// The library pads both ends alike; what lies beyond the last window does not matter.
+bool describable(const ConvShape& s) {
+  return (s.H + 2 * s.pad.top - s.R) / s.stride + 1 == s.P() &&
+         (s.W + 2 * s.pad.left - s.S) / s.stride + 1 == s.Q();
+}
+
+bool describe(const ConvShape& s, Precision precision, Plan& plan) {
+  constexpr auto kLayout = CUDNN_TENSOR_NHWC;
+  constexpr auto kType = CUDNN_DATA_FLOAT;
+  return ok(cudnnCreateTensorDescriptor(&plan.x)) && ok(cudnnCreateTensorDescriptor(&plan.y)) &&
+         ok(cudnnCreateFilterDescriptor(&plan.w)) &&
+         ok(cudnnCreateConvolutionDescriptor(&plan.convolution)) &&
+         ok(cudnnSetTensor4dDescriptor(plan.x, kLayout, kType, s.N, s.C, s.H, s.W)) &&
+         ok(cudnnSetTensor4dDescriptor(plan.y, kLayout, kType, s.N, s.K, s.P(), s.Q())) &&
+         ok(cudnnSetFilter4dDescriptor(plan.w, kType, kLayout, s.K, s.C, s.R, s.S)) &&
+         ok(cudnnSetConvolution2dDescriptor(plan.convolution, s.pad.top, s.pad.left, s.stride, s.stride, 1, 1,
+                                            CUDNN_CROSS_CORRELATION, kType)) &&
+         ok(cudnnSetConvolutionMathType(plan.convolution,
+                                        precision == Precision::kFp32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH));
+}
+
+/// The first of the library's proposals that repeats its bits and keeps the precision.
+template <class Proposal, class Ask>
+void choose(Plan& plan, Precision precision, const Ask& ask) {
+  std::array<Proposal, 8> proposals{};
+  int count = 0;
+  if (!ok(ask(static_cast<int>(proposals.size()), &count, proposals.data()))) return;
+  for (int i = 0; i < count; ++i) {
+    const Proposal& p = proposals[static_cast<size_t>(i)];
+    const bool exact = precision != Precision::kFp32 || p.mathType == CUDNN_FMA_MATH;
+    if (!ok(p.status) || p.determinism != CUDNN_DETERMINISTIC || !exact || p.memory > kMostWorkspace)
+      continue;
+    plan.algorithm = static_cast<int>(p.algo);
+    plan.workspace = p.memory;
+    return;
+  }
+}
+
+const Plan* plan_of(Pass pass, const ConvShape& s, Precision precision) {
+  const cudnnHandle_t h = handle();
+  if (!h || !describable(s)) return nullptr;
+  using Key = std::array<int, 15>;
+  thread_local std::map<Key, Plan> plans;
+  const Key key = {static_cast<int>(pass),
+                   static_cast<int>(precision),
+                   s.N,
+                   s.H,
+                   s.W,
+                   s.C,
+                   s.K,
+                   s.R,
+                   s.S,
+                   s.stride,
+                   s.pad.top,
+                   s.pad.left,
+                   s.pad.bottom,
+                   s.pad.right,
+                   0};
+  const auto [at, fresh] = plans.try_emplace(key);
+  Plan& p = at->second;
+  if (fresh && describe(s, precision, p)) {
+    if (pass == Pass::kForward)
+      choose<cudnnConvolutionFwdAlgoPerf_t>(p, precision, [&](int most, int* count, auto* out) {
+        return cudnnGetConvolutionForwardAlgorithm_v7(h, p.x, p.w, p.convolution, p.y, most, count, out);
+      });
+    else if (pass == Pass::kBackwardX)
+      choose<cudnnConvolutionBwdDataAlgoPerf_t>(p, precision, [&](int most, int* count, auto* out) {
+        return cudnnGetConvolutionBackwardDataAlgorithm_v7(h, p.w, p.y, p.convolution, p.x, most, count, out);
+      });
+    else
+      choose<cudnnConvolutionBwdFilterAlgoPerf_t>(p, precision, [&](int most, int* count, auto* out) {
+        return cudnnGetConvolutionBackwardFilterAlgorithm_v7(h, p.x, p.y, p.convolution, p.w, most, count,
+                                                             out);
+      });
+  }
+  return p.algorithm < 0 ? nullptr : &p;
+}
+
+constexpr float kOne = 1, kZero = 0;
+
+}  // namespace
+
+const char* versions() {
+  static const std::string text =
+      "cudnn" + std::to_string(cudnnGetVersion()) + "-cublaslt" + std::to_string(cublasLtGetVersion());
+  return text.c_str();
+}
+
+bool cudnn_forward(const ConvShape& s, Precision precision, const float* x, const float* w, float* y) {
+  const Plan* p = plan_of(Pass::kForward, s, precision);
+  return p && ok(cudnnConvolutionForward(handle(), &kOne, p->x, x, p->w, w, p->convolution,
+                                         static_cast<cudnnConvolutionFwdAlgo_t>(p->algorithm), p->scratch(),
+                                         p->workspace, &kZero, p->y, y));
+}
+
+bool cudnn_backward_x(const ConvShape& s, Precision precision, const float* dy, const float* w, float* dx) {
+  const Plan* p = plan_of(Pass::kBackwardX, s, precision);
+  return p && ok(cudnnConvolutionBackwardData(handle(), &kOne, p->w, w, p->y, dy, p->convolution,
+                                              static_cast<cudnnConvolutionBwdDataAlgo_t>(p->algorithm),
+                                              p->scratch(), p->workspace, &kZero, p->x, dx));
+}
+
+bool cudnn_backward_w(const ConvShape& s, Precision precision, const float* x, const float* dy, float* dw) {
+  const Plan* p = plan_of(Pass::kBackwardW, s, precision);
+  return p && ok(cudnnConvolutionBackwardFilter(handle(), &kOne, p->x, x, p->y, dy, p->convolution,
+                                                static_cast<cudnnConvolutionBwdFilterAlgo_t>(p->algorithm),
+                                                p->scratch(), p->workspace, &kZero, p->w, dw));
+}
+
+}  // namespace espalier::kernels::library
+
+#endif

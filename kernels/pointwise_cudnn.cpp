@@ -1,0 +1,118 @@
+#ifdef ESPALIER_HAS_CUDNN
+
+#include <cublasLt.h>
+
+#include <array>
+#include <map>
+
+#include "kernels/conv2d_library.h"
+#include "kernels/cuda_scratch.h"
+#include "kernels/device.h"
+
+namespace espalier::kernels::library {
+
+namespace {
+
+constexpr size_t kWorkspace = size_t{32} << 20;
+
+bool ok(cublasStatus_t status) { return status == CUBLAS_STATUS_SUCCESS; }
+
+/// c = op(a) op(b) as the library sees it: columns first. c is m x n, the sums have `depth` terms.
+struct Product {
+  bool turn_a, turn_b;
+  int64_t m, n, depth;
+
+  auto operator<=>(const Product&) const = default;
+};
+
+struct Plan {
+  cublasLtMatmulDesc_t matmul = nullptr;
+  cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
+  cublasLtMatmulAlgo_t algorithm{};
+  bool usable = false;
+};
+
+cublasLtHandle_t handle() {
+  thread_local const cublasLtHandle_t made = [] {
+    cublasLtHandle_t h = nullptr;
+    return ok(cublasLtCreate(&h)) ? h : nullptr;
+  }();
+  return made;
+}
+
+cublasComputeType_t compute_type(Precision precision) {
+  if (precision == Precision::kFp32) return CUBLAS_COMPUTE_32F;
+  return precision == Precision::kTf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F_FAST_16BF;
+}
+
+bool layout(cublasLtMatrixLayout_t* out, bool turned, int64_t rows, int64_t columns) {
+  const uint64_t r = static_cast<uint64_t>(turned ? columns : rows),
+                 c = static_cast<uint64_t>(turned ? rows : columns);
+  return ok(cublasLtMatrixLayoutCreate(out, CUDA_R_32F, r, c, static_cast<int64_t>(r)));
+}
+
+void prepare(const Product& p, Precision precision, Plan& plan) {
+  const cublasOperation_t a = p.turn_a ? CUBLAS_OP_T : CUBLAS_OP_N, b = p.turn_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+  if (!ok(cublasLtMatmulDescCreate(&plan.matmul, compute_type(precision), CUDA_R_32F)) ||
+      !ok(cublasLtMatmulDescSetAttribute(plan.matmul, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a)) ||
+      !ok(cublasLtMatmulDescSetAttribute(plan.matmul, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b)) ||
+      !layout(&plan.a, p.turn_a, p.m, p.depth) || !layout(&plan.b, p.turn_b, p.depth, p.n) ||
+      !layout(&plan.c, false, p.m, p.n))
+    return;
+  cublasLtMatmulPreference_t preference = nullptr;
+  if (!ok(cublasLtMatmulPreferenceCreate(&preference))) return;
+  // Sums split over blocks go through the workspace, in order: nothing is added atomically.
+  const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspace,
+                                       sizeof kWorkspace);
+  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
+                                       sizeof reductions);
+  cublasLtMatmulHeuristicResult_t found{};
+  int count = 0;
+  plan.usable = ok(cublasLtMatmulAlgoGetHeuristic(handle(), plan.matmul, plan.a, plan.b, plan.c, plan.c,
+                                                  preference, 1, &found, &count)) &&
+                count > 0;
+  plan.algorithm = found.algo;
+  cublasLtMatmulPreferenceDestroy(preference);
+}
+
+bool multiply(const Product& product, Precision precision, const float* a, const float* b, float* c) {
+  if (!handle()) return false;
+  thread_local std::map<std::pair<Product, Precision>, Plan> plans;
+  const auto [at, fresh] = plans.try_emplace({product, precision});
+  Plan& plan = at->second;
+  if (fresh) prepare(product, precision, plan);
+  if (!plan.usable) return false;
+  constexpr float kOne = 1, kZero = 0;
+  void* workspace =
+      cuda::scratch(cuda::ScratchUse::kLibrary, static_cast<int64_t>(kWorkspace / sizeof(float)));
+  return ok(cublasLtMatmul(handle(), plan.matmul, &kOne, a, plan.a, b, plan.b, &kZero, c, plan.c, c, plan.c,
+                           &plan.algorithm, workspace, kWorkspace,
+                           static_cast<cudaStream_t>(current_stream())));
+}
+
+bool pointwise(const ConvShape& s) { return s.R == 1 && s.S == 1 && s.stride == 1 && s.pad == Padding{}; }
+
+int64_t pixels(const ConvShape& s) { return int64_t{s.N} * s.H * s.W; }
+
+}  // namespace
+
+// Rows of the tensors are columns to the library: x is C x pixels, w is C x K, y is K x pixels.
+
+bool cublaslt_forward(const ConvShape& s, Precision precision, const float* x, const float* w, float* y) {
+  return pointwise(s) && multiply({true, false, s.K, pixels(s), s.C}, precision, w, x, y);
+}
+
+bool cublaslt_backward_x(const ConvShape& s, Precision precision, const float* dy, const float* w,
+                         float* dx) {
+  return pointwise(s) && multiply({false, false, s.C, pixels(s), s.K}, precision, w, dy, dx);
+}
+
+bool cublaslt_backward_w(const ConvShape& s, Precision precision, const float* x, const float* dy,
+                         float* dw) {
+  return pointwise(s) && multiply({false, true, s.C, s.K, pixels(s)}, precision, x, dy, dw);
+}
+
+}  // namespace espalier::kernels::library
+
+#endif

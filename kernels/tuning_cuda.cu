@@ -1,0 +1,122 @@
+#include "kernels/tuning_cuda.h"
+
+#include <cctype>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "base/error.h"
+#include "kernels/conv2d_library.h"
+#include "kernels/cuda_scratch.h"
+#include "kernels/device.h"
+#include "kernels/precision.h"
+
+namespace espalier::kernels::cuda {
+
+namespace {
+
+const char* forced = nullptr;
+
+cudaStream_t stream() { return static_cast<cudaStream_t>(current_stream()); }
+
+/// The mean of a few runs after a first one, which may allocate.
+float time_candidate(const Candidate& candidate) {
+  constexpr int kRuns = 5;
+  if (!candidate.run()) return -1;
+  struct Event {
+    cudaEvent_t event = nullptr;
+    Event() { cudaEventCreate(&event); }
+    ~Event() { cudaEventDestroy(event); }
+  } begin, end;
+  cudaEventRecord(begin.event, stream());
+  for (int i = 0; i < kRuns; ++i)
+    if (!candidate.run()) return -1;
+  cudaEventRecord(end.event, stream());
+  float milliseconds = 0;
+  const bool measured = cudaEventSynchronize(end.event) == cudaSuccess &&
+                        cudaEventElapsedTime(&milliseconds, begin.event, end.event) == cudaSuccess;
+  return measured ? milliseconds / kRuns : -1;
+}
+
+bool switched_off() {
+  static const bool off = [] {
+    const char* value = std::getenv("ESPALIER_AUTOTUNE");
+    if (!value || !*value) return false;
+    ESPALIER_CHECK(!std::strcmp(value, "off"), "ESPALIER_AUTOTUNE is '", value,
+                   "'; 'off' takes the usual kernels without timing, unset it to time them");
+    return true;
+  }();
+  return off;
+}
+
+std::string file_of_device() {
+  if (const char* path = std::getenv("ESPALIER_TUNING")) return path;
+  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
+  if ((!cache || !*cache) && (!home || !*home)) return {};
+  const std::filesystem::path folder =
+      (cache && *cache ? std::filesystem::path(cache) : std::filesystem::path(home) / ".cache") / "espalier";
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  int device = 0, runtime = 0;
+  cudaDeviceProp properties{};
+  if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&properties, device) != cudaSuccess ||
+      cudaRuntimeGetVersion(&runtime) != cudaSuccess)
+    return {};
+  std::string name = str("tuning-", properties.name, "-cuda", runtime, '-', library::versions(), "-espalier",
+                         ESPALIER_VERSION, ".txt");
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '-') c = '_';
+  return (folder / name).string();
+}
+
+Autotuner& tuner() {
+  static Autotuner one(file_of_device(), time_candidate);
+  return one;
+}
+
+bool capturing() {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  return cudaStreamIsCapturing(stream(), &status) != cudaSuccess || status != cudaStreamCaptureStatusNone;
+}
+
+void copy_on_stream(void* to, const void* from, size_t bytes) {
+  const cudaError_t status = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream());
+  ESPALIER_CHECK(status == cudaSuccess, "CUDA: cudaMemcpyAsync: ", cudaGetErrorString(status));
+}
+
+}  // namespace
+
+void force_candidate(const char* name) { forced = name; }
+
+bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates, void* output,
+                 size_t bytes, bool input_too) {
+  if (forced) {
+    for (const Candidate& candidate : candidates)
+      if (!std::strcmp(candidate.name, forced)) return candidate.run();
+    return false;
+  }
+  if (!switched_off() && tuner().answer(problem).empty() && !capturing()) {
+    void* before =
+        input_too ? scratch(ScratchUse::kBefore, static_cast<int64_t>(bytes / sizeof(float) + 1)) : nullptr;
+    if (before) copy_on_stream(before, output, bytes);
+    tuner().tune(problem, candidates);
+    if (before) copy_on_stream(output, before, bytes);
+  }
+  if (!switched_off()) return tuner().run(problem, candidates);
+  for (const Candidate& candidate : candidates)
+    if (candidate.run()) return true;
+  return false;
+}
+
+Autotuner::Problem problem_of(int operation, const ConvShape& s, int variant) {
+  return {operation,  static_cast<int>(precision()),
+          variant,    s.N,
+          s.H,        s.W,
+          s.C,        s.K,
+          s.R,        s.S,
+          s.stride,   s.pad.top,
+          s.pad.left, s.pad.bottom,
+          s.pad.right};
+}
+
+}  // namespace espalier::kernels::cuda

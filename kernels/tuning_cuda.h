@@ -1,0 +1,24 @@
+#pragma once
+// The GPU's autotuner. Its file is ESPALIER_TUNING, or by default `espalier/tuning-<GPU>-<versions>.txt` in
+// XDG_CACHE_HOME or ~/.cache; ESPALIER_AUTOTUNE=off takes the first candidate that fits, always.
+
+#include <span>
+
+#include "kernels/autotuner.h"
+#include "kernels/conv_shape.h"
+
+namespace espalier::kernels::cuda {
+
+/// Tunes the problem if that was not done and the current stream is not being captured, and runs it. `output`
+/// is what the candidates write, `bytes` long; `input_too` says that they read it as well.
+bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates, void* output,
+                 size_t bytes, bool input_too);
+
+/// The numbers of a problem: what is computed, in which precision, with which epilogue, and the shape.
+Autotuner::Problem problem_of(int operation, const ConvShape& shape, int variant);
+
+/// For benches: only candidates of this name run from now on, all again with null. Null is returned by
+/// run_fastest() as false where the name does not take the problem.
+void force_candidate(const char* name);
+
+}  // namespace espalier::kernels::cuda
