@@ -1,5 +1,6 @@
 #include "support/emulator.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -30,9 +31,9 @@ struct Copy {
 
 struct Fibre {
   static constexpr size_t kStack = 128 * 1024;
-  ucontext_t context{};
+  jmp_buf place;  // where it waits; a jump costs a tenth of swapcontext(), which asks the system
   std::unique_ptr<char[]> stack{new char[kStack]};
-  bool done = true;
+  bool started = false, done = true;
   std::vector<std::vector<Copy>> groups;  // asynchronous copies, the open group last
 };
 
@@ -110,7 +111,21 @@ class Machine {
   }
 
   static void enter();
-  void yield() { swapcontext(&here().context, &scheduler_); }
+  void yield() {
+    if (!_setjmp(here().place)) _longjmp(scheduler_, 1);
+  }
+  void resume() {
+    if (_setjmp(scheduler_)) return;
+    Fibre& f = here();
+    if (f.started) _longjmp(f.place, 1);
+    f.started = true;
+    ucontext_t first;
+    getcontext(&first);
+    first.uc_stack.ss_sp = f.stack.get();
+    first.uc_stack.ss_size = Fibre::kStack;
+    makecontext(&first, enter, 0);
+    setcontext(&first);
+  }
 
   void run_block(Block block) {
     block_ = block;
@@ -119,13 +134,8 @@ class Machine {
     warps_.assign(static_cast<size_t>((launch_.threads + kLanes - 1) / kLanes), {});
     for (int i = 0; i < launch_.threads; ++i) {
       Fibre& f = *fibres_[static_cast<size_t>(i)];
-      f.done = false;
+      f.started = f.done = false;
       f.groups.assign(1, {});
-      getcontext(&f.context);
-      f.context.uc_stack.ss_sp = f.stack.get();
-      f.context.uc_stack.ss_size = Fibre::kStack;
-      f.context.uc_link = &scheduler_;
-      makecontext(&f.context, enter, 0);
     }
     for (int left = launch_.threads; left > 0;) {
       const uint64_t before = progress_;
@@ -133,7 +143,7 @@ class Machine {
       for (int i = 0; i < launch_.threads; ++i) {
         thread_ = schedule_ == Schedule::kForwardLate ? i : launch_.threads - 1 - i;
         if (here().done) continue;
-        swapcontext(&scheduler_, &here().context);
+        resume();
         if (here().done) --left;
       }
       if (left == running && progress_ == before)
@@ -149,7 +159,7 @@ class Machine {
   Schedule schedule_ = Schedule::kForwardLate;
   const std::function<void()>* kernel_ = nullptr;
   const char* error_ = nullptr;
-  ucontext_t scheduler_{};
+  jmp_buf scheduler_;
   std::vector<std::unique_ptr<Fibre>> fibres_;
   std::vector<unsigned char> shared_;
   Rendezvous barrier_;
@@ -168,6 +178,7 @@ void Machine::enter() {
   Machine& m = machine();
   (*m.kernel_)();
   m.here().done = true;
+  _longjmp(m.scheduler_, 1);
 }
 
 }  // namespace
