@@ -16,6 +16,7 @@ namespace espalier::kernels::cuda {
 namespace {
 
 const char* forced = nullptr;
+bool forced_took = false;
 
 cudaStream_t stream() { return static_cast<cudaStream_t>(current_stream()); }
 
@@ -88,12 +89,18 @@ void copy_on_stream(void* to, const void* from, size_t bytes) {
 
 void force_candidate(const char* name) { forced = name; }
 
+bool forced_ran(const std::function<void()>& work) {
+  forced_took = false;
+  work();
+  return forced_took;
+}
+
 bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates, void* output,
                  size_t bytes, bool input_too) {
   if (forced) {
     for (const Candidate& candidate : candidates)
-      if (!std::strcmp(candidate.name, forced)) return candidate.run();
-    return false;
+      if (!std::strcmp(candidate.name, forced)) forced_took = candidate.run();
+    return true;
   }
   if (!switched_off() && tuner().answer(problem).empty() && !capturing()) {
     void* before =

@@ -17,8 +17,10 @@ bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> c
 /// The numbers of a problem: what is computed, in which precision, with which epilogue, and the shape.
 Autotuner::Problem problem_of(int operation, const ConvShape& shape, int variant);
 
-/// For benches: only candidates of this name run from now on, all again with null. Null is returned by
-/// run_fastest() as false where the name does not take the problem.
+/// For benches: only candidates of this name run from now on, all again with null.
 void force_candidate(const char* name);
+/// Whether the forced candidate took the problem that `work` runs. Where it does not, the shared body does
+/// the work, once.
+bool forced_ran(const std::function<void()>& work);
 
 }  // namespace espalier::kernels::cuda
