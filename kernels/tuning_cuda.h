@@ -19,8 +19,7 @@ Autotuner::Problem problem_of(int operation, const ConvShape& shape, int variant
 
 /// For benches: only candidates of this name run from now on, all again with null.
 void force_candidate(const char* name);
-/// Whether the forced candidate took the problem that `work` runs. Where it does not, the shared body does
-/// the work, once.
+/// Whether the forced candidate took the problem that `work` runs. Where it does not, nothing is computed.
 bool forced_ran(const std::function<void()>& work);
 
 }  // namespace espalier::kernels::cuda
