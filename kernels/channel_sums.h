@@ -4,15 +4,14 @@
 // rows at a time; block.z is a part of the rows.
 
 #include "kernels/batch_norm.h"
+#include "kernels/channel_reduce.h"
 #include "kernels/normed_conv.h"
 #include "kernels/sum_parts.h"
 #include "kernels/warp.h"
 
 namespace espalier::kernels::channels {
 
-using warp::Float4;
-
-constexpr int kGroups = 8, kThreads = 256, kRowsAtOnce = kThreads / kGroups, kWarps = kThreads / warp::kLanes;
+constexpr int kThreads = 256, kRowsAtOnce = kThreads / kGroups;
 
 /// How rows are split: in contiguous parts of `length` rows.
 struct RowParts {
@@ -44,7 +43,7 @@ template <class Terms>
 struct Sums {
   static constexpr int kThreads = channels::kThreads, kBlocks = 3;
   static constexpr int kCount = Terms::kCount;
-  static constexpr int kSharedBytes = kWarps * kCount * kGroups * static_cast<int>(sizeof(Float4));
+  static constexpr int kSharedBytes = kSumBytes<kThreads, kCount>;
 
   RowParts parts;
   Terms terms;
@@ -61,24 +60,11 @@ struct Sums {
       for (int64_t row = first + warp::thread() / kGroups; row < last; row += kRowsAtOnce)
         terms.add(state, {row * parts.channels + c, c}, sum);
     }
-    ESPALIER_UNROLL
-    for (int i = 0; i < kCount; ++i) ESPALIER_UNROLL
-    for (int k = 0; k < 4; ++k) ESPALIER_UNROLL
-    for (int mask = kGroups; mask < warp::kLanes; mask *= 2)
-      sum[i].v[k] += warp::shuffle_xor(sum[i].v[k], mask);
-    Float4* partial = reinterpret_cast<Float4*>(warp::shared());
-    if (warp::thread() % warp::kLanes < kGroups) ESPALIER_UNROLL
-    for (int i = 0; i < kCount; ++i)
-      partial[(warp::thread() / warp::kLanes * kCount + i) * kGroups + group] = sum[i];
-    warp::barrier();
-    const int which = warp::thread() / kGroups;
-    if (which >= kCount || c >= parts.channels) return;
-    Float4 total = {};
-    for (int i = 0; i < kWarps; ++i) ESPALIER_UNROLL
-    for (int k = 0; k < 4; ++k) total.v[k] += partial[(i * kCount + which) * kGroups + group].v[k];
-    if constexpr (requires { terms.divisor; }) ESPALIER_UNROLL
-    for (int k = 0; k < 4; ++k) total.v[k] /= terms.divisor;
-    warp::store4(sums + (int64_t{warp::block().z} * kCount + which) * parts.channels + c, total);
+    if constexpr (requires { terms.divisor; }) {
+      ESPALIER_UNROLL
+      for (int k = 0; k < 4; ++k) sum[0].v[k] /= terms.divisor;
+    }
+    reduce_sums<kThreads>(parts.channels, sum, sums + int64_t{warp::block().z} * kCount * parts.channels);
   }
 };
 
@@ -191,23 +177,12 @@ struct NormSums {
   }
 };
 
-/// Count, mean and sum of squared distances from it (Chan, Golub and LeVeque 1979).
-struct Moments {
-  float count, mean, squares;
-  ESPALIER_SIMT static Moments merge(const Moments& a, const Moments& b) {
-    const float n = a.count + b.count;
-    if (n == 0) return a;
-    const float apart = b.mean - a.mean, share = b.count / n;
-    return {n, a.mean + apart * share, a.squares + b.squares + apart * apart * a.count * share};
-  }
-};
-
-/// parts[part, 0, c] = mean less x[0, c], parts[part, 1, c] = sum of squares about the mean. A thread takes
+/// parts[part] = count, mean less x[0, c], and sum of squares about the mean, [3, channels]. A thread takes
 /// distances from its first element, and all means are distances from the first row: so nothing large
 /// cancels.
 struct PartMoments {
   static constexpr int kThreads = channels::kThreads, kBlocks = 4;
-  static constexpr int kSharedBytes = kWarps * kGroups * 4 * static_cast<int>(sizeof(Moments));
+  static constexpr int kSharedBytes = kMomentBytes<kThreads>;
 
   RowParts parts;
   const float* x;
@@ -238,56 +213,7 @@ struct PartMoments {
         own[k] = {n, (origin.v[k] - common.v[k]) + off, rest < 0 ? 0.0f : rest};
       }
     }
-    ESPALIER_UNROLL
-    for (int k = 0; k < 4; ++k) ESPALIER_UNROLL
-    for (int mask = kGroups; mask < warp::kLanes; mask *= 2) {
-      const Moments other = {warp::shuffle_xor(own[k].count, mask), warp::shuffle_xor(own[k].mean, mask),
-                             warp::shuffle_xor(own[k].squares, mask)};
-      own[k] = Moments::merge(own[k], other);
-    }
-    Moments* partial = reinterpret_cast<Moments*>(warp::shared());
-    const int lane = warp::thread() % warp::kLanes, number = warp::thread() / warp::kLanes;
-    if (lane < kGroups) ESPALIER_UNROLL
-    for (int k = 0; k < 4; ++k) partial[(number * kGroups + group) * 4 + k] = own[k];
-    warp::barrier();
-    const int channel = warp::block().x * kGroups * 4 + warp::thread();
-    if (warp::thread() >= kGroups * 4 || channel >= parts.channels) return;
-    Moments total = partial[warp::thread()];
-    for (int i = 1; i < kWarps; ++i) total = Moments::merge(total, partial[i * kGroups * 4 + warp::thread()]);
-    float* to = out + int64_t{warp::block().z} * 2 * parts.channels + channel;
-    to[0] = total.mean;
-    to[parts.channels] = total.squares;
-  }
-};
-
-/// mean and biased variance from the parts, merged in order. A block takes 32 channels, as in SumParts.
-struct MergeMoments {
-  static constexpr int kThreads = 256, kBlocks = 4;
-  static constexpr int kAtOnce = kThreads / warp::kLanes;
-  static constexpr int kSharedBytes = kThreads * static_cast<int>(sizeof(Moments));
-
-  RowParts parts;
-  int count;
-  const float *x, *in;
-  float *mean, *variance;
-
-  ESPALIER_SIMT void operator()() const {
-    const int lane = warp::thread() % warp::kLanes, slice = warp::thread() / warp::kLanes;
-    const int c = warp::block().x * warp::kLanes + lane;
-    Moments* partial = reinterpret_cast<Moments*>(warp::shared());
-    Moments own = {};
-    if (c < parts.channels)
-      for (int part = slice; part < count; part += kAtOnce) {
-        const int64_t left = parts.rows - part * parts.length, n = left < parts.length ? left : parts.length;
-        const float* from = in + int64_t{part} * 2 * parts.channels + c;
-        own = Moments::merge(own, {static_cast<float>(n), from[0], from[parts.channels]});
-      }
-    partial[warp::thread()] = own;
-    warp::barrier();
-    if (slice || c >= parts.channels) return;
-    for (int i = 1; i < kAtOnce; ++i) own = Moments::merge(own, partial[i * warp::kLanes + lane]);
-    mean[c] = x[c] + own.mean;
-    variance[c] = own.squares / static_cast<float>(parts.rows);
+    reduce_moments<kThreads>(parts.channels, own, out + int64_t{warp::block().z} * 3 * parts.channels);
   }
 };
 
@@ -307,9 +233,10 @@ void sum(Machine& machine, int64_t rows, int channels, const Terms& terms, float
 template <class Machine>
 void moments(Machine& machine, int64_t rows, int channels, const float* x, float* mean, float* variance) {
   const RowParts parts(rows, channels);
-  float* sums = machine.scratch(int64_t{2} * parts.count() * channels);
+  float* sums = machine.scratch(int64_t{3} * parts.count() * channels);
   machine.launch(PartMoments{parts, x, sums}, parts.blocks(), parts.count());
-  machine.launch(MergeMoments{parts, parts.count(), x, sums, mean, variance}, SumParts::blocks(channels), 1);
+  const MergeMoments merge{channels, parts.count(), x, sums, mean, variance};
+  machine.launch(merge, merge.blocks(), 1);
 }
 
 }  // namespace espalier::kernels::channels

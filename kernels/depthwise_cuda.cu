@@ -1,13 +1,15 @@
 #include "kernels/depthwise_cuda.h"
 
 #include "kernels/cuda_launch.h"
-#include "kernels/depthwise_strips.h"
+#include "kernels/depthwise_passes.h"
 
 namespace espalier::kernels::cuda {
 
 namespace {
 
-bool aligned_norm(const InputNorm& norm) { return aligned(norm.factor) && aligned(norm.offset); }
+bool aligned_norm(const InputNorm& norm) {
+  return aligned(norm.factor) && aligned(norm.offset) && aligned(norm.mean);
+}
 
 }  // namespace
 
@@ -20,6 +22,23 @@ bool depthwise_forward(const ConvShape& s, const float* x, const InputNorm& norm
     return false;
   Machine machine;
   strips::forward(machine, s, x, norm, w, e, y);
+  return true;
+}
+
+bool depthwise_forward_with_moments(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
+                                    float* y, float* moments) {
+  if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned_norm(norm)) return false;
+  Machine machine;
+  strips::forward_with_moments(machine, s, x, norm, w, y, moments);
+  return true;
+}
+
+bool depthwise_backward_x_through_norm(const ConvShape& s, const float* x, const InputNorm& norm,
+                                       const float* dy, const float* w, float* dx, float* sums) {
+  if (!strips::takes(s) || !aligned(x) || !aligned(dy) || !aligned(w) || !aligned(dx) || !aligned_norm(norm))
+    return false;
+  Machine machine;
+  strips::backward_x_through_norm(machine, s, x, norm, dy, w, dx, sums);
   return true;
 }
 

@@ -137,12 +137,11 @@ void backward_in_steps(Device device, const ConvShape& s, const float* x, const 
     normalize_backward(device, pixels_in(s), s.C, x, norm, z, out.dx, out.dx, out.sums, nullptr);
 }
 
-/// The GPU's depthwise kernels take the norm where they read x.
+/// The GPU's depthwise kernels take the norm where they read x, and gather moments and sums where they write.
 bool depthwise_forward_on_cuda(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
                                float* y, float* moments) {
-  if (!cuda::depthwise_forward(s, x, norm, w, {}, y)) return false;
-  if (moments) moments_forward(Device::kCuda, pixels_out(s), s.K, y, moments);
-  return true;
+  return moments ? cuda::depthwise_forward_with_moments(s, x, norm, w, y, moments)
+                 : cuda::depthwise_forward(s, x, norm, w, {}, y);
 }
 
 bool depthwise_backward_on_cuda(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
@@ -151,9 +150,8 @@ bool depthwise_backward_on_cuda(const ConvShape& s, const float* x, const InputN
   const float* g = complete(Device::kCuda, s, dy);
   if (out.dw && !cuda::depthwise_backward_w(s, x, norm, g, out.dw)) return false;
   if (!out.dx) return true;
-  if (!cuda::depthwise_backward_x(s, g, w, out.dx)) return false;
-  return !norm.factor ||
-         cuda::normalize_backward(pixels_in(s), s.C, x, norm, nullptr, out.dx, out.dx, out.sums, nullptr);
+  return norm.factor ? cuda::depthwise_backward_x_through_norm(s, x, norm, g, w, out.dx, out.sums)
+                     : cuda::depthwise_backward_x(s, g, w, out.dx);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 // bits.
 
 #include "kernels/conv2d_tiles.h"
-#include "kernels/depthwise_strips.h"
+#include "kernels/depthwise_passes.h"
 #include "kernels/quantized_body.h"
 
 namespace espalier::kernels::tiles {

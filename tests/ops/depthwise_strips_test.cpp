@@ -1,6 +1,6 @@
 // The GPU's depthwise loops, run in the emulator, against the formula in double.
 
-#include "kernels/depthwise_strips.h"
+#include "kernels/depthwise_passes.h"
 
 #include <gtest/gtest.h>
 
@@ -76,6 +76,42 @@ TEST(DepthwiseStrips, TakeTheNormOfTheirInputWithThem) {
     strips::backward_w(machine, s, z.f32(), {}, p.dy.f32(), dw.f32());
     strips::backward_w(machine, s, p.x.f32(), norm, p.dy.f32(), fused_dw.f32());
     EXPECT_EQ(fused_dw.to_vector(), dw.to_vector());
+  }
+}
+
+TEST(DepthwiseStrips, MomentsOfTheResults) {
+  for (const ConvShape& s : kCases) {
+    SCOPED_TRACE(describe(s));
+    const Problem p(s);
+    const Tensor y(p.dy.shape()), plain(y.shape()), moments({2, s.C}), want({2, s.C});
+    EmulatedMachine machine{.schedule = Schedule::kBackwardEarly};
+    strips::forward_with_moments(machine, s, p.x.f32(), {}, p.w.f32(), y.f32(), moments.f32());
+    strips::forward(machine, s, p.x.f32(), {}, p.w.f32(), {}, plain.f32());
+    EXPECT_EQ(y.to_vector(), plain.to_vector());
+    const ReferenceKernels reference;
+    kernels::moments_forward(Device::kCpu, y.elements() / s.C, s.C, y.f32(), want.f32());
+    EXPECT_TRUE(expect_close(moments, want, {1e-5, 1e-1}));  // sums in another order
+  }
+}
+
+TEST(DepthwiseStrips, DataGradientThroughTheNorm) {
+  for (const ConvShape& s : kCases) {
+    SCOPED_TRACE(describe(s));
+    const Problem p(s);
+    const Tensor factor = random_tensor({s.C}, Device::kCpu, 4),
+                 offset = random_tensor({s.C}, Device::kCpu, 5), mean = random_tensor({s.C}, Device::kCpu, 6);
+    const kernels::InputNorm norm{factor.f32(), offset.f32(), mean.f32(), Activation::relu6()};
+    const Tensor dx(p.x.shape()), sums({2, s.C}), want(p.x.shape()), want_sums({2, s.C}), z(p.x.shape());
+    EmulatedMachine machine;
+    strips::backward_x_through_norm(machine, s, p.x.f32(), norm, p.dy.f32(), p.w.f32(), dx.f32(), sums.f32());
+    strips::backward_x(machine, s, p.dy.f32(), p.w.f32(), want.f32());
+    const ReferenceKernels reference;
+    const int64_t rows = z.elements() / s.C;
+    kernels::normalize_forward(Device::kCpu, rows, s.C, p.x.f32(), norm, nullptr, z.f32());
+    kernels::normalize_backward(Device::kCpu, rows, s.C, p.x.f32(), norm, z.f32(), want.f32(), want.f32(),
+                                want_sums.f32(), nullptr);
+    EXPECT_TRUE(expect_close(dx, want, {1e-6, 1e-1}));
+    EXPECT_TRUE(expect_close(sums, want_sums, {1e-5, 1.0}));  // sums in another order
   }
 }
 

@@ -1,0 +1,123 @@
+#pragma once
+// How a block adds up what its threads have of four channels each. A block is kGroups groups of channels by
+// kThreads / kGroups threads that share a group; thread t has group t % kGroups. Always in the same order.
+
+#include "kernels/warp.h"
+
+namespace espalier::kernels::channels {
+
+using warp::Float4;
+
+constexpr int kGroups = 8;
+
+/// Count, mean and sum of squared distances from it (Chan, Golub and LeVeque 1979).
+struct Moments {
+  float count, mean, squares;
+  ESPALIER_SIMT static Moments merge(const Moments& a, const Moments& b) {
+    const float n = a.count + b.count;
+    if (n == 0) return a;
+    const float apart = b.mean - a.mean, share = b.count / n;
+    return {n, a.mean + apart * share, a.squares + b.squares + apart * apart * a.count * share};
+  }
+};
+
+/// Shared memory that the functions below need.
+template <int kThreads, int kCount>
+constexpr int kSumBytes = kThreads / warp::kLanes* kCount* kGroups* static_cast<int>(sizeof(Float4));
+template <int kThreads>
+constexpr int kMomentBytes = kThreads / warp::kLanes* kGroups * 4 * static_cast<int>(sizeof(Moments));
+
+/// to[i, c] = sum of every thread's sum[i] for its channel c, for c < channels. All threads must come here.
+template <int kThreads, int kCount>
+ESPALIER_SIMT void reduce_sums(int channels, Float4 (&sum)[kCount], float* to) {
+  static_assert(kThreads / kGroups >= kCount);
+  constexpr int kWarps = kThreads / warp::kLanes;
+  ESPALIER_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      ESPALIER_UNROLL
+      for (int mask = kGroups; mask < warp::kLanes; mask *= 2)
+        sum[i].v[k] += warp::shuffle_xor(sum[i].v[k], mask);
+    }
+  }
+  Float4* partial = reinterpret_cast<Float4*>(warp::shared());
+  const int group = warp::thread() % kGroups;
+  if (warp::thread() % warp::kLanes < kGroups) {
+    ESPALIER_UNROLL
+    for (int i = 0; i < kCount; ++i)
+      partial[(warp::thread() / warp::kLanes * kCount + i) * kGroups + group] = sum[i];
+  }
+  warp::barrier();
+  const int which = warp::thread() / kGroups, c = (warp::block().x * kGroups + group) * 4;
+  if (which >= kCount || c >= channels) return;
+  Float4 total = {};
+  for (int i = 0; i < kWarps; ++i) {
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) total.v[k] += partial[(i * kCount + which) * kGroups + group].v[k];
+  }
+  warp::store4(to + which * channels + c, total);
+}
+
+/// to[0, c], to[1, c], to[2, c] = count, mean and squares of all threads' `own`. All threads must come here.
+template <int kThreads>
+ESPALIER_SIMT void reduce_moments(int channels, Moments (&own)[4], float* to) {
+  constexpr int kWarps = kThreads / warp::kLanes;
+  ESPALIER_UNROLL
+  for (int k = 0; k < 4; ++k) {
+    ESPALIER_UNROLL
+    for (int mask = kGroups; mask < warp::kLanes; mask *= 2) {
+      const Moments other = {warp::shuffle_xor(own[k].count, mask), warp::shuffle_xor(own[k].mean, mask),
+                             warp::shuffle_xor(own[k].squares, mask)};
+      own[k] = Moments::merge(own[k], other);
+    }
+  }
+  Moments* partial = reinterpret_cast<Moments*>(warp::shared());
+  const int lane = warp::thread() % warp::kLanes, number = warp::thread() / warp::kLanes;
+  if (lane < kGroups) {
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) partial[(number * kGroups + lane) * 4 + k] = own[k];
+  }
+  warp::barrier();
+  const int channel = warp::block().x * kGroups * 4 + warp::thread();
+  if (warp::thread() >= kGroups * 4 || channel >= channels) return;
+  Moments total = partial[warp::thread()];
+  for (int i = 1; i < kWarps; ++i) total = Moments::merge(total, partial[i * kGroups * 4 + warp::thread()]);
+  to[channel] = total.count;
+  to[channels + channel] = total.mean;
+  to[2 * channels + channel] = total.squares;
+}
+
+/// mean and biased variance from parts [count, 3, channels], merged in order. The means may be distances from
+/// `origin`. A block takes 32 channels, and eight of its threads share one.
+struct MergeMoments {
+  static constexpr int kThreads = 256, kBlocks = 4;
+  static constexpr int kAtOnce = kThreads / warp::kLanes;
+  static constexpr int kSharedBytes = kThreads * static_cast<int>(sizeof(Moments));
+
+  int channels, count;
+  const float *origin, *in;  ///< origin may be null
+  float *mean, *variance;
+
+  int64_t blocks() const { return (channels + warp::kLanes - 1) / warp::kLanes; }
+
+  ESPALIER_SIMT void operator()() const {
+    const int lane = warp::thread() % warp::kLanes, slice = warp::thread() / warp::kLanes;
+    const int c = warp::block().x * warp::kLanes + lane;
+    Moments* partial = reinterpret_cast<Moments*>(warp::shared());
+    Moments own = {};
+    if (c < channels)
+      for (int part = slice; part < count; part += kAtOnce) {
+        const float* from = in + int64_t{part} * 3 * channels + c;
+        own = Moments::merge(own, {from[0], from[channels], from[2 * channels]});
+      }
+    partial[warp::thread()] = own;
+    warp::barrier();
+    if (slice || c >= channels) return;
+    for (int i = 1; i < kAtOnce; ++i) own = Moments::merge(own, partial[i * warp::kLanes + lane]);
+    mean[c] = origin ? origin[c] + own.mean : own.mean;
+    variance[c] = own.squares / own.count;
+  }
+};
+
+}  // namespace espalier::kernels::channels
