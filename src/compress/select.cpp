@@ -16,13 +16,18 @@ namespace espalier {
 namespace {
 
 void check(const SelectOptions& o) {
-  const int given = o.tolerance.has_value() + o.keep_macs.has_value() + o.keep_parameters.has_value();
+  const int given = o.tolerance.has_value() + o.keep_macs.has_value() + o.keep_parameters.has_value() +
+                    o.keep_bytes.has_value();
   ESPALIER_CHECK(given == 1, "prune: ", given ? "more than one" : "none",
-                 " of tolerance, keep_macs and keep_parameters is given; say exactly one");
+                 " of tolerance, keep_macs, keep_parameters and keep_bytes is given; say exactly one");
+  ESPALIER_CHECK(!o.tolerance || o.rule == SelectionRule::kTolerance, "prune: rule ", name(o.rule),
+                 " is for a budget, and tolerance is given; give keep_macs, keep_parameters or keep_bytes");
+  if (!o.criterion.empty()) find_criterion(o.criterion);
   ESPALIER_CHECK(!o.tolerance || (*o.tolerance >= 0 && *o.tolerance <= 1), "prune: tolerance ",
                  o.tolerance.value_or(0), " is no share of the metric; give 0 .. 1");
-  for (const auto& [key, share] :
-       {std::pair{"keep_macs", o.keep_macs}, {"keep_parameters", o.keep_parameters}})
+  for (const auto& [key, share] : {std::pair{"keep_macs", o.keep_macs},
+                                   {"keep_parameters", o.keep_parameters},
+                                   {"keep_bytes", o.keep_bytes}})
     ESPALIER_CHECK(!share || (*share > 0 && *share <= 1), "prune: ", key, " ", share.value_or(0),
                    " is no share; give 0 < share <= 1");
   ESPALIER_CHECK(o.keep_multiple_of >= 1 && o.min_channels >= 1, "prune: keep_multiple_of is ",
@@ -36,7 +41,7 @@ class Selector {
  public:
   Selector(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options)
       : graph_(graph), sensitivity_(sensitivity), options_(options), groups_(channel_groups(graph)) {
-    plan_.criterion = sensitivity.criterion;
+    plan_.criterion = options.criterion.empty() ? sensitivity.criterion : options.criterion;
     plan_.before = cost(graph);
     const std::vector<bool> wanted = filter_groups(graph, groups_, options.groups);
     for (size_t g = 0; g < groups_.size(); ++g) {
@@ -70,20 +75,18 @@ class Selector {
   }
 
   /// The least tolerance whose counts meet the budget: what is kept never grows with the tolerance.
-  void by_bisection() {
-    plan_.rule = name(SelectionRule::kTolerance);
-    const auto meets = [this](double tolerance) {
-      for (size_t g = 0; g < groups_.size(); ++g)
-        if (may_shrink(g)) set(g, curves_[g].ratio_within(tolerance));
-      return over_budget() <= 0;
-    };
-    double low = 0, high = 0;
+  void by_tolerance() {
+    double high = 0;
     for (const Curve& curve : curves_) high = std::max(high, curve.largest_loss());
-    if (over_budget() <= 0 || meets(0)) high = 0;
-    for (int step = 0; step < 50 && high > 0; ++step)
-      (meets((low + high) / 2) ? high : low) = (low + high) / 2;
-    if (over_budget() > 0) meets(high);
-    plan_.tolerance = high;
+    plan_.rule = name(SelectionRule::kTolerance);
+    plan_.tolerance =
+        bisect(high, [this](size_t g, double tolerance) { return curves_[g].ratio_within(tolerance); });
+  }
+
+  /// The least ratio that meets the budget when every group gives it up.
+  void by_one_ratio() {
+    plan_.rule = name(SelectionRule::kUniform);
+    bisect(options_.max_ratio, [](size_t, double ratio) { return ratio; });
   }
 
   /// Again and again the step that costs least for what it saves. One step at a time: what a curve does
@@ -117,14 +120,14 @@ class Selector {
     const bool reachable = over_budget() <= 0;
     const double least = price() / full_price();
     for (GroupPlan& group : plan_.groups) group.kept = group.before;
-    ESPALIER_CHECK(reachable, "prune: ", options_.keep_macs ? "keep_macs " : "keep_parameters ", budget(),
+    ESPALIER_CHECK(reachable, "prune: ", budget().key, " ", budget().share,
                    " cannot be met: with every group cut as far as its curve, max_ratio, min_channels, ",
                    "include and exclude allow, ", fmt::format("{:.1f} %", 100 * least),
                    " are left; raise it, or allow more",
-                   sensitivity_.stop_loss < 1 ? str(" (curves end where a group loses more than ",
-                                                    100 * sensitivity_.stop_loss,
-                                                    " %: measure on with stop_loss: 1)")
-                                              : "");
+                   sensitivity_.stop_loss < 1
+                       ? str(" (curves end where a group loses more than ", 100 * sensitivity_.stop_loss,
+                             " %: measure on with stop_loss: 1)")
+                       : "");
   }
 
   PruningPlan finish() {
@@ -142,6 +145,23 @@ class Selector {
   }
 
  private:
+  /// Sets every group to ratio_of(group, x) for the least x of [0, high] that meets the budget, and returns
+  /// x.
+  template <class RatioOf>
+  double bisect(double high, const RatioOf& ratio_of) {
+    const auto meets = [&](double x) {
+      for (size_t g = 0; g < groups_.size(); ++g)
+        if (may_shrink(g)) set(g, ratio_of(g, x));
+      return over_budget() <= 0;
+    };
+    double low = 0;
+    if (over_budget() <= 0 || meets(0)) high = 0;
+    for (int step = 0; step < 50 && high > 0; ++step)
+      (meets((low + high) / 2) ? high : low) = (low + high) / 2;
+    if (over_budget() > 0) meets(high);
+    return high;
+  }
+
   bool may_shrink(size_t g) const { return least_[g] < groups_[g].channels; }
   double ratio_of(size_t g, int kept) const { return 1.0 - static_cast<double>(kept) / groups_[g].channels; }
   double damage(size_t g, int kept) const { return damages_[g].loss(ratio_of(g, kept)); }
@@ -152,7 +172,8 @@ class Selector {
 
   /// What a group keeps at a ratio: within the options' and the curve's bounds, a multiple unless whole.
   int kept_at(size_t g, int channels, double ratio) const {
-    ratio = std::min({ratio, options_.max_ratio, curves_[g].largest_ratio()});
+    ratio = std::min(ratio, options_.max_ratio);
+    if (options_.rule != SelectionRule::kUniform) ratio = std::min(ratio, curves_[g].largest_ratio());
     const int kept = std::max(options_.min_channels, channels - removed_count(channels, ratio));
     return std::min(channels, rounded_up(kept));
   }
@@ -181,13 +202,21 @@ class Selector {
     }
     return c;
   }
-  double price_of(const Cost& c) const {
-    return static_cast<double>(options_.keep_macs ? c.macs : c.parameters);
+  /// The one budget that is given: its key, its share, and what it counts.
+  struct Budget {
+    const char* key;
+    double share;
+    int64_t Cost::*counts;
+  };
+  Budget budget() const {
+    if (options_.keep_macs) return {"keep_macs", *options_.keep_macs, &Cost::macs};
+    if (options_.keep_bytes) return {"keep_bytes", *options_.keep_bytes, &Cost::bytes};
+    return {"keep_parameters", *options_.keep_parameters, &Cost::parameters};
   }
+  double price_of(const Cost& c) const { return static_cast<double>(c.*budget().counts); }
   double price() const { return price_of(cost_now()); }
   double full_price() const { return price_of(plan_.before); }
-  double budget() const { return options_.keep_macs ? *options_.keep_macs : *options_.keep_parameters; }
-  double over_budget() const { return price() - budget() * full_price(); }
+  double over_budget() const { return price() - budget().share * full_price(); }
 
   const Graph& graph_;
   const Sensitivity& sensitivity_;
@@ -201,12 +230,23 @@ class Selector {
 }  // namespace
 
 SelectionRule selection_rule_from_name(const std::string& text) {
-  for (const SelectionRule rule : {SelectionRule::kTolerance, SelectionRule::kGreedy})
+  for (const SelectionRule rule :
+       {SelectionRule::kTolerance, SelectionRule::kGreedy, SelectionRule::kUniform})
     if (text == name(rule)) return rule;
-  fail(str("selection rule '", text, "' is unknown", did_you_mean(text, {"tolerance", "greedy"})));
+  fail(str("selection rule '", text, "' is unknown", did_you_mean(text, {"tolerance", "greedy", "uniform"})));
 }
 
-const char* name(SelectionRule rule) { return rule == SelectionRule::kTolerance ? "tolerance" : "greedy"; }
+const char* name(SelectionRule rule) {
+  switch (rule) {
+    case SelectionRule::kTolerance:
+      return "tolerance";
+    case SelectionRule::kGreedy:
+      return "greedy";
+    case SelectionRule::kUniform:
+      break;
+  }
+  return "uniform";
+}
 
 double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double tolerance) {
   for (size_t i = points.size(); i-- > 0;) {
@@ -228,10 +268,16 @@ PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity,
     selector.by_reference_rule();
   } else {
     selector.check_reachable();
-    if (options.rule == SelectionRule::kTolerance)
-      selector.by_bisection();
-    else
-      selector.by_greed();
+    switch (options.rule) {
+      case SelectionRule::kTolerance:
+        selector.by_tolerance();
+        break;
+      case SelectionRule::kGreedy:
+        selector.by_greed();
+        break;
+      case SelectionRule::kUniform:
+        selector.by_one_ratio();
+    }
   }
   return selector.finish();
 }

@@ -17,16 +17,21 @@ enum class SelectionRule {
   /// Step by step the cut that adds least to the evaluation loss for what it saves. Not to the metric's loss,
   /// which saturates where damage does not: a group all but destroyed would be the cheapest to cut further.
   kGreedy,
+  /// One ratio for all groups, found by bisection, whatever the curves say: what pruning without measuring
+  /// does.
+  kUniform,
 };
-SelectionRule selection_rule_from_name(const std::string& name);  ///< "tolerance" or "greedy"
+SelectionRule selection_rule_from_name(const std::string& name);  ///< "tolerance", "greedy" or "uniform"
 const char* name(SelectionRule rule);
 
-/// Exactly one of tolerance, keep_macs and keep_parameters must be given.
+/// Exactly one of tolerance and the keep_ budgets must be given.
 struct SelectOptions {
   std::optional<double> tolerance;                 ///< largest loss of a single group (the reference's rule)
   std::optional<double> keep_macs;                 ///< share of the multiply-accumulates to keep at most
   std::optional<double> keep_parameters;           ///< share of the parameters to keep at most
+  std::optional<double> keep_bytes;                ///< share of the parameters' bytes to keep at most
   SelectionRule rule = SelectionRule::kTolerance;  ///< for budgets
+  std::string criterion;  ///< which channels of a group go first; empty: what the curves were measured with
   int keep_multiple_of = 8;  ///< channels left are a multiple, unless nothing is removed
   int min_channels = 8;      ///< least width of a group; narrower groups stay whole
   double max_ratio = 0.9;    ///< largest share of one group to remove
@@ -46,7 +51,7 @@ struct GroupPlan {
 struct PruningPlan {
   std::vector<GroupPlan> groups;    ///< every group of the graph, in order of the network
   std::string criterion;            ///< the file's: which channels go
-  std::string rule;                 ///< "reference", "tolerance" or "greedy"
+  std::string rule;                 ///< "reference" or a SelectionRule's name
   std::optional<double> tolerance;  ///< given, or found for the budget
   double predicted_loss = 0;        ///< 1 - product of (1 - loss): as if the groups did not interact
   Cost before, after;

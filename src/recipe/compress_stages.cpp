@@ -47,7 +47,9 @@ SelectOptions select_options(const Json& options, const Model& model) {
   return {.tolerance = number_of(options, "tolerance"),
           .keep_macs = number_of(options, "keep_macs"),
           .keep_parameters = number_of(options, "keep_parameters"),
+          .keep_bytes = number_of(options, "keep_bytes"),
           .rule = selection_rule_from_name(options.at("rule")),
+          .criterion = options.at("criterion").is_null() ? "" : options.at("criterion").get<std::string>(),
           .keep_multiple_of = options.at("keep_multiple_of"),
           .min_channels = options.at("min_channels"),
           .max_ratio = options.at("max_ratio"),
@@ -88,6 +90,24 @@ Json sensitivity_stage(const StageJob& job) {
                                   measured.ratios.size(), measured.samples)}};
 }
 
+namespace {
+
+/// Measures the norms' statistics anew, and what that does to the metric on val: {"before", "after"}, or null
+/// without recalibration.
+Json recalibrate(const StageJob& job, Model& model) {
+  const int64_t batches = job.stage.options.at("recalibrate");
+  if (batches == 0) return nullptr;
+  const double before = evaluate_model(job.bench, model, "val").at("value");
+  const auto source = job.bench.training_batches(job.bench.recipe().data.batch);
+  const int64_t used = recalibrate_batch_norms(model.graph, *source, batches);
+  const double after = evaluate_model(job.bench, model, "val").at("value");
+  spdlog::info("{}: val {} {:.1f} % right after the cut, {:.1f} % with the norms' statistics of {} batches",
+               job.stage.name, job.bench.metric_name(), 100 * before, 100 * after, used);
+  return {{"before", before}, {"after", after}, {"batches", used}};
+}
+
+}  // namespace
+
 Json prune_stage(const StageJob& job) {
   Model model = load_float_model(job);
   const Json& options = job.stage.options;
@@ -100,16 +120,18 @@ Json prune_stage(const StageJob& job) {
     check_same_model(sensitivity, model.graph, place);
   const PruningPlan plan = select_channels(model.graph, sensitivity, select_options(options, model));
   spdlog::info("pruning:\n{}", describe(plan));
+  if (plan.after.parameters == plan.before.parameters)
+    spdlog::warn("{}: nothing is removed: {}", job.stage.name,
+                 plan.tolerance ? "every group loses more than the tolerance with its first step; raise it"
+                                : "the network is within the budget as it is");
   model.graph = prune(model.graph, plan);
-  if (const int64_t batches = options.at("recalibrate"); batches > 0) {
-    const auto source = job.bench.training_batches(job.bench.recipe().data.batch);
-    recalibrate_batch_norms(model.graph, *source, batches);
-  }
+  const Json recalibration = recalibrate(job, model);
   add_lineage(model, job, {{"sensitivity", file_hash(job.sensitivity)}, {"plan", to_json(plan)}});
   model.metrics = Json::object();  // those of the unpruned network
   save_model(job.model_out, model);
   return {
       {"plan", to_json(plan)},
+      {"recalibration", recalibration},
       {"summary",
        fmt::format("MACs {:.1f} M of {:.1f} M ({:.1f} %), parameters {} of {} ({:.1f} %)",
                    static_cast<double>(plan.after.macs) / 1e6, static_cast<double>(plan.before.macs) / 1e6,

@@ -252,11 +252,15 @@ const std::vector<StageKind>& stage_kinds() {
                 "model"),
            open_low(number("keep_macs", nullptr, 0, 1, "share of the multiply-accumulates to keep at most")),
            open_low(number("keep_parameters", nullptr, 0, 1, "share of the parameters to keep at most")),
+           open_low(number("keep_bytes", nullptr, 0, 1, "share of the parameters' bytes to keep at most")),
            number("tolerance", nullptr, 0, 1, "largest loss of a single group (the reference's rule)"),
-           choice("rule", "tolerance", {"tolerance", "greedy"},
-                  "for a budget; tolerance: each group loses as much of the metric as the others; greedy: "
-                  "again and "
-                  "again the cut that adds least to the evaluation loss for what it saves"),
+           choice(
+               "rule", "tolerance", {"tolerance", "greedy", "uniform"},
+               "for a budget; tolerance: each group loses as much of the metric as the others; greedy: "
+               "again and again the cut that adds least to the evaluation loss for what it saves; uniform: "
+               "the same share of every group, to compare with"),
+           choice("criterion", nullptr, criteria(),
+                  "which channels of a group go first; by default what the sensitivities were measured with"),
            integer("keep_multiple_of", 8, 1, 1024, "channels left are a multiple: whole vectors"),
            integer("min_channels", 8, 1, 65536, "least width of a group"),
            open_high(number("max_ratio", 0.9, 0, 1, "largest share of one group to remove")),

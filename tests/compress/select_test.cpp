@@ -133,16 +133,25 @@ TEST_F(SelectTest, TheReferencesCountsWithoutRounding) {
 }
 
 TEST_F(SelectTest, BudgetsHoldAfterRounding) {
-  for (const SelectionRule rule : {SelectionRule::kTolerance, SelectionRule::kGreedy})
+  struct Budget {
+    const char* name;
+    std::optional<double> SelectOptions::*share;
+    int64_t Cost::*counts;
+  };
+  const Budget budgets[] = {{"macs", &SelectOptions::keep_macs, &Cost::macs},
+                            {"parameters", &SelectOptions::keep_parameters, &Cost::parameters},
+                            {"bytes", &SelectOptions::keep_bytes, &Cost::bytes}};
+  for (const SelectionRule rule :
+       {SelectionRule::kTolerance, SelectionRule::kGreedy, SelectionRule::kUniform})
     for (const double share : {0.25, 0.4, 0.41, 0.6, 0.9, 1.0})
-      for (const bool macs : {true, false}) {
-        SCOPED_TRACE(str(name(rule), " ", share, macs ? " macs" : " parameters"));
+      for (const Budget& budget : budgets) {
+        SCOPED_TRACE(str(name(rule), " ", share, " ", budget.name));
         SelectOptions options{.rule = rule};
-        (macs ? options.keep_macs : options.keep_parameters) = share;
+        options.*budget.share = share;
         const PruningPlan p = plan(options);
         expect_sound(graph, p, options);
-        const double left = macs ? static_cast<double>(p.after.macs) / p.before.macs
-                                 : static_cast<double>(p.after.parameters) / p.before.parameters;
+        const double left =
+            static_cast<double>(p.after.*budget.counts) / static_cast<double>(p.before.*budget.counts);
         EXPECT_LE(left, share);
         EXPECT_GT(left, share - 0.08) << "much more was cut than asked for";
         EXPECT_EQ(p.rule, name(rule));
@@ -160,6 +169,29 @@ TEST_F(SelectTest, TheToleranceFoundIsTheLeast) {
   }
   EXPECT_LE(most, *p.tolerance + 0.02);
   EXPECT_GT(*p.tolerance, 0.01);
+}
+
+TEST_F(SelectTest, UniformTakesTheSameShareWhateverTheCurvesSay) {
+  const SelectOptions options{.keep_macs = 0.4, .rule = SelectionRule::kUniform, .keep_multiple_of = 1};
+  const PruningPlan p = plan(options);
+  curves = made_up(graph, 7);
+  EXPECT_EQ(to_json(plan(options)).at("after"), to_json(p).at("after"));
+  double least = 1, most = 0;
+  for (const GroupPlan& group : p.groups) {
+    if (group.before < 64) continue;  // a channel more or less shows in narrow ones
+    least = std::min(least, group.ratio);
+    most = std::max(most, group.ratio);
+  }
+  EXPECT_LE(most - least, 1.0 / 64 + 1e-9);
+  EXPECT_GT(least, 0.2);
+}
+
+TEST_F(SelectTest, ACriterionOfItsOwnGoesIntoThePlan) {
+  EXPECT_EQ(plan({.keep_macs = 0.5}).criterion, "l1");
+  const PruningPlan p = plan({.keep_macs = 0.5, .criterion = "random"});
+  EXPECT_EQ(p.criterion, "random");
+  EXPECT_EQ(p.after.macs, plan({.keep_macs = 0.5}).after.macs);
+  EXPECT_TRUE(contains(message_of([&] { plan({.keep_macs = 0.5, .criterion = "l3"}); }), "'l3' is unknown"));
 }
 
 TEST_F(SelectTest, GreedPredictsLessLossThanOneTolerance) {
@@ -239,6 +271,9 @@ TEST_F(SelectTest, ImpossibleOptionsAreErrors) {
   EXPECT_TRUE(contains(message_of([&] { plan({.tolerance = 0.1, .keep_macs = 0.4}); }), "more than one"));
   EXPECT_TRUE(contains(message_of([&] { plan({.tolerance = 1.5}); }), "tolerance 1.5"));
   EXPECT_TRUE(contains(message_of([&] { plan({.keep_macs = 0.0}); }), "keep_macs 0"));
+  EXPECT_TRUE(contains(message_of([&] { plan({.keep_bytes = 2}); }), "keep_bytes 2"));
+  EXPECT_TRUE(contains(message_of([&] { plan({.tolerance = 0.1, .rule = SelectionRule::kUniform}); }),
+                       "rule uniform is for a budget"));
   EXPECT_TRUE(contains(message_of([&] { plan({.keep_parameters = 1.1}); }), "keep_parameters 1.1"));
   EXPECT_TRUE(
       contains(message_of([&] { plan({.tolerance = 0.1, .keep_multiple_of = 0}); }), "keep_multiple_of"));

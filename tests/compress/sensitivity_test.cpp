@@ -355,6 +355,13 @@ TEST(Criterion, OrdersByTheNormsOfTheFilters) {
   const ChannelGroup group = channel_groups(graph).front();
   EXPECT_EQ(removal_order(graph, group, "l1"), (std::vector<int>{2, 3, 1, 0}));  // equal ones by index
   EXPECT_EQ(removal_order(graph, group, "l2"), (std::vector<int>{2, 3, 0, 1}));
+  // Distances to the others add up to 15.8, 18.7, 10.6 and 10.9.
+  EXPECT_EQ(removal_order(graph, group, "geometric_median"), (std::vector<int>{2, 3, 0, 1}));
+  set("a/w", {9, 9, 0, 2, 0, 0, 1, 0});  // 36.2, 15.6, 15.7 and 15.3: the outlier stays
+  EXPECT_EQ(removal_order(graph, group, "geometric_median"), (std::vector<int>{3, 1, 2, 0}));
+  set("a/w", {3, -3, 0, 5, 1, 1, 1, -1});
+  set("a/norm/scale", {0.5f, -2, 1, -0.1f});
+  EXPECT_EQ(removal_order(graph, group, "bn_scale"), (std::vector<int>{3, 0, 2, 1}));
   // With all layers b counts as much as a, though its weights are a hundred times smaller.
   std::vector<float> b(16, 0.0f);
   b[3 * 4] = 0.09f;  // channel 3 of 4
