@@ -1,10 +1,9 @@
-// Sensitivity, pruning and INT8.
+// Sensitivity and pruning.
 
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
 #include "base/error.h"
-#include "compress/calibrate.h"
 #include "compress/prune.h"
 #include "compress/sensitivity.h"
 #include "graph/cost.h"
@@ -15,11 +14,6 @@
 namespace espalier {
 
 namespace {
-
-std::vector<std::string> patterns_of(const Json& options, const char* key) {
-  if (options.at(key).is_null()) return {};
-  return options.at(key).get<std::vector<std::string>>();
-}
 
 GroupFilter filter_of(const Json& options, const Model& model) {
   GroupFilter filter{.include = patterns_of(options, "include"), .exclude = patterns_of(options, "exclude")};
@@ -54,6 +48,11 @@ SelectOptions select_options(const Json& options, const Model& model) {
           .min_channels = options.at("min_channels"),
           .max_ratio = options.at("max_ratio"),
           .groups = filter_of(options, model)};
+}
+
+std::vector<std::string> patterns_of(const Json& options, const char* key) {
+  if (options.at(key).is_null()) return {};
+  return options.at(key).get<std::vector<std::string>>();
 }
 
 Model load_float_model(const StageJob& job) {
@@ -137,40 +136,6 @@ Json prune_stage(const StageJob& job) {
                    static_cast<double>(plan.after.macs) / 1e6, static_cast<double>(plan.before.macs) / 1e6,
                    percent(plan.after.macs, plan.before.macs), plan.after.parameters, plan.before.parameters,
                    percent(plan.after.parameters, plan.before.parameters))}};
-}
-
-Json int8_stage(const StageJob& job) {
-  Model model = load_float_model(job);
-  job.bench.check_model(model, job.model_in.string());
-  const Json& options = job.stage.options;
-  const int64_t batches = options.at("calibration_batches");
-  const auto source =
-      job.bench.evaluation_batches(options.at("list"), model.preprocessing, job.bench.recipe().data.batch,
-                                   batches * job.bench.recipe().data.batch);
-  QuantizeReport report;
-  const bool compat = options.at("paddlex_compat");
-  model.graph = quantize_model(model.graph, *source,
-                               {.calibrator = options.at("calibrator"),
-                                .percentile = options.at("percentile"),
-                                .batches = batches,
-                                .bias_correction = options.at("bias_correction").get<bool>() && !compat,
-                                .paddlex_compat = compat},
-                               {.per_channel = options.at("weights") == "per_channel",
-                                .paddlex_compat = compat,
-                                .keep_fp32 = patterns_of(options, "keep_fp32")},
-                               &report);
-  std::string summary =
-      fmt::format("{} items in INT8, calibrated on {} images", report.quantized, report.images);
-  for (const std::string& item : report.fp32)
-    summary += (item == report.fp32[0] ? "; in FP32: " : ", ") + item;
-  spdlog::info("{}: {}", job.stage.name, summary);
-  add_lineage(model, job, {{"calibration", to_json(report)}, {"options", options}});
-  model.metrics = Json::object();  // those of the FP32 network
-  save_model(job.model_out, model);
-  return {{"quantized", report.quantized},
-          {"fp32", report.fp32},
-          {"images", report.images},
-          {"summary", summary}};
 }
 
 StageFunction find_stage_function(const std::string& kind) {

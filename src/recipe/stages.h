@@ -101,6 +101,9 @@ SelectOptions select_options(const Json& options, const Model& model);
 /// The model of a stage that needs FP32. Throws Error for an INT8 one.
 Model load_float_model(const StageJob& job);
 
+/// The patterns of a key that may be null: then none.
+std::vector<std::string> patterns_of(const Json& options, const char* key);
+
 /// The metric of a model as it will run, on a list; {"value", "low", "high", "samples", "loss", ...}.
 Json evaluate_model(Workbench& bench, const Model& model, const std::string& list);
 
