@@ -26,11 +26,17 @@ class Histogram {
   int64_t count() const { return count_; }
   bool negative() const { return negative_; }  ///< some value was below zero, so the codes are signed
   const std::vector<int64_t>& bins() const { return bins_; }
+  /// Where rare values (1e30) have made the bins so wide that the first holds most of the others: the power
+  /// of two that all but 1 of 10,000 values stay under; 0 otherwise.
+  double bulk() const;
 
  private:
+  static constexpr int kOctaves = 256;  // exponents of a float
+
   void grow(float value);
 
   std::vector<int64_t> bins_ = std::vector<int64_t>(kBins);
+  std::vector<int64_t> octaves_ = std::vector<int64_t>(kOctaves);
   double width_ = 0;
   float largest_ = 0;
   int64_t count_ = 0;
@@ -44,9 +50,10 @@ struct CalibratorEntry {
   std::string name;
   std::string description;
   CalibratorFunction range;
+  bool clips = true;  ///< leaves out what is rare
 };
 
-/// kl, min_max, percentile.
+/// kl, mse, min_max, percentile.
 const std::vector<CalibratorEntry>& calibrator_table();
 /// Throws Error naming the known ones.
 const CalibratorEntry& find_calibrator(const std::string& name);
@@ -65,6 +72,19 @@ struct Calibration {
   std::map<std::string, std::vector<double>> means;  ///< of every channel
 };
 
+/// What was seen of every activation, by value name.
+struct Observed {
+  std::map<std::string, Histogram> histograms;
+  std::map<std::string, std::vector<double>> means;
+  int64_t images = 0;
+};
+
+/// Runs at most `batches` (-1: all) through the graph of prepare_for_quantization(). Throws Error naming the
+/// layer whose activation holds NaN, and when the source gives nothing.
+Observed observe(const Graph& prepared, BatchSource& source, int64_t batches = -1);
+/// The ranges that a calibrator reads from it. Warns of outliers that would leave the others no codes.
+Calibration calibration_of(const Observed& observed, const CalibrateOptions& options = {});
+
 /// Measures all activations, on the graph of prepare_for_quantization(). Throws Error naming the layer whose
 /// activation holds NaN, and when the source gives nothing.
 Calibration calibrate(const Graph& prepared, BatchSource& source, const CalibrateOptions& options = {});
@@ -80,6 +100,8 @@ struct QuantizeReport {
 Graph quantize_model(const Graph& graph, BatchSource& source, const CalibrateOptions& calibration = {},
                      const QuantizeOptions& options = {}, QuantizeReport* report = nullptr);
 
+/// What became of every item.
+QuantizeReport quantize_report(const Graph& int8, const std::map<std::string, float>& ranges, int64_t images);
 Json to_json(const QuantizeReport& report);
 
 }  // namespace espalier

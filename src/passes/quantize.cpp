@@ -47,11 +47,6 @@ std::optional<Layer> layer_of(const Graph::Item& item) {
                op->act};
 }
 
-/// Channel k of the filters' output, for every element in order.
-int channel_of(const Shape& w, bool depthwise, int64_t element) {
-  return static_cast<int>(depthwise ? element % w.back() : element / (w.elements() / w[0]));
-}
-
 constexpr const char* kOutputs = "outputs";  ///< what keep_fp32 calls the layers that make the outputs
 
 class Quantizer {
@@ -63,6 +58,14 @@ class Quantizer {
         f32_(from.values.size(), -1),
         codes_(from.values.size(), -1),
         scale_(from.values.size()) {}
+
+  std::vector<std::string> chosen() {
+    choose_items();
+    std::vector<std::string> names;
+    for (size_t i = 0; i < from_.items.size(); ++i)
+      if (quantized_[i] && !moves_codes(from_.items[i])) names.push_back(from_.items[i].name);
+    return names;
+  }
 
   Graph run() {
     choose_items();
@@ -261,13 +264,7 @@ class Quantizer {
     const int K = layer.depthwise ? w.meta.shape.back() : w.meta.shape[0];
     std::vector<float> bias =
         layer.has_bias ? from_.values[item.in[2]].param.to_vector() : std::vector<float>(K, 0.0f);
-    std::vector<double> scale(K, 0.0);
-    for (size_t i = 0; i < weights.size(); ++i) {
-      double& s = scale[channel_of(w.meta.shape, layer.depthwise, static_cast<int64_t>(i))];
-      s = std::max(s, std::abs(double{weights[i]}) / 127);
-    }
-    if (!options_.per_channel)
-      std::fill(scale.begin(), scale.end(), *std::max_element(scale.begin(), scale.end()));
+    std::vector<double> scale = filter_scales(w.param, layer.depthwise, options_.per_channel);
     // A filter near zero must not blow its bias up past 32 bits.
     constexpr double kLargestBias = 1 << 30;
     for (int k = 0; k < K; ++k)
@@ -275,16 +272,19 @@ class Quantizer {
 
     const Tensor codes(w.meta.shape, Device::kCpu, DType::kS8), sums({K}, Device::kCpu, DType::kS32),
         multiplier({K});
+    const auto rounding = options_.rounding.find(w.name);
     for (size_t i = 0; i < weights.size(); ++i) {
-      const int k = channel_of(w.meta.shape, layer.depthwise, static_cast<int64_t>(i));
-      codes.s8()[i] = static_cast<int8_t>(std::clamp(std::nearbyint(weights[i] / scale[k]), -127.0, 127.0));
+      const int k = filter_channel(w.meta.shape, layer.depthwise, static_cast<int64_t>(i));
+      const int shift = rounding == options_.rounding.end() ? 0 : rounding->second.s8()[i];
+      codes.s8()[i] =
+          static_cast<int8_t>(std::clamp(std::nearbyint(weights[i] / scale[k]) + shift, -127.0, 127.0));
     }
     if (const auto mean = options_.means.find(from_.values[item.in[0]].name); mean != options_.means.end()) {
       // A filter's last axis is its input channel; a depthwise one has its own.
       const int64_t C = w.meta.shape.back();
       for (size_t i = 0; i < weights.size(); ++i) {
         const auto at = static_cast<int64_t>(i);
-        const int k = channel_of(w.meta.shape, layer.depthwise, at);
+        const int k = filter_channel(w.meta.shape, layer.depthwise, at);
         bias[k] += static_cast<float>((weights[i] - codes.s8()[i] * scale[k]) * mean->second.at(at % C));
       }
     }
@@ -348,6 +348,26 @@ class Quantizer {
 };
 
 }  // namespace
+
+std::vector<double> filter_scales(const Tensor& w, bool depthwise, bool per_channel) {
+  const std::vector<float> weights = w.to_vector();
+  std::vector<double> scale(static_cast<size_t>(depthwise ? w.shape().back() : w.shape()[0]), 0.0);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    double& s = scale[filter_channel(w.shape(), depthwise, static_cast<int64_t>(i))];
+    s = std::max(s, std::abs(double{weights[i]}) / 127);
+  }
+  if (!per_channel) std::fill(scale.begin(), scale.end(), *std::max_element(scale.begin(), scale.end()));
+  return scale;
+}
+
+int filter_channel(const Shape& w, bool depthwise, int64_t element) {
+  return static_cast<int>(depthwise ? element % w.back() : element / (w.elements() / w[0]));
+}
+
+std::vector<std::string> quantizable_items(const Graph& prepared, const QuantizeOptions& options) {
+  const std::map<std::string, float> none;
+  return Quantizer(prepared, none, options).chosen();
+}
 
 bool never_negative(const Graph& graph, int value) {
   const int maker = graph.producer(value);

@@ -21,7 +21,19 @@ struct QuantizeOptions {
   /// makes up for what rounding its filters moves its mean output by (Nagel et al., "Data-Free Quantization
   /// Through Weight Equalization and Bias Correction", 2019, section 4.2); others are left alone.
   std::map<std::string, std::vector<double>> means;
+  /// By name of a layer's filters: s8 like them, what is added to each code after rounding to the nearest;
+  /// compress/rounding.h chooses it. Layers that are not here are rounded to the nearest.
+  std::map<std::string, Tensor> rounding;
 };
+
+/// One filter scale per output channel, `max|w| / 127`, or the largest of them for all.
+std::vector<double> filter_scales(const Tensor& w, bool depthwise, bool per_channel);
+/// The output channel of an element of the filters: [K,R,S,C] and [K,C], depthwise [R,S,C].
+int filter_channel(const Shape& w, bool depthwise, int64_t element);
+
+/// Names of the layers and additions that quantize() would run in INT8, in order of the network. What moves
+/// codes follows them and is not named.
+std::vector<std::string> quantizable_items(const Graph& prepared, const QuantizeOptions& options = {});
 
 /// `ranges` gives the largest magnitude that each activation's codes stand for, by value name of the graph
 /// after prepare_for_quantization(); compress/calibrate.h measures them. Returns a new graph; items that have

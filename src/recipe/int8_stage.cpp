@@ -1,45 +1,154 @@
-// From FP32 to INT8.
+// From FP32 to INT8: ranges, the methods that mend what rounding breaks, and what it cost every layer.
 
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
+#include "compress/accuracy_control.h"
 #include "compress/calibrate.h"
+#include "io/file.h"
 #include "recipe/stages.h"
 
 namespace espalier {
 
-Json int8_stage(const StageJob& job) {
-  Model model = load_float_model(job);
-  job.bench.check_model(model, job.model_in.string());
-  const Json& options = job.stage.options;
-  const int64_t batches = options.at("calibration_batches");
-  const auto source =
-      job.bench.evaluation_batches(options.at("list"), model.preprocessing, job.bench.recipe().data.batch,
-                                   batches * job.bench.recipe().data.batch);
-  QuantizeReport report;
-  const bool compat = options.at("paddlex_compat");
-  model.graph = quantize_model(model.graph, *source,
-                               {.calibrator = options.at("calibrator"),
-                                .percentile = options.at("percentile"),
-                                .batches = batches,
-                                .bias_correction = options.at("bias_correction").get<bool>() && !compat,
-                                .paddlex_compat = compat},
-                               {.per_channel = options.at("weights") == "per_channel",
-                                .paddlex_compat = compat,
-                                .keep_fp32 = patterns_of(options, "keep_fp32")},
-                               &report);
-  std::string summary =
-      fmt::format("{} items in INT8, calibrated on {} images", report.quantized, report.images);
-  for (const std::string& item : report.fp32)
-    summary += (item == report.fp32[0] ? "; in FP32: " : ", ") + item;
-  spdlog::info("{}: {}", job.stage.name, summary);
-  add_lineage(model, job, {{"calibration", to_json(report)}, {"options", options}});
-  model.metrics = Json::object();  // those of the FP32 network
-  save_model(job.model_out, model);
-  return {{"quantized", report.quantized},
-          {"fp32", report.fp32},
-          {"images", report.images},
-          {"summary", summary}};
-}
+namespace {
+
+class Int8Job {
+ public:
+  explicit Int8Job(const StageJob& job)
+      : job_(job), options_(job.stage.options), model_(load_float_model(job)) {
+    job.bench.check_model(model_, job.model_in.string());
+    const int batch = job.bench.recipe().data.batch;
+    batches_ = options_.at("calibration_batches");
+    calibration_ =
+        job.bench.evaluation_batches(options_.at("list"), model_.preprocessing, batch, batches_ * batch);
+    const Json& images = options_.at("measure_images");
+    measured_on_ = job.bench.evaluation_batches(options_.at("measure_on"), model_.preprocessing, batch,
+                                                images.is_null() ? -1 : images.get<int64_t>());
+    task_ = job.bench.task_of(model_);
+    measurements_ = std::make_unique<Measurements>(*task_, *measured_on_, beside("measurements.json"),
+                                                   job.bench.device());
+  }
+
+  Json run() {
+    form_.prepared = prepare_for_quantization(model_.graph);
+    form_.options = {.per_channel = options_.at("weights") == "per_channel",
+                     .paddlex_compat = options_.at("paddlex_compat"),
+                     .keep_fp32 = patterns_of(options_, "keep_fp32")};
+    quantizable_items(form_.prepared,
+                      form_.options);  // a pattern that matches nothing is said before the work
+    const Observed observed = observe(form_.prepared, *calibration_, batches_);
+    images_ = observed.images;
+    choose_ranges(observed);
+    std::vector<LayerError> layers = layer_errors(form_, *calibration_);
+    std::optional<double> fp32, int8;
+    if (!options_.at("max_drop").is_null()) {
+      const AccuracyControl found =
+          control_accuracy(form_, {.max_drop = options_.at("max_drop")}, *measurements_, layers,
+                           [&](const AccuracyControl& better) { save(better.form); });
+      fp32 = found.metric_fp32, int8 = found.metric_int8;
+      tell(found);
+      form_ = found.form;
+      if (!returned_.empty()) mend_sqnr(layers);
+    }
+    if (options_.at("layer_metrics")) {
+      fp32 = measurements_->of(form_.prepared, "FP32").metric;
+      int8 = measurements_->of(form_.quantised(), "INT8").metric;
+      measure_each_layer(form_, *measurements_, layers);
+    }
+    if (!job_.folder.empty())
+      write_atomically(
+          beside("layer_errors.json"),
+          layer_errors_json(layers, measurements_->metric_name(), fp32, int8, kErrorImages).dump(2) + "\n");
+    spdlog::info("{}: the layers that INT8 changes most\n{}", job_.stage.name,
+                 layer_errors_table(layers, fp32));
+    return finish();
+  }
+
+ private:
+  static constexpr int64_t kErrorImages = 16;
+
+  std::filesystem::path beside(const char* name) const {
+    return job_.folder.empty() ? std::filesystem::path() : job_.folder / name;
+  }
+
+  void use(const Observed& observed, const std::string& calibrator) {
+    const bool compat = form_.options.paddlex_compat;
+    Calibration found = calibration_of(
+        observed,
+        {.calibrator = calibrator, .percentile = options_.at("percentile"), .paddlex_compat = compat});
+    form_.ranges = std::move(found.ranges);
+    if (options_.at("bias_correction").get<bool>() && !compat) form_.options.means = std::move(found.means);
+  }
+
+  void choose_ranges(const Observed& observed) {
+    calibrator_ = options_.at("calibrator");
+    if (calibrator_ != "auto") return use(observed, calibrator_);
+    std::optional<Measurements::Point> best;
+    for (const CalibratorEntry& entry : calibrator_table()) {
+      use(observed, entry.name);
+      const Measurements::Point point = measurements_->of(form_.quantised(), "calibrator " + entry.name);
+      if (best && (point.metric < best->metric || (point.metric == best->metric && point.loss >= best->loss)))
+        continue;
+      best = point;
+      calibrator_ = entry.name;
+    }
+    spdlog::info("{}: calibrator {} gives the best {}", job_.stage.name, calibrator_,
+                 measurements_->metric_name());
+    use(observed, calibrator_);
+  }
+
+  void tell(const AccuracyControl& found) {
+    returned_ = found.returned;
+    spdlog::info("{}: {} falls by {:.2f} points with {} layers back in FP32; {:.2f} were allowed{}",
+                 job_.stage.name, measurements_->metric_name(), 100 * (found.metric_fp32 - found.metric_int8),
+                 returned_.size(), 100 * options_.at("max_drop").get<double>(),
+                 found.reached ? "" : ", which no set of layers reached");
+  }
+
+  /// The errors of the form that was kept; what each layer costs alone stays true.
+  void mend_sqnr(std::vector<LayerError>& layers) {
+    const std::vector<LayerError> now = layer_errors(form_, *calibration_);
+    for (size_t i = 0; i < layers.size(); ++i) {
+      layers[i].sqnr_db = now[i].sqnr_db;
+      layers[i].kept_fp32 = now[i].kept_fp32;
+    }
+  }
+
+  QuantizeReport save(const Int8Form& form) const {
+    Model model = model_;
+    model.graph = form.quantised();
+    QuantizeReport report = quantize_report(model.graph, form.ranges, images_);
+    add_lineage(model, job_, {{"calibration", to_json(report)}, {"options", options_}});
+    model.metrics = Json::object();  // those of the FP32 network
+    save_model(job_.model_out, model);
+    return report;
+  }
+
+  Json finish() const {
+    const QuantizeReport report = save(form_);
+    std::string summary =
+        fmt::format("{} items in INT8, calibrated on {} images", report.quantized, report.images);
+    for (const std::string& item : report.fp32)
+      summary += (item == report.fp32[0] ? "; in FP32: " : ", ") + item;
+    spdlog::info("{}: {}", job_.stage.name, summary);
+    return {{"quantized", report.quantized}, {"fp32", report.fp32},   {"images", report.images},
+            {"calibrator", calibrator_},     {"returned", returned_}, {"summary", summary}};
+  }
+
+  const StageJob& job_;
+  const Json& options_;
+  Model model_;
+  int64_t batches_ = 0, images_ = 0;
+  std::unique_ptr<BatchSource> calibration_, measured_on_;
+  std::unique_ptr<Task> task_;
+  std::unique_ptr<Measurements> measurements_;
+  Int8Form form_;
+  std::string calibrator_;
+  std::vector<std::string> returned_;
+};
+
+}  // namespace
+
+Json int8_stage(const StageJob& job) { return Int8Job(job).run(); }
 
 }  // namespace espalier

@@ -194,6 +194,7 @@ std::vector<std::string> criteria() {
 std::vector<std::string> calibrators() {
   std::vector<std::string> names;
   for (const CalibratorEntry& entry : calibrator_table()) names.push_back(entry.name);
+  names.push_back("auto");
   return names;
 }
 
@@ -273,7 +274,8 @@ const std::vector<StageKind>& stage_kinds() {
        })},
       {"int8", "converts from FP32 to INT8", true, true,
        with_common({
-           choice("calibrator", "percentile", calibrators(), "how the range of an activation is chosen"),
+           choice("calibrator", "percentile", calibrators(),
+                  "how the range of an activation is chosen; auto: by the measured metric"),
            number("percentile", 99.99, 50, 100, "of the magnitudes, for the calibrator of that name"),
            boolean("bias_correction", true, "make up for what rounding filters moves mean outputs by"),
            integer("calibration_batches", 32, 1, 100000, "batches the ranges are measured on"),
@@ -282,6 +284,14 @@ const std::vector<StageKind>& stage_kinds() {
                   "one scale a filter or one a layer"),
            of_kind(Kind::kTexts, "keep_fp32", nullptr,
                    "items that stay FP32 (* and ?); outputs: the layers that the network ends in"),
+           number("max_drop", nullptr, 0, 1,
+                  "largest fall of the metric, 0.005 is half a point: layers go back to FP32, worst first, "
+                  "until it holds"),
+           choice("measure_on", "val", {"train", "val"}, "images that auto, max_drop and layer_metrics use"),
+           integer("measure_images", nullptr, 1, kAny,
+                   "so many of them, a reproducible choice; by default all"),
+           boolean("layer_metrics", false,
+                   "measure the metric with each layer alone in INT8; max_drop does it where it must"),
            boolean("paddlex_compat", false, "signed codes everywhere and the reference's KL"),
        })},
       {"evaluate",

@@ -94,6 +94,7 @@ class Inputs {
     }
     if (stage.kind == "sensitivity" || stage.kind == "int8")
       inputs["list"] = bench_.data_hash(stage.options.at("list"));
+    if (stage.kind == "int8") inputs["measured"] = bench_.data_hash(stage.options.at("measure_on"));
     inputs["val"] = bench_.data_hash("val");
     if (bench_.has_test() && is_variant(recipe_, stage)) inputs["test"] = bench_.data_hash("test");
     return inputs;

@@ -120,6 +120,36 @@ TEST(Calibrators, TheReferencesVariantSearchesTheUpperPartOnly) {
   EXPECT_GE(range("kl", h, {.paddlex_compat = true}), 0.69 * h.largest());
 }
 
+TEST(Calibrators, MseFindsTheLeastError) {
+  const std::vector<float> values = normals(100000, 3, 0.0001);
+  const Histogram h = histogram_of(values);
+  const auto error = [&](double range) {
+    const double step = range / 127;
+    double sum = 0;
+    for (const float v : values) {
+      const double coded = step * std::clamp(std::nearbyint(v / step), -127.0, 127.0);
+      sum += (v - coded) * (v - coded);
+    }
+    return sum;
+  };
+  const double chosen = range("mse", h), least = error(chosen);
+  for (double other = 2; other < 1.1 * h.largest(); other *= 1.05)
+    EXPECT_LE(least, 1.02 * error(other)) << chosen << " against " << other;
+  EXPECT_LT(chosen, h.largest());
+}
+
+TEST(Calibrators, OneHugeValueDoesNotTakeAllCodes) {
+  std::vector<float> values = normals(50000, 6);
+  values[17] = 1e30f;
+  const Observed observed{{{"x", histogram_of(values)}}, {{"x", {0}}}, 1};
+  for (const char* calibrator : {"kl", "mse", "percentile"}) {
+    const float range = calibration_of(observed, {.calibrator = calibrator}).ranges.at("x");
+    EXPECT_GT(range, 3) << calibrator;
+    EXPECT_LT(range, 10) << calibrator;
+  }
+  EXPECT_EQ(calibration_of(observed, {.calibrator = "min_max"}).ranges.at("x"), 1e30f);
+}
+
 TEST(Calibrators, UnknownNamesAreErrors) { EXPECT_THROW(find_calibrator("magic"), Error); }
 
 /// Fixed batches.
@@ -149,7 +179,7 @@ Graph network() {
 TEST(QuantizeModel, CalibratesConvertsAndReports) {
   Fixed source;
   for (uint64_t seed : {1, 2, 3}) source.images.push_back(random_tensor({2, 9, 9, 3}, Device::kCpu, seed));
-  for (const char* calibrator : {"kl", "min_max", "percentile"}) {
+  for (const char* calibrator : {"kl", "mse", "min_max", "percentile"}) {
     QuantizeReport report;
     const Graph g = network(), int8 = quantize_model(g, source, {.calibrator = calibrator}, {}, &report);
     EXPECT_EQ(report.quantized, 3);
