@@ -12,7 +12,7 @@ AccuracyControl control_accuracy(const Int8Form& form, const AccuracyLimit& limi
   ESPALIER_CHECK(limit.max_drop >= 0 && std::isfinite(limit.max_drop), "accuracy control: max_drop is ",
                  limit.max_drop, "; give the largest fall of the metric, such as 0.005");
   AccuracyControl best{.form = form};
-  best.metric_fp32 = measurements.of(form.prepared, "FP32").metric;
+  best.metric_fp32 = measurements.of(limit.fp32 ? *limit.fp32 : form.prepared, "FP32").metric;
   bool first = true;
   /// Whether the limit holds with these layers in FP32; the best so far is kept.
   const auto holds = [&](const std::vector<std::string>& returned) {

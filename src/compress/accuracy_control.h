@@ -8,7 +8,8 @@
 namespace espalier {
 
 struct AccuracyLimit {
-  double max_drop = 0.01;  ///< of the metric, absolute: 0.01 is one point of a top1 in percent
+  double max_drop = 0.01;       ///< of the metric, absolute: 0.01 is one point of a top1 in percent
+  const Graph* fp32 = nullptr;  ///< what it falls from; form.prepared when null
 };
 
 struct AccuracyControl {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "compress/watch.h"
 
 namespace espalier {
 
@@ -102,12 +103,8 @@ double Histogram::bulk() const {
 }
 
 Observed observe(const Graph& g, BatchSource& source, int64_t most) {
-  const NoGrad no_grad;
   std::vector<Histogram> histograms(g.values.size());
   std::vector<ChannelMeans> means(g.values.size());
-  std::vector<int> readers(g.values.size(), 0);
-  for (const Graph::Item& item : g.items)
-    for (int v : item.in) ++readers[v];
   Observed result;
   source.start(0);
   Batch batch;
@@ -115,32 +112,10 @@ Observed observe(const Graph& g, BatchSource& source, int64_t most) {
   while ((most < 0 || batches < most) && source.next(batch)) {
     ++batches;
     result.images += batch.size();
-    // apply() in a loop, so that every activation is seen and only those still to be read are alive.
-    Tensors at(g.values.size());
-    std::vector<int> left = readers;
-    for (size_t v = 0; v < g.values.size(); ++v)
-      if (g.values[v].param.defined()) at[v] = g.values[v].param;
-    const auto see = [&](int v) {
-      const Running place(g.values[v].name);
-      const Tensor host = at[v].to(Device::kCpu);
-      histograms[v].add(host.f32(), host.elements());
-      means[v].add(host);
-      if (left[v] == 0) at[v] = Tensor();
-    };
-    at[g.inputs[0]] = batch.images;
-    see(g.inputs[0]);
-    for (const Graph::Item& item : g.items) {
-      const Running place(item.name);
-      Tensors in;
-      for (int v : item.in) in.push_back(at[v]);
-      for (int v : item.in)
-        if (--left[v] == 0) at[v] = Tensor();
-      const Tensors out = espalier::apply(item.op, in);
-      for (size_t i = 0; i < out.size(); ++i) {
-        at[item.out[i]] = out[i];
-        see(item.out[i]);
-      }
-    }
+    watch(g, batch.images, [&](int v, const Tensor& values) {
+      histograms[v].add(values.f32(), values.elements());
+      means[v].add(values);
+    });
   }
   ESPALIER_CHECK(batches > 0, "calibrate: the data set gave no pictures; at least one batch is needed");
   for (size_t v = 0; v < g.values.size(); ++v) {

@@ -5,7 +5,9 @@
 
 #include "compress/accuracy_control.h"
 #include "compress/calibrate.h"
+#include "compress/rounding.h"
 #include "io/file.h"
+#include "passes/equalize.h"
 #include "recipe/stages.h"
 
 namespace espalier {
@@ -36,22 +38,24 @@ class Int8Job {
                      .keep_fp32 = patterns_of(options_, "keep_fp32")};
     quantizable_items(form_.prepared,
                       form_.options);  // a pattern that matches nothing is said before the work
+    equalise();
     const Observed observed = observe(form_.prepared, *calibration_, batches_);
     images_ = observed.images;
+    choose_filters();
     choose_ranges(observed);
     std::vector<LayerError> layers = layer_errors(form_, *calibration_);
     std::optional<double> fp32, int8;
     if (!options_.at("max_drop").is_null()) {
       const AccuracyControl found =
-          control_accuracy(form_, {.max_drop = options_.at("max_drop")}, *measurements_, layers,
-                           [&](const AccuracyControl& better) { save(better.form); });
+          control_accuracy(form_, {.max_drop = options_.at("max_drop"), .fp32 = &fp32_}, *measurements_,
+                           layers, [&](const AccuracyControl& better) { save(better.form); });
       fp32 = found.metric_fp32, int8 = found.metric_int8;
       tell(found);
       form_ = found.form;
       if (!returned_.empty()) mend_sqnr(layers);
     }
     if (options_.at("layer_metrics")) {
-      fp32 = measurements_->of(form_.prepared, "FP32").metric;
+      fp32 = measurements_->of(fp32_, "FP32").metric;
       int8 = measurements_->of(form_.quantised(), "INT8").metric;
       measure_each_layer(form_, *measurements_, layers);
     }
@@ -69,6 +73,28 @@ class Int8Job {
 
   std::filesystem::path beside(const char* name) const {
     return job_.folder.empty() ? std::filesystem::path() : job_.folder / name;
+  }
+
+  void equalise() {
+    fp32_ = form_.prepared;
+    const std::string how = options_.at("equalize");
+    if (how == "none") return;
+    const int pairs = equalize(form_.prepared, {.drop_caps = how == "without_caps"});
+    spdlog::info("{}: channels evened out between {} pairs of layers", job_.stage.name, pairs);
+  }
+
+  void choose_filters() {
+    if (options_.at("rounding") != "optimised") return;
+    std::map<std::string, RoundedLayer> report;
+    form_.options.rounding = choose_rounding(form_.prepared, *calibration_,
+                                             {.per_channel = form_.options.per_channel,
+                                              .bias_correction = options_.at("bias_correction"),
+                                              .batches = batches_},
+                                             &report);
+    double before = 0, after = 0;
+    for (const auto& [name, layer] : report) before += layer.error_before, after += layer.error_after;
+    spdlog::info("{}: squared error of the layers' outputs by rounding: {:.1f} % of that to the nearest",
+                 job_.stage.name, before > 0 ? 100 * after / before : 100.0);
   }
 
   void use(const Observed& observed, const std::string& calibrator) {
@@ -142,6 +168,7 @@ class Int8Job {
   std::unique_ptr<BatchSource> calibration_, measured_on_;
   std::unique_ptr<Task> task_;
   std::unique_ptr<Measurements> measurements_;
+  Graph fp32_;  ///< before anything is done for INT8
   Int8Form form_;
   std::string calibrator_;
   std::vector<std::string> returned_;

@@ -284,6 +284,12 @@ const std::vector<StageKind>& stage_kinds() {
                   "one scale a filter or one a layer"),
            of_kind(Kind::kTexts, "keep_fp32", nullptr,
                    "items that stay FP32 (* and ?); outputs: the layers that the network ends in"),
+           choice(
+               "equalize", "none", {"none", "exact", "without_caps"},
+               "even out channels across layers; exact leaves those before a ReLU6 alone, without_caps makes "
+               "it a ReLU"),
+           choice("rounding", "nearest", {"nearest", "optimised"},
+                  "of filters; optimised: so that each layer's outputs change least"),
            number("max_drop", nullptr, 0, 1,
                   "largest fall of the metric, 0.005 is half a point: layers go back to FP32, worst first, "
                   "until it holds"),
