@@ -13,7 +13,6 @@
 #include "io/file.h"
 #include "io/model_file.h"
 #include "recipe/run_folder.h"
-#include "support/browser.h"
 
 namespace espalier {
 namespace {
@@ -163,66 +162,6 @@ TEST_F(FlowTest, ReportPrintsTheTable) {
   const test::Ran text = run({"report", out}), markdown = run({"report", out, "--markdown"});
   EXPECT_NE(text.out.find("pruned_int8"), std::string::npos);
   EXPECT_EQ(markdown.out[0], '|');
-}
-
-TEST_F(FlowTest, TheRunWritesAPageThatIsSoundInABrowser) {
-  const std::string page = read_file(out + "/report.html");
-  for (const char* part :
-       {"\"tradeoffs\":[{", "\"examples\":{", "\"sensitivities\":[{", "\"cuts\":[{", "\"confusion\":[["})
-    EXPECT_NE(page.find(part), std::string::npos) << part;
-  if (test::find_chromium().empty()) GTEST_SKIP() << "no Chromium is installed";
-  EXPECT_EQ(test::page_faults(out + "/report.html"), std::vector<std::string>());
-}
-
-TEST_F(FlowTest, APageIsMadeOfWhatIsThere) {
-  test::Folder copy;
-  fs::copy(out + "/result.json", copy / "result.json");
-  ASSERT_EQ(run({"report", copy / "."}).code, kOk);
-  const std::string page = read_file(copy / "report.html");
-  EXPECT_NE(page.find("\"examples\":null"), std::string::npos);
-  EXPECT_NE(page.find("\"missing\":[{"), std::string::npos);
-  fs::create_directory(copy / "int8");
-  std::ofstream(copy / "int8/layer_errors.json") << "{\"format\": \"espalier-layer-errors\"";
-  const test::Ran damaged = run({"report", copy / "."});
-  EXPECT_EQ(damaged.code, kBadInput);
-  EXPECT_NE(damaged.err.find("layer_errors.json: is damaged"), std::string::npos) << damaged.err;
-}
-
-TEST_F(FlowTest, WhatATolerancePromisesThePruneStageKeeps) {
-  const Json kept = Json::parse(read_file(out + "/trade_off.json")).at("sensitivity").at("value");
-  const Json steps = kept.at("steps");
-  for (size_t i = 1; i < steps.size(); ++i) EXPECT_GT(steps[i].at("tolerance"), steps[i - 1].at("tolerance"));
-  for (const size_t i : {size_t{0}, steps.size() / 2, steps.size() - 1}) {
-    const std::string pruned = *folder / ("tolerance" + std::to_string(i) + ".safetensors");
-    const test::Ran ran =
-        run(with_data({"prune", model("baseline"), "--sensitivity", out + "/sensitivity/sensitivity.json",
-                       "--tolerance", steps[i].at("tolerance").dump(), "--min-channels", "4",
-                       "--keep-multiple-of", "4", "--recalibrate", "0", "--out", pruned}));
-    ASSERT_EQ(ran.code, kOk) << ran.err;
-    const Json info = run({"info", pruned, "--json", "--seconds", "0"}).json();
-    for (const char* key : {"macs", "parameters"}) EXPECT_EQ(info.at(key), steps[i].at(key)) << i;
-    EXPECT_EQ(info.at("parameter_bytes"), steps[i].at("bytes")) << i;
-  }
-  int timed = 0;
-  for (const Json& step : steps) timed += step.contains("ms");
-  EXPECT_GE(timed, 1);
-  EXPECT_GT(kept.at("before").at("ms"), 0);
-}
-
-TEST_F(FlowTest, CompareTakesSeveralRunsOfOneMetric) {
-  test::Folder other;
-  fs::copy(out + "/result.json", other / "result.json");
-  const std::string page = *folder / "compare.html";
-  const test::Ran ran = run({"compare", out, other / ".", "--out", page});
-  ASSERT_EQ(ran.code, kOk) << ran.err;
-  EXPECT_NE(ran.out.find("report: " + page), std::string::npos);
-  EXPECT_TRUE(fs::exists(page));
-  EXPECT_EQ(run({"compare", out}).code, kBadInput);
-  EXPECT_NE(run({"compare", out, out + "/../run"}).err.find("is named twice"), std::string::npos);
-  Json result = Json::parse(read_file(out + "/result.json"));
-  result["metric"] = "miou";
-  std::ofstream(other / "result.json") << result.dump();
-  EXPECT_NE(run({"compare", out, other / "."}).err.find("compare runs of one metric"), std::string::npos);
 }
 
 TEST_F(FlowTest, InfoTellsGroupsLayersAndLineage) {

@@ -98,6 +98,30 @@ function withTip(node, lines) {
   return node;
 }
 
+/// One stop of the Tab key for many elements: the arrow keys go from one to the next, Home and End to the ends.
+function roving(container) {
+  const all = () => [...container.querySelectorAll("[tabindex]")];
+  all().forEach((node, i) => node.setAttribute("tabindex", i ? "-1" : "0"));
+  container.addEventListener("keydown", (event) => {
+    const nodes = all(), at = nodes.indexOf(document.activeElement);
+    const to = {ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: nodes.length - 1}[event.key];
+    if (at < 0 || to === undefined) return;
+    event.preventDefault();
+    const next = nodes[Math.max(0, Math.min(nodes.length - 1, to))];
+    nodes.forEach((node) => node.setAttribute("tabindex", node === next ? "0" : "-1"));
+    next.focus();
+  });
+  return container;
+}
+
+/// A path that is too long loses its middle: its end tells layers apart.
+function shortened(path, room) {
+  if (path.length <= room) return path;
+  const head = Math.floor((room - 1) / 3);
+  return path.slice(0, head) + "\u2026" + path.slice(path.length - (room - 1 - head));
+}
+const nameRoom = () => (window.innerWidth < 600 ? 18 : 25);
+
 function startTheme() {
   const button = document.getElementById("theme"), root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");

@@ -25,14 +25,26 @@ function spread(spots, gap, top, bottom) {
     sorted[i].y = Math.min(sorted[i].y, i + 1 < sorted.length ? sorted[i + 1].y - gap : bottom);
 }
 
-/// Axes with grid lines and units. `x` and `y` are {low, high, label, whole: numbers without fraction}; widens
+/// The powers of ten within [low, high], with 2 and 5 between where they are few.
+function decades(low, high) {
+  const all = [], few = Math.log10(high / low) < 2.5;
+  for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); ++p)
+    for (const m of few ? [1, 2, 5] : [1]) {
+      const at = m * Math.pow(10, p);
+      if (at >= low && at <= high) all.push({at, text: p < 0 ? at.toFixed(-p) : grouped(at)});
+    }
+  return all;
+}
+
+/// Axes with grid lines and units. `x` and `y` are {low, high, label, whole: numbers without fraction, log}; widens
 /// the left margin to what the numbers need.
 function frame(width, height, margin, x, y) {
-  const rows = ticks(y.low, y.high, Math.max(3, Math.round((height - margin.top - margin.bottom) / 42)));
+  const rows = y.log ? decades(y.low, y.high) : ticks(y.low, y.high, Math.max(3, Math.round((height - margin.top - margin.bottom) / 42)));
   margin.left = Math.max(28, ...rows.map((tick) => textWidth(tick.text, 400) + 10));
+  const up = y.log ? (v) => Math.log(v / y.low) / Math.log(y.high / y.low) : (v) => (v - y.low) / (y.high - y.low || 1);
   const place = {
     x: (v) => margin.left + ((v - x.low) / (x.high - x.low || 1)) * (width - margin.left - margin.right),
-    y: (v) => height - margin.bottom - ((v - y.low) / (y.high - y.low || 1)) * (height - margin.top - margin.bottom),
+    y: (v) => height - margin.bottom - up(v) * (height - margin.top - margin.bottom),
   };
   const grid = [];
   for (const {at, text} of rows)
@@ -62,7 +74,8 @@ function extent(values, zero) {
 const legend = (series) => el("div", {class: "legend"}, series.map((s) =>
   el("span", {}, el("i", {class: s.dash ? "dash" : "", style: `border-color:${s.color}`}), s.name)));
 
-/// Lines. `chart` is {title, x: {label, format, low, high, whole}, y: {label, format, zero, low, high}, height,
+/// Lines. `chart` is {title, x: {label, format, low, high, whole}, y: {label, format, zero, low, high,
+/// steep: logarithmic where the largest value is so many times the least}, height,
 /// series: [{name, label, color, dash, dots, points: [[x, y, low, high]]}]}; `format` is of the tooltip; `legend` stands for
 /// the series in the legend. Values under the pointer, or the
 /// arrow keys, are shown. `chart.cursor(x)` of the drawn chart moves its line.
@@ -77,6 +90,9 @@ function lineChart(chart) {
   const range = extent(all.flatMap((p) => [p[1], p[2], p[3]].filter(known)), chart.y.zero);
   y.low = chart.y.low ?? range.low;
   y.high = chart.y.high ?? range.high;
+  const values = all.map((p) => p[1]), least = Math.min(...values);
+  if (chart.y.steep && least > 0 && Math.max(...values) > chart.y.steep * least)
+    Object.assign(y, {log: true, low: least * 0.9, high: Math.max(...values) * 1.1, label: `${y.label}, logarithmic`});
   const xs = [...new Set(all.map((p) => p[0]))].sort((a, b) => a - b);
 
   drawn(place, (width) => {

@@ -24,7 +24,8 @@ function worstPairs(run, pairs) {
 
 function classTable(run, d, metric) {
   const rows = d.per_class.map((value, k) => ({k, value}));
-  const columns = [{title: "class", text: true, cell: (r) => labelOf(run, r.k)}, {title: metric, unit: "%", cell: (r) => percent(r.value)}];
+  const columns = [{title: "class", text: true, cell: (r) => labelOf(run, r.k)}, {title: {top1: "recall", miou: "IoU", map: "AP"}[metric] || metric, unit: "%", cell: (r) => percent(r.value)}];
+  // Recall, precision and F1 of a class, by the names that evaluations give them.
   for (const key of ["accuracies", "precisions", "f1"])
     if (d[key] && d[key].length === rows.length) columns.push({title: {accuracies: "recall", precisions: "precision", f1: "F1"}[key], unit: "%", cell: (r) => percent(d[key][r.k])});
   if (d.counts) columns.push({title: {classification: "pictures", detection: "objects", segmentation: "pixels"}[run.result.task] || "count", cell: (r) => grouped(d.counts[r.k])});

@@ -20,10 +20,14 @@ function examples(run) {
     if (e.task === "classification")
       return el("figure", {class: "example"}, head, el("div", {class: "seen"},
         el("div", {}, el("img", {...size, src: picture.image, alt: labelOf(run, picture.truth)}), el("small", {}, "is ", el("b", {}, labelOf(run, picture.truth)))),
-        el("div", {class: "verdicts"}, picture.variants.map((p, i) => verdict(run, e.variants[i], p, picture.truth)))));
+        roving(el("div", {class: "verdicts"}, picture.variants.map((p, i) => verdict(run, e.variants[i], p, picture.truth))))));
     const view = (title, image) => el("div", {}, el("img", {...size, src: image, alt: `${picture.name}: ${title}`}), el("small", {}, title));
-    return el("figure", {class: "example row"}, head, el("div", {class: "seen"},
+    const figure = el("figure", {class: "example row"}, head, el("div", {class: "seen"},
       view("truth", picture.image), picture.variants.map((p, i) => view(e.variants[i], p.image))));
+    const larger = el("button", {type: "button", "aria-pressed": "false", onclick: () =>
+      larger.setAttribute("aria-pressed", String(figure.classList.toggle("large")))}, "Larger");
+    head.append(larger);
+    return figure;
   });
   return section("examples", "Examples", "Example predictions",
     el("p", {class: "note"}, `${e.pictures.length} of ${grouped(e.looked_at)} pictures of ${e.list} that every variant looked at; those first where variants disagree ` +

@@ -14,13 +14,14 @@ function layerErrors(run) {
         ...(known(drop(l)) ? [`alone in INT8: ${metric} ${percent(l.metric_only_this)} %, ${fixed(drop(l), 2)} points below FP32`] : [])];
       const width = known(l.sqnr_db) ? Math.max(0, (100 * l.sqnr_db) / top) : 0;
       return {l, node: withTip(el("div", {class: `bar${l.kept_fp32 ? " whole" : ""}`, tabindex: "0"},
-        el("span", {class: "name", title: l.layer}, l.layer), el("span", {class: "track"}, el("i", {style: `width:${width}%`})),
+        el("span", {class: "name", title: l.layer}, shortened(l.layer, nameRoom())), el("span", {class: "track"}, el("i", {style: `width:${width}%`})),
         el("span", {class: "count"}, known(l.sqnr_db) ? `${fixed(l.sqnr_db, 1)} dB` : "\u2013",
           l.kept_fp32 ? el("small", {}, "FP32")
             : known(drop(l)) ? el("small", {}, `${drop(l) > 0 ? "\u2212" : "+"}${fixed(Math.abs(drop(l)), 2)}`) : null)), lines)};
     });
     const order = choice("order", ["worst first", "network"], (o) => grid.replaceChildren(
       ...(o === "network" ? rows : [...rows].sort((a, b) => (a.l.sqnr_db ?? Infinity) - (b.l.sqnr_db ?? Infinity))).map((r) => r.node)));
+    roving(grid);
     place.replaceChildren(el("p", {class: "note"},
       `Signal to quantisation noise of each layer's output in dB (more is better; 20 dB: 1 % of the power is noise) on ${grouped(e.images)} images. ` +
       `${metric}: FP32 ${percent(e.metric_fp32, 2)} %, INT8 ${percent(e.metric_int8, 2)} %.` +

@@ -89,7 +89,7 @@ function variantTable() {
     {title: "file", unit: bytes.unit, cell: (e) => [digits3(e.v.bytes / bytes.scale), share(e, "bytes")]},
     {title: "MACs", unit: macs.unit, cell: (e) => [digits3(e.v.macs / macs.scale), share(e, "macs")]});
   if (all.some((v) => v.latency_ms)) {
-    const ms = (v, key) => (v.latency_ms ? fixed(v.latency_ms[key], v.latency_ms.median < 10 ? 2 : 1) : "\u2013");
+    const ms = (v, key) => (v.latency_ms ? fixed(v.latency_ms[key], v.latency_ms.median < 1 ? 3 : v.latency_ms.median < 10 ? 2 : 1) : "\u2013");
     columns.push({title: "latency", unit: "ms, median", cell: (e) => ms(e.v, "median")},
       {title: "p95", unit: "ms", cell: (e) => ms(e.v, "p95")},
       {title: "throughput", unit: "images/s", cell: (e) => digits3(e.v.images_per_second)},

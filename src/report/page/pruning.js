@@ -17,15 +17,15 @@ function sensitivityCurves(s) {
       points.slice(1).map((p) => svg("circle", {cx: x(p.ratio), cy: y(p.loss), r: 1.8, fill: color(0)})),
       line, dot,
       svg("text", {x: x(0), y: h - 2}, "0"), svg("text", {x: x(1), y: h - 2, "text-anchor": "end"}, "100 %"),
-      last.ratio < 0.7 ? svg("text", {x: x(last.ratio) + 5, y: 12}, `${percent(last.loss, 0)} %`) : null);
+      last.loss >= top && last.ratio < 0.7 ? svg("text", {x: x(last.ratio) + 5, y: 12}, `${percent(last.loss, 0)} %`) : null);
     const lines = () => [`${g.name}, ${g.channels} channels`, ...g.points.map((p) =>
       `${percent(p.ratio, 0)} % removed: ${s.metric} ${percent(p.metric)} %, loses ${percent(p.loss)} %`),
       `${(g.members || []).length} tensors: ` + (g.members || []).slice(0, 4).map((m) => `${m.parameter} (${m.role})`).join(", ") +
         ((g.members || []).length > 4 ? " \u2026" : "")];
-    return {g, line, dot, points, node: el("div", {class: "small"}, el("div", {class: "smallhead"}, el("span", {class: "name", title: g.name}, g.name),
+    return {g, line, dot, points, node: el("div", {class: "small"}, el("div", {class: "smallhead"}, el("span", {class: "name", title: g.name}, shortened(g.name, 17)),
       el("span", {class: "muted"}, grouped(g.channels))), withTip(node, lines))};
   });
-  const grid = el("div", {class: "smalls"}, cells.map((c) => c.node));
+  const grid = roving(el("div", {class: "smalls"}, cells.map((c) => c.node)));
   // A group's sensitivity in one number: what half of its channels are worth.
   const half = (c) => {
     let before = c.points[0];
@@ -75,7 +75,7 @@ function sensitivity(run) {
 function channelBars(rows) {
   const bars = rows.map((r) => {
     const inner = el("i", {}), count = el("span", {class: "count"});
-    const node = el("div", {class: "bar", tabindex: "0"}, el("span", {class: "name", title: r.name}, r.name), el("span", {class: "track"}, inner), count);
+    const node = el("div", {class: "bar", tabindex: "0"}, el("span", {class: "name", title: r.name}, shortened(r.name, nameRoom())), el("span", {class: "track"}, inner), count);
     const set = (kept) => {
       r.kept = kept;
       inner.style.width = `${(100 * kept) / r.before}%`;
@@ -85,7 +85,7 @@ function channelBars(rows) {
     set(r.kept);
     return {set, node: withTip(node, () => [r.name, `${r.kept} of ${r.before} channels kept, ${percent(1 - r.kept / r.before)} % removed`, ...(r.lines ? r.lines() : [])])};
   });
-  return {node: el("div", {class: "bars"}, bars.map((b) => b.node)), set: (kept) => bars.forEach((b, i) => b.set(kept[i]))};
+  return {node: roving(el("div", {class: "bars"}, bars.map((b) => b.node))), set: (kept) => bars.forEach((b, i) => b.set(kept[i]))};
 }
 
 function cuts(run) {

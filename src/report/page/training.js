@@ -12,12 +12,12 @@ function training(runs) {
   const scaled = (column) => (column || []).map((v) => (known(v) ? 100 * v : v));
   const measured = stages.filter((t) => (t.columns[metric] || []).some(known));
   const charts = [lineChart({
-    title: "Training loss, mean of an epoch", x, y: {label: "loss", format: digits3, zero: true}, legend: runLegend,
+    title: "Training loss, mean of an epoch", x, y: {label: "loss", format: digits3, zero: true, steep: 30}, legend: runLegend,
     series: stages.map((t, i) => line(t, i, t.columns.loss)),
   })];
   if (stages.some((t) => (t.columns.eval_loss || []).some(known)))
     charts.push(lineChart({
-      title: "Evaluation loss on val", x, y: {label: "loss", format: digits3, zero: true}, legend: runLegend,
+      title: "Evaluation loss on val", x, y: {label: "loss", format: digits3, zero: true, steep: 30}, legend: runLegend,
       series: stages.map((t, i) => line(t, i, t.columns.eval_loss || [])),
     }));
   if (measured.length)
