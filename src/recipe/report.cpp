@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/version.h"
 #include "io/file.h"
+#include "kernels/device.h"
 #include "recipe/result.h"
 #include "recipe/run_folder.h"
 #include "report/page.h"
@@ -84,6 +85,9 @@ class Collector {
         if (const fs::path record = run_ / name / "stage.json"; fs::exists(record))
           records_[name] = read_run_file(record);
       }
+    // Timings are to be comparable with those of the run.
+    if (const fs::path recipe = run_ / "recipe.json"; fs::exists(recipe))
+      kernels::set_threads(read_run_file(recipe).value("threads", 0));
   }
 
   Json collect() {
@@ -153,9 +157,14 @@ class Collector {
     return all;
   }
 
+  struct PruneOptions {
+    Json options;
+    std::string line;  ///< of a recipe, with @ for the tolerance
+    Json chosen;       ///< the tolerance that the stage found or was given; null
+  };
   /// The options of the first prune stage that reads these sensitivities, else the defaults; with a tolerance
   /// in place of its budget.
-  std::pair<Json, std::string> prune_options(const std::string& sensitivity) const {
+  PruneOptions prune_options(const std::string& sensitivity) const {
     Document none;
     Json defaults = check_section(none, "", Json::object(), find_stage_kind("prune")->keys);
     Json options = defaults;
@@ -178,7 +187,7 @@ class Collector {
     const std::string line =
         fmt::format("- prune: {{{}from: {}, sensitivity: {}, tolerance: @{}}}",
                     name.empty() ? "" : "name: " + name + ", ", source_of(sensitivity), sensitivity, extra);
-    return {options, line};
+    return {options, line, noted(name, "/metrics/plan/tolerance")};
   }
 
   /// The run's, where it can be had.
@@ -197,19 +206,23 @@ class Collector {
               "the model that stage " + stage + " measured is gone; run the recipe again");
         continue;
       }
-      const auto [options, line] = prune_options(stage);
-      Json entry =
-          kept_in("trade_off.json", stage,
-                  {{"sensitivity", file_hash(file)}, {"options", options}, {"seconds", options_.seconds}},
-                  [&, &options = options] {
-                    const Model model = load_model(model_file);
-                    const SelectOptions select = select_options(options, model);
-                    return trade_off(model.graph, load_sensitivity(file), select, tolerances(),
-                                     options_.seconds, device());
-                  });
+      const auto [options, line, chosen] = prune_options(stage);
+      Json entry = kept_in("trade_off.json", stage,
+                           {{"sensitivity", file_hash(file)},
+                            {"options", options},
+                            {"seconds", options_.seconds},
+                            {"device", name(device())},
+                            {"threads", kernels::threads()}},
+                           [&, &options = options] {
+                             const Model model = load_model(model_file);
+                             const SelectOptions select = select_options(options, model);
+                             return trade_off(model.graph, load_sensitivity(file), select, tolerances(),
+                                              options_.seconds, device());
+                           });
       entry["stage"] = stage;
       entry["from"] = source_of(stage);
       entry["line"] = line;
+      entry["chosen"] = chosen;
       all.push_back(std::move(entry));
     }
     return all;

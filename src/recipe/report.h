@@ -19,8 +19,9 @@ struct ReportOptions {
 
 /// Everything the page of one run needs: result.json, training curves, sensitivities, what tolerances keep,
 /// cuts, INT8 errors, confusion matrices, examples, and which of these are missing and what would make them.
-/// What takes time is kept in the folder, in trade_off.json and examples.json, and made again when the models
-/// or this machine are others. Throws Error when the folder holds no result, or a file in it is damaged.
+/// What takes time is kept in the folder, in trade_off.json and examples.json, and made again when the
+/// models, the device or the number of threads are others. Throws Error when the folder holds no result, or a
+/// file in it is damaged.
 Json report_data(const std::filesystem::path& run, const ReportOptions& options = {});
 
 /// Writes the page of one run, or of several side by side, as one HTML file. Throws Error as report_data()

@@ -58,6 +58,7 @@ function errors(run) {
     const inner = el("div", {});
     place.replaceChildren(...[choice("list", Object.keys(lists).filter((l) => lists[l].details), (l) => inner.replaceChildren(of(l))), inner].filter(Boolean));
   };
-  const title = run.result.task === "detection" ? "Precision and recall" : "Confusion matrix";
+  const all = names.flatMap((name) => Object.values(run.evaluation[name]).map((m) => m.details || {}));
+  const title = run.result.task === "detection" ? "Precision and recall" : all.some((d) => d.worst) ? "What is taken for what" : "Confusion matrix";
   return section("errors", "Errors", title, choice("variant", names, show), place);
 }

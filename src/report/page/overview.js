@@ -47,7 +47,7 @@ function findings(run) {
 
 function tradeOffOfVariants() {
   const metric = data.runs[0].result.metric;
-  const points = (value, text) => variants.filter(({v}) => v.val && known(value(v))).map((e) => ({
+  const points = (value, text) => variants.filter(({v}) => v.val && known(v.val.value) && known(value(v))).map((e) => ({
     x: value(e.v), y: 100 * e.v.val.value, low: 100 * e.v.val.low, high: 100 * e.v.val.high, name: e.name,
     color: e.color, mark: e.mark,
     lines: [e.title, `${metric} ${percent(e.v.val.value)} % (${percent(e.v.val.low)}\u2013${percent(e.v.val.high)})`, text(e.v)],
