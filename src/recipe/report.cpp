@@ -21,24 +21,34 @@ namespace {
 
 constexpr int kLargestMatrix = 40;  ///< classes; of more, the most frequent confusions are shown
 
-/// epochs.csv as columns: {"epoch": [...], "loss": [...], ...}; an empty cell is null.
+std::vector<std::string> cells_of(const std::string& line) {
+  std::vector<std::string> cells(1);
+  for (const char c : line) {
+    if (c == ',')
+      cells.emplace_back();
+    else
+      cells.back() += c;
+  }
+  return cells;
+}
+
+/// epochs.csv, which holds numbers alone, as columns: {"epoch": [...], "loss": [...], ...}; an empty cell is
+/// null.
 Json columns_of(const fs::path& csv) {
   std::istringstream in(read_file(csv));
-  std::string line, cell;
-  std::vector<std::string> names;
+  std::string line;
+  std::getline(in, line);
+  const std::vector<std::string> names = cells_of(line);
   Json columns = Json::object();
+  for (const std::string& name : names) columns[name] = Json::array();
   while (std::getline(in, line)) {
-    std::istringstream cells(line);
-    for (size_t i = 0; std::getline(cells, cell, ','); ++i) {
-      if (i == names.size() && columns.empty()) names.push_back(cell);
-      if (columns.empty()) continue;
-      const Json value = Json::parse(cell, nullptr, false);
-      ESPALIER_CHECK(i < names.size(), csv.string(),
-                     ": a line has more cells than the first; run the stage again");
+    const std::vector<std::string> cells = cells_of(line);
+    ESPALIER_CHECK(cells.size() == names.size(), csv.string(), ": a line has ", cells.size(),
+                   " cells and the first ", names.size(), "; run the stage again");
+    for (size_t i = 0; i < cells.size(); ++i) {
+      const Json value = Json::parse(cells[i], nullptr, false);
       columns[names[i]].push_back(value.is_number() ? value : Json(nullptr));
     }
-    if (columns.empty())
-      for (const std::string& name : names) columns[name] = Json::array();
   }
   return columns;
 }

@@ -42,6 +42,12 @@ Json read_run_file(const std::filesystem::path& file, const std::string& format 
 Json trade_off(const Graph& graph, const Sensitivity& sensitivity, SelectOptions options,
                const std::vector<double>& tolerances, double seconds, Device device);
 
+/// How far predictions on one picture are apart, 0 .. 1: the largest difference of any from the first. Of
+/// classes: whether the likeliest is another; of boxes: the share without a partner of their class at IoU >
+/// 0.5, among those with a score of 0.5 or more; of masks: the share of pixels that differ, among those that
+/// either takes for more than background.
+double disagreement(const std::vector<Prediction>& predictions);
+
 /// Predictions of the variants (name -> model file) on at most `pictures` of the list val, and the dozen
 /// pictures worth showing: those first where variants disagree, then in a reproducible order.
 /// {"task", "list", "looked_at", "disagreements", "variants": [names], "pictures": [{"name", "image",

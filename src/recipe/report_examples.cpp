@@ -26,7 +26,6 @@ constexpr double kThreshold = 0.5;  ///< boxes with a lower score are not shown,
 /// A picture, what is on it, and what each variant says.
 struct Seen {
   std::string path;
-  int width = 0, height = 0;  ///< of the file
   Prediction truth;
   std::vector<Prediction> variants;
 };
@@ -72,13 +71,15 @@ double difference(const Prediction& a, const Prediction& b) {
   return box_difference(a, b);
 }
 
-/// How far the variants are apart: the largest difference from the first.
-double disagreement(const Seen& seen) {
+}  // namespace
+
+double disagreement(const std::vector<Prediction>& predictions) {
   double most = 0;
-  for (const Prediction& variant : seen.variants)
-    most = std::max(most, difference(seen.variants[0], variant));
+  for (const Prediction& other : predictions) most = std::max(most, difference(predictions.at(0), other));
   return most;
 }
+
+namespace {
 
 Prediction truth_of(const Batch& batch, int i) {
   Prediction truth;
@@ -105,13 +106,7 @@ void look(Workbench& bench, const Model& model, int64_t pictures, std::vector<Se
     if (interrupt_requested()) throw Interrupted("interrupted while predicting examples");
     const Tensors& outputs = session.run({batch.images});
     for (int i = 0; i < batch.size(); ++i, ++at) {
-      if (first) {
-        all.push_back({.path = batch.names[i], .truth = truth_of(batch, i)});
-        if (!batch.annotations.empty()) {
-          all.back().width = batch.annotations[i].width;
-          all.back().height = batch.annotations[i].height;
-        }
-      }
+      if (first) all.push_back({.path = batch.names[i], .truth = truth_of(batch, i)});
       all[at].variants.push_back(
           task->decode(outputs, i, batch.annotations.empty() ? Annotation{} : batch.annotations[i]));
     }
@@ -196,7 +191,7 @@ Json show(const Seen& seen, const Task& task, const std::vector<std::string>& la
           {"height", image.height},
           {"truth", seen.truth.classes.empty() ? Json(nullptr) : Json(seen.truth.classes[0].label)},
           {"seen_by", task.name()},
-          {"disagree", disagreement(seen)},
+          {"disagree", disagreement(seen.variants)},
           {"variants", variants}};
 }
 
@@ -217,7 +212,7 @@ Json example_predictions(Workbench& bench, const std::vector<std::pair<std::stri
   std::vector<size_t> order(all.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::vector<double> apart;
-  for (const Seen& seen : all) apart.push_back(disagreement(seen));
+  for (const Seen& seen : all) apart.push_back(disagreement(seen.variants));
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return apart[a] > apart[b]; });
   const size_t wanted = all.empty() || all[0].variants[0].classes.empty() ? 8 : 12;
   Json shown_pictures = Json::array();

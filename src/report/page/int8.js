@@ -22,10 +22,12 @@ function layerErrors(run) {
     const order = choice("order", ["worst first", "network"], (o) => grid.replaceChildren(
       ...(o === "network" ? rows : [...rows].sort((a, b) => (a.l.sqnr_db ?? Infinity) - (b.l.sqnr_db ?? Infinity))).map((r) => r.node)));
     roving(grid);
-    place.replaceChildren(el("p", {class: "note"},
-      `Signal to quantisation noise of each layer's output in dB (more is better; 20 dB: 1 % of the power is noise) on ${grouped(e.images)} images. ` +
-      `${metric}: FP32 ${percent(e.metric_fp32, 2)} %, INT8 ${percent(e.metric_int8, 2)} %.` +
-      (e.layers.some((l) => known(drop(l))) ? ` Small numbers: points of ${metric} with only this layer in INT8.` : "")), order, grid);
+    const both = known(e.metric_fp32) && known(e.metric_int8)
+      ? ` ${metric}: FP32 ${percent(e.metric_fp32, 2)} %, INT8 ${percent(e.metric_int8, 2)} %.` : "";
+    const small = e.layers.some((l) => known(drop(l))) ? ` Small numbers: points of ${metric} with only this layer in INT8.`
+      : ` \`layer_metrics: true\` in the stage measures ${metric} with each layer alone in INT8.`;
+    place.replaceChildren(el("p", {class: "note"}, "Signal to quantisation noise of each layer's output in dB (more is better; " +
+      `20 dB: 1 % of the power is noise) on ${grouped(e.images)} images.` + both + small), order, grid);
   };
   return section("int8", "INT8", "INT8 error per layer", choice("stage", run.layer_errors.map((l) => l.stage), show), place);
 }
