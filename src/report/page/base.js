@@ -114,13 +114,8 @@ function roving(container) {
   return container;
 }
 
-/// A path that is too long loses its middle: its end tells layers apart.
-function shortened(path, room) {
-  if (path.length <= room) return path;
-  const head = Math.floor((room - 1) / 3);
-  return path.slice(0, head) + "\u2026" + path.slice(path.length - (room - 1 - head));
-}
-const nameRoom = () => (window.innerWidth < 600 ? 18 : 25);
+/// "block3/expand/conv2d" that may go on in the next line after each slash.
+const pathName = (path) => el("span", {class: "path"}, path.split("/").flatMap((part, i) => (i ? ["/", el("wbr"), part] : [part])));
 
 function startTheme() {
   const button = document.getElementById("theme"), root = document.documentElement;

@@ -14,7 +14,7 @@ function layerErrors(run) {
         ...(known(drop(l)) ? [`alone in INT8: ${metric} ${percent(l.metric_only_this)} %, ${fixed(drop(l), 2)} points below FP32`] : [])];
       const width = known(l.sqnr_db) ? Math.max(0, (100 * l.sqnr_db) / top) : 0;
       return {l, node: withTip(el("div", {class: `bar${l.kept_fp32 ? " whole" : ""}`, tabindex: "0"},
-        el("span", {class: "name", title: l.layer}, shortened(l.layer, nameRoom())), el("span", {class: "track"}, el("i", {style: `width:${width}%`})),
+        pathName(l.layer.endsWith("conv2d") ? l.layer.slice(0, l.layer.lastIndexOf("/")) : l.layer), el("span", {class: "track"}, el("i", {style: `width:${width}%`})),
         el("span", {class: "count"}, known(l.sqnr_db) ? `${fixed(l.sqnr_db, 1)} dB` : "\u2013",
           l.kept_fp32 ? el("small", {}, "FP32")
             : known(drop(l)) ? el("small", {}, `${drop(l) > 0 ? "\u2212" : "+"}${fixed(Math.abs(drop(l)), 2)}`) : null)), lines)};

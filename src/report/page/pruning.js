@@ -22,10 +22,10 @@ function sensitivityCurves(s) {
       `${percent(p.ratio, 0)} % removed: ${s.metric} ${percent(p.metric)} %, loses ${percent(p.loss)} %`),
       `${(g.members || []).length} tensors: ` + (g.members || []).slice(0, 4).map((m) => `${m.parameter} (${m.role})`).join(", ") +
         ((g.members || []).length > 4 ? " \u2026" : "")];
-    return {g, line, dot, points, node: el("div", {class: "small"}, el("div", {class: "smallhead"}, el("span", {class: "name", title: g.name}, shortened(g.name, 17)),
+    return {g, line, dot, points, node: el("div", {class: "small"}, el("div", {class: "smallhead"}, pathName(g.name),
       el("span", {class: "muted"}, grouped(g.channels))), withTip(node, lines))};
   });
-  const grid = roving(el("div", {class: "smalls"}, cells.map((c) => c.node)));
+  const grid = roving(el("div", {class: s.groups.some((g) => g.name.length > 16) ? "smalls tall" : "smalls"}, cells.map((c) => c.node)));
   // A group's sensitivity in one number: what half of its channels are worth.
   const half = (c) => {
     let before = c.points[0];
@@ -66,7 +66,8 @@ function sensitivity(run) {
     s.show = curves.at;
     return [el("p", {class: "note"},
       `Loss of ${s.file.metric} as a share of its ${percent(s.file.baseline)} % (0 to ${percent(curves.top, 0)} %, upwards) against the share of channels removed, ` +
-      `least by ${s.file.criterion} first; one group of tied channels at a time, on ${grouped(s.file.samples)} images (stage ${s.stage}).`),
+      `least by ${s.file.criterion} first; one group of tied channels at a time, on ${grouped(s.file.samples)} images (stage ${s.stage}).` +
+      (run.tradeoffs.some((t) => t.stage === s.stage) ? " Dashed: the tolerance chosen below; the dot: what it would remove." : "")),
       curves.node, sensitivityTable(s.file)];
   }));
 }
@@ -75,7 +76,7 @@ function sensitivity(run) {
 function channelBars(rows) {
   const bars = rows.map((r) => {
     const inner = el("i", {}), count = el("span", {class: "count"});
-    const node = el("div", {class: "bar", tabindex: "0"}, el("span", {class: "name", title: r.name}, shortened(r.name, nameRoom())), el("span", {class: "track"}, inner), count);
+    const node = el("div", {class: "bar", tabindex: "0"}, pathName(r.name), el("span", {class: "track"}, inner), count);
     const set = (kept) => {
       r.kept = kept;
       inner.style.width = `${(100 * kept) / r.before}%`;
