@@ -88,26 +88,27 @@ ESPALIER_SIMT void reduce_moments(int channels, Moments (&own)[4], float* to) {
   to[2 * channels + channel] = total.squares;
 }
 
-/// mean and biased variance from parts [count, 3, channels], merged in order. The means may be distances from
-/// `origin`. A block takes 32 channels, and eight of its threads share one.
+/// Merges parts [count, 3, channels] in order, kAtMost of them per block.z; the last stage has one block.z
+/// and gives the mean and the biased variance. The means may be distances from `origin`. A block takes 32
+/// channels, and eight of its threads share one.
 struct MergeMoments {
-  static constexpr int kThreads = 256, kBlocks = 4;
+  static constexpr int kThreads = 256, kBlocks = 4, kAtMost = 64;
   static constexpr int kAtOnce = kThreads / warp::kLanes;
   static constexpr int kSharedBytes = kThreads * static_cast<int>(sizeof(Moments));
 
   int channels, count;
   const float *origin, *in;  ///< origin may be null
   float *mean, *variance;
-
-  int64_t blocks() const { return (channels + warp::kLanes - 1) / warp::kLanes; }
+  float* merged;  ///< [parts of this stage, 3, channels], null in the last stage
 
   ESPALIER_SIMT void operator()() const {
     const int lane = warp::thread() % warp::kLanes, slice = warp::thread() / warp::kLanes;
     const int c = warp::block().x * warp::kLanes + lane;
+    const int first = warp::block().z * kAtMost, end = first + kAtMost < count ? first + kAtMost : count;
     Moments* partial = reinterpret_cast<Moments*>(warp::shared());
     Moments own = {};
     if (c < channels)
-      for (int part = slice; part < count; part += kAtOnce) {
+      for (int part = first + slice; part < end; part += kAtOnce) {
         const float* from = in + int64_t{part} * 3 * channels + c;
         own = Moments::merge(own, {from[0], from[channels], from[2 * channels]});
       }
@@ -115,9 +116,39 @@ struct MergeMoments {
     warp::barrier();
     if (slice || c >= channels) return;
     for (int i = 1; i < kAtOnce; ++i) own = Moments::merge(own, partial[i * warp::kLanes + lane]);
-    mean[c] = origin ? origin[c] + own.mean : own.mean;
-    variance[c] = own.squares / own.count;
+    if (merged) {
+      float* to = merged + int64_t{warp::block().z} * 3 * channels + c;
+      to[0] = own.count;
+      to[channels] = own.mean;
+      to[2 * channels] = own.squares;
+    } else {
+      mean[c] = origin ? origin[c] + own.mean : own.mean;
+      variance[c] = own.squares / own.count;
+    }
   }
 };
+
+/// Floats that merge_moments() needs for `count` parts: the parts themselves, and those of its stages.
+inline int64_t moment_floats(int64_t count, int channels) {
+  int64_t parts = count;
+  for (int64_t left = count; left > MergeMoments::kAtMost;)
+    parts += left = (left + MergeMoments::kAtMost - 1) / MergeMoments::kAtMost;
+  return parts * 3 * channels;
+}
+
+/// mean and biased variance from `count` parts at the start of memory of moment_floats().
+template <class Machine>
+void merge_moments(Machine& machine, int count, int channels, const float* origin, float* parts, float* mean,
+                   float* variance) {
+  const int64_t blocks = (channels + warp::kLanes - 1) / warp::kLanes;
+  while (count > MergeMoments::kAtMost) {
+    const int left = (count + MergeMoments::kAtMost - 1) / MergeMoments::kAtMost;
+    float* merged = parts + int64_t{count} * 3 * channels;
+    machine.launch(MergeMoments{channels, count, nullptr, parts, nullptr, nullptr, merged}, blocks, left);
+    parts = merged;
+    count = left;
+  }
+  machine.launch(MergeMoments{channels, count, origin, parts, mean, variance, nullptr}, blocks, 1);
+}
 
 }  // namespace espalier::kernels::channels

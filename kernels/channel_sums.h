@@ -233,10 +233,9 @@ void sum(Machine& machine, int64_t rows, int channels, const Terms& terms, float
 template <class Machine>
 void moments(Machine& machine, int64_t rows, int channels, const float* x, float* mean, float* variance) {
   const RowParts parts(rows, channels);
-  float* sums = machine.scratch(int64_t{3} * parts.count() * channels);
+  float* sums = machine.scratch(moment_floats(parts.count(), channels));
   machine.launch(PartMoments{parts, x, sums}, parts.blocks(), parts.count());
-  const MergeMoments merge{channels, parts.count(), x, sums, mean, variance};
-  machine.launch(merge, merge.blocks(), 1);
+  merge_moments(machine, parts.count(), channels, x, sums, mean, variance);
 }
 
 }  // namespace espalier::kernels::channels

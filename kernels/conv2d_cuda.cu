@@ -42,6 +42,13 @@ int variant_of(const Epilogue& e) { return (e.bias ? 1 : 0) + (e.residual ? 2 : 
 
 }  // namespace
 
+const float* turned_filters(const ConvShape& s, const float* w) {
+  const int64_t elements = int64_t{s.K} * s.R * s.S * s.C;
+  float* turned = scratch(ScratchUse::kTurnedFilters, elements);
+  for_each(Device::kCuda, elements, tiles::TurnFilters{s.K, s.R, s.S, s.C, w, turned});
+  return turned;
+}
+
 bool conv2d_forward(const ConvShape& s, const float* x, const float* w, const Epilogue& e, float* y) {
   if (!tiles::fits(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned(e.bias) ||
       !aligned(e.residual))
@@ -74,10 +81,7 @@ bool conv2d_backward_x(const ConvShape& s, const float* dy, const float* w, floa
   const Gather gather = tiles::backward_gather(s);
   const int64_t rows = int64_t{s.N} * s.H * s.W;
   std::vector<Candidate> all = own_candidates(tiles::usual_tile(rows, s.C), s.K % 4 != 0, [&](TileName tile) {
-    const int64_t elements = int64_t{s.K} * s.R * s.S * s.C;
-    float* turned = scratch(ScratchUse::kTurnedFilters, elements);
-    for_each(Device::kCuda, elements, tiles::TurnFilters{s.K, s.R, s.S, s.C, w, turned});
-    own.gather_gemm(tile, gather, s.C, dy, turned, {}, dx);
+    own.gather_gemm(tile, gather, s.C, dy, turned_filters(s, w), {}, dx);
   });
   all.push_back({"cudnn", [&] { return library::cudnn_backward_x(s, own.precision, dy, w, dx); }});
   all.push_back({"cublaslt", [&] { return library::cublaslt_backward_x(s, own.precision, dy, w, dx); }});

@@ -3,16 +3,20 @@
 // the GPU and, in the tests, the emulator: `launch(kernel, blocks_x, blocks_z)` runs a kernel,
 // `scratch(floats)` gives working memory, and finish() adds up the parts.
 
+#include "kernels/channel_sums.h"
 #include "kernels/conv2d.h"
+#include "kernels/conv2d_reducing_outputs.h"
 #include "kernels/filter_gradient_gemm.h"
 #include "kernels/host_device.h"
 #include "kernels/implicit_gemm.h"
 #include "kernels/precision.h"
+#include "kernels/sum_parts.h"
 
 namespace espalier::kernels::tiles {
 
 /// Writes y = act(sum + bias + residual), or plain sums per part.
 struct FloatOutput {
+  static constexpr bool kReduces = false;
   Epilogue e;
   int64_t columns;
   int64_t part_elements;  ///< from one part's sums to the next
@@ -198,6 +202,71 @@ struct Conv2d {
       machine.for_each_row(filters, columns, FinishParts{parts.count, elements, columns, sums, {}, dw});
   }
 };
+
+/// Convolutions that also reduce what they write, with the two tiles of 128 rows. Only whole groups of four
+/// channels and columns, and sums in one part: takes_reducing().
+template <class Machine>
+struct ReducingConv2d {
+  Machine& machine;
+  Precision precision;
+
+  /// y = conv, moments [2,K] of y.
+  void forward_with_moments(const Gather& g, int columns, const float* image, const float* filters, float* y,
+                            float* moments) const {
+    const int blocks = row_blocks(g);
+    float* parts = machine.scratch(channels::moment_floats(blocks, columns));
+    run(g, columns, image, filters, MomentsOutput{columns, y, parts});
+    channels::merge_moments(machine, blocks, columns, nullptr, parts, moments, moments + columns);
+  }
+
+  /// dx through the norm of x; sums [2,columns] as in NormedGradients.
+  void gradient_through_norm(const Gather& g, int columns, const float* dy, const float* filters,
+                             const float* x, const InputNorm& norm, float* dx, float* sums) const {
+    const int blocks = row_blocks(g), width = NormGradientOutput::kCount * columns;
+    const channels::RowParts stages(blocks, width);
+    float* parts = machine.scratch(int64_t{blocks} * width + int64_t{stages.count()} * width);
+    run(g, columns, dy, filters, NormGradientOutput{columns, x, norm, dx, parts});
+    float* second = parts + int64_t{blocks} * width;
+    machine.launch(channels::Sums<channels::Elements>{stages, {parts}, second}, stages.blocks(),
+                   stages.count());
+    machine.launch(SumParts{width, stages.count(), second, sums}, SumParts::blocks(width), 1);
+  }
+
+ private:
+  static int row_blocks(const Gather& g) {
+    return static_cast<int>((int64_t{g.N} * g.P * g.Q + Medium::kM - 1) / Medium::kM);
+  }
+
+  template <class Output>
+  void run(const Gather& g, int columns, const float* image, const float* filters, const Output& out) const {
+    if (precision == Precision::kFp32)
+      with_tile<tensor_core::SplitTf32>(g, columns, image, filters, out);
+    else if (precision == Precision::kTf32)
+      with_tile<tensor_core::Tf32>(g, columns, image, filters, out);
+    else
+      with_tile<tensor_core::RoundedBf16>(g, columns, image, filters, out);
+  }
+  template <class Math, class Output>
+  void with_tile(const Gather& g, int columns, const float* image, const float* filters,
+                 const Output& out) const {
+    if (columns <= 32)
+      launch<Math, Narrow>(g, columns, image, filters, out);
+    else
+      launch<Math, Medium>(g, columns, image, filters, out);
+  }
+  template <class Math, class Tile, class Output>
+  void launch(const Gather& g, int columns, const float* image, const float* filters,
+              const Output& out) const {
+    static_assert(Tile::kM == Medium::kM);
+    using Kernel = ImplicitGemm<Math, Tile, 16, Output>;
+    const int steps = (g.R * g.S * g.C + Kernel::kWords - 1) / Kernel::kWords;
+    const int column_tiles = (columns + Tile::kN - 1) / Tile::kN;
+    machine.launch(Kernel{g, columns, column_tiles, steps, image, filters, out},
+                   tiles_of(int64_t{g.N} * g.P * g.Q, columns, Tile::kM, Tile::kN), 1);
+  }
+};
+
+inline bool takes_reducing(const Gather& g, int columns) { return g.C % 4 == 0 && columns % 4 == 0; }
 
 /// The forward convolution as a gather.
 inline Gather forward_gather(const ConvShape& s) {

@@ -80,11 +80,10 @@ void forward_with_moments(Machine& machine, const ConvShape& s, const float* x, 
                           const float* w, float* y, float* moments) {
   float* sums = nullptr;
   const int parts = run_forward<MomentsOutput>(machine, s, source_of(s, x, norm), w, [&](int count) {
-    sums = machine.scratch(int64_t{3} * count * s.C);
+    sums = machine.scratch(channels::moment_floats(count, s.C));
     return MomentsOutput{y, sums};
   });
-  const channels::MergeMoments merge{s.C, parts, nullptr, sums, moments, moments + s.C};
-  machine.launch(merge, merge.blocks(), 1);
+  channels::merge_moments(machine, parts, s.C, nullptr, sums, moments, moments + s.C);
 }
 
 template <class Output, class Machine, class Make>

@@ -18,7 +18,7 @@ struct Gather {
 
 /// kUnit is the bytes of one copy: 16 or 4 need C in whole units; 0 is for 8-bit and 16-bit elements whose C
 /// fills no word: each element is read by itself. Output::store(row, column, v) takes four neighbouring
-/// columns.
+/// columns; an output that reduces (conv2d_reducing_outputs.h) keeps a state per four columns as well.
 template <class Math, class Tile, int kUnit, class Output>
 struct ImplicitGemm {
   static constexpr int kStages = 3;
@@ -213,17 +213,68 @@ struct ImplicitGemm {
     const int lane = warp::thread() % warp::kLanes, number = warp::thread() / warp::kLanes;
     const int row = first_row + number / Tile::kWarpsN * 16 * Tile::kRowTiles + lane / 4;
     const int column = first_column + number % Tile::kWarpsN * 32 + lane % 4 * 8;
+    if constexpr (Output::kReduces) {
+      warp::barrier();  // the sums of columns take the place of the last step's operands
+      ESPALIER_UNROLL
+      for (int side = 0; side < 2; ++side) store_and_reduce(row, column + 4 * side, side, sum);
+      keep(first_row, first_column);
+    } else {
+      ESPALIER_UNROLL
+      for (int side = 0; side < 2; ++side)
+        for_each_row(row, column + 4 * side, side, sum,
+                     [&](int at, const Sum(&v)[4]) { out.store(at, column + 4 * side, v); });
+    }
+  }
+
+  /// visit(row, four sums) for the rows of a lane that exist.
+  template <class Visit>
+  ESPALIER_SIMT void for_each_row(int row, int column, int side,
+                                  const Sum (&sum)[Tile::kRowTiles][Tile::kColumnTiles][4],
+                                  const Visit& visit) const {
+    if (column >= columns) return;
     const int rows = g.N * g.P * g.Q;
     ESPALIER_UNROLL
-    for (int i = 0; i < Tile::kRowTiles; ++i) ESPALIER_UNROLL
-    for (int half = 0; half < 2; ++half) ESPALIER_UNROLL
-    for (int side = 0; side < 2; ++side) {
-      const int at = row + 16 * i + 8 * half;
-      Sum v[4];
+    for (int i = 0; i < Tile::kRowTiles; ++i) {
       ESPALIER_UNROLL
-      for (int j = 0; j < 4; ++j) v[j] = sum[i][j][2 * half + side];
-      if (at < rows && column + 4 * side < columns) out.store(at, column + 4 * side, v);
+      for (int half = 0; half < 2; ++half) {
+        const int at = row + 16 * i + 8 * half;
+        Sum v[4];
+        ESPALIER_UNROLL
+        for (int j = 0; j < 4; ++j) v[j] = sum[i][j][2 * half + side];
+        if (at < rows) visit(at, v);
+      }
     }
+  }
+
+  /// Stores four columns of a lane, and leaves what the output reduces of its warp's rows in shared memory.
+  ESPALIER_SIMT void store_and_reduce(int row, int column, int side,
+                                      const Sum (&sum)[Tile::kRowTiles][Tile::kColumnTiles][4]) const {
+    using Value = typename Output::Value;
+    typename Output::State state = {};
+    if (column < columns) state = out.begin(column);
+    for_each_row(row, column, side, sum, [&](int at, const Sum(&v)[4]) { out.store(state, at, column, v); });
+    const int lane = warp::thread() % warp::kLanes, number = warp::thread() / warp::kLanes;
+    Value* partial = reinterpret_cast<Value*>(warp::shared()) + number / Tile::kWarpsN * Tile::kN +
+                     number % Tile::kWarpsN * 32 + lane % 4 * 8 + 4 * side;
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      Value v = Output::value(state, k);
+      ESPALIER_UNROLL
+      for (int mask = 4; mask < warp::kLanes; mask *= 2) v = Output::merge(v, Output::shuffle(v, mask));
+      if (lane < 4) partial[k] = v;
+    }
+  }
+
+  /// Merges the block's warps, in order.
+  ESPALIER_SIMT void keep(int first_row, int first_column) const {
+    static_assert(Tile::kN <= kThreads);
+    warp::barrier();
+    const int column = first_column + warp::thread();
+    if (warp::thread() >= Tile::kN || column >= columns) return;
+    const auto* partial = reinterpret_cast<const typename Output::Value*>(warp::shared()) + warp::thread();
+    typename Output::Value total = partial[0];
+    for (int i = 1; i < Tile::kWarpsM; ++i) total = Output::merge(total, partial[i * Tile::kN]);
+    out.keep(first_row / Tile::kM, column, total);
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/batch_norm_cuda.h"
+#include "kernels/conv2d_cuda.h"
 #include "kernels/cuda_scratch.h"
 #include "kernels/depthwise.h"
 #include "kernels/depthwise_cuda.h"
@@ -102,7 +103,10 @@ int64_t pixels_in(const ConvShape& s) { return int64_t{s.N} * s.H * s.W; }
 int64_t pixels_out(const ConvShape& s) { return int64_t{s.N} * s.P() * s.Q(); }
 
 using Forward = void (*)(Device, const ConvShape&, const float*, const float*, const Epilogue&, float*);
+using ForwardWithMoments = bool (*)(const ConvShape&, const float*, const float*, float*, float*);
 using BackwardX = void (*)(Device, const ConvShape&, const float*, const float*, float*);
+using BackwardXThroughNorm = bool (*)(const ConvShape&, const float*, const InputNorm&, const float*,
+                                      const float*, float*, float*);
 using BackwardW = void (*)(Device, const ConvShape&, const float*, const float*, float*);
 
 const float* normalised(Device device, const ConvShape& s, const float* x, const InputNorm& norm) {
@@ -121,17 +125,21 @@ const float* complete(Device device, const ConvShape& s, const OutputGradient& d
 }
 
 void forward_in_steps(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
-                      const float* w, float* y, float* moments, Forward convolve) {
-  convolve(device, s, normalised(device, s, x, norm), w, {}, y);
+                      const float* w, float* y, float* moments, Forward convolve,
+                      ForwardWithMoments in_one_pass) {
+  const float* z = normalised(device, s, x, norm);
+  if (moments && in_one_pass && in_one_pass(s, z, w, y, moments)) return;
+  convolve(device, s, z, w, {}, y);
   if (moments) moments_forward(device, pixels_out(s), s.K, y, moments);
 }
 
 void backward_in_steps(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                        const float* w, const OutputGradient& dy, const NormedGradients& out, BackwardX to_x,
-                       BackwardW to_w) {
+                       BackwardW to_w, BackwardXThroughNorm in_one_pass) {
   const float *g = complete(device, s, dy), *z = normalised(device, s, x, norm);
   if (out.dw) to_w(device, s, z, g, out.dw);
   if (!out.dx) return;
+  if (norm.factor && in_one_pass && in_one_pass(s, x, norm, g, w, out.dx, out.sums)) return;
   to_x(device, s, g, w, out.dx);
   if (norm.factor)
     normalize_backward(device, pixels_in(s), s.C, x, norm, z, out.dx, out.dx, out.sums, nullptr);
@@ -159,27 +167,29 @@ bool depthwise_backward_on_cuda(const ConvShape& s, const float* x, const InputN
 void normed_conv2d_forward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                            const float* w, float* y, float* moments) {
   if (fast_on_cpu(device) && cpu::normed_conv2d_forward(s, x, norm, w, {}, y, moments)) return;
-  forward_in_steps(device, s, x, norm, w, y, moments, conv2d_forward);
+  forward_in_steps(device, s, x, norm, w, y, moments, conv2d_forward,
+                   fast_on_cuda(device) ? cuda::conv2d_forward_with_moments : nullptr);
 }
 
 void normed_conv2d_backward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                             const float* w, const OutputGradient& dy, const NormedGradients& out) {
   if (fast_on_cpu(device) && cpu::normed_conv2d_backward(s, x, norm, w, dy, out)) return;
-  backward_in_steps(device, s, x, norm, w, dy, out, conv2d_backward_x, conv2d_backward_w);
+  backward_in_steps(device, s, x, norm, w, dy, out, conv2d_backward_x, conv2d_backward_w,
+                    fast_on_cuda(device) ? cuda::conv2d_backward_x_through_norm : nullptr);
 }
 
 void normed_depthwise_forward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                               const float* w, float* y, float* moments) {
   if (fast_on_cpu(device) && cpu::normed_depthwise_forward(s, x, norm, w, {}, y, moments)) return;
   if (fast_on_cuda(device) && depthwise_forward_on_cuda(s, x, norm, w, y, moments)) return;
-  forward_in_steps(device, s, x, norm, w, y, moments, depthwise_forward);
+  forward_in_steps(device, s, x, norm, w, y, moments, depthwise_forward, nullptr);
 }
 
 void normed_depthwise_backward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                                const float* w, const OutputGradient& dy, const NormedGradients& out) {
   if (fast_on_cpu(device) && cpu::normed_depthwise_backward(s, x, norm, w, dy, out)) return;
   if (fast_on_cuda(device) && depthwise_backward_on_cuda(s, x, norm, w, dy, out)) return;
-  backward_in_steps(device, s, x, norm, w, dy, out, depthwise_backward_x, depthwise_backward_w);
+  backward_in_steps(device, s, x, norm, w, dy, out, depthwise_backward_x, depthwise_backward_w, nullptr);
 }
 
 void normalize_forward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,

@@ -11,6 +11,7 @@ namespace espalier::kernels::tiles {
 
 /// Requantises and stores codes or floats; with `sums` it keeps a part's exact sums instead.
 struct CodeOutput {
+  static constexpr bool kReduces = false;
   Requantize r;
   int64_t columns;
   int64_t part_elements;

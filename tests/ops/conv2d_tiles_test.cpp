@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/normed_conv.h"
 #include "ops/conv_reference.h"
 #include "ops/convolution_cases.h"
 #include "support/emulated_machine.h"
@@ -169,6 +170,54 @@ TEST(Conv2dTiles, EpilogueInOnePartAndInSeveral) {
       }
       EXPECT_TRUE(expect_sums(y, want));
     }
+}
+
+// Row blocks of one and of many; columns of the narrow and of the medium tile, with tails.
+constexpr ConvShape kReducing[] = {{2, 5, 6, 20, 12, 1, 1, 1, {}},
+                                   {2, 9, 14, 48, 36, 3, 3, 1, {1, 1, 1, 1}},
+                                   {1, 12, 11, 68, 132, 1, 1, 1, {}},
+                                   {1, 100, 90, 4, 8, 1, 1, 1, {}}};
+
+TEST(Conv2dTiles, MomentsOfTheResults) {
+  for (const ConvShape& s : kReducing) {
+    SCOPED_TRACE(describe(s));
+    const Problem p(s);
+    const Tensor moments({2, s.K}), want({2, s.K});
+    ASSERT_TRUE(tiles::takes_reducing(tiles::forward_gather(s), s.K));
+    const Tensor y = same_in_any_order(p.dy.shape(), [&](const auto& conv, float* out) {
+      tiles::ReducingConv2d<EmulatedMachine>{conv.machine, conv.precision}.forward_with_moments(
+          tiles::forward_gather(s), s.K, p.x.f32(), p.w.f32(), out, moments.f32());
+    });
+    EXPECT_TRUE(expect_sums(y, p.want.y));
+    const ReferenceKernels reference;
+    kernels::moments_forward(Device::kCpu, y.elements() / s.K, s.K, y.f32(), want.f32());
+    EXPECT_TRUE(expect_close(moments, want, {1e-5, 1e-1}));  // sums in another order
+  }
+}
+
+TEST(Conv2dTiles, DataGradientThroughTheNorm) {
+  for (const ConvShape& s : kReducing) {
+    SCOPED_TRACE(describe(s));
+    const Problem p(s);
+    const Tensor factor = random_tensor({s.C}, Device::kCpu, 4),
+                 offset = random_tensor({s.C}, Device::kCpu, 5), mean = random_tensor({s.C}, Device::kCpu, 6);
+    const kernels::InputNorm norm{factor.f32(), offset.f32(), mean.f32(), Activation::leaky(0.1f)};
+    const Tensor sums({2, s.C}), want(p.x.shape()), want_sums({2, s.C}), z(p.x.shape()), w = turned(s, p.w);
+    const Tensor dx = same_in_any_order(p.x.shape(), [&](const auto& conv, float* out) {
+      tiles::ReducingConv2d<EmulatedMachine>{conv.machine, conv.precision}.gradient_through_norm(
+          tiles::backward_gather(s), s.C, p.dy.f32(), w.f32(), p.x.f32(), norm, out, sums.f32());
+    });
+    EmulatedMachine machine;
+    tiles::Conv2d<EmulatedMachine>{machine, Precision::kTf32}.gather_gemm(
+        tiles::backward_gather(s), s.C, p.dy.f32(), w.f32(), {}, want.f32());
+    const ReferenceKernels reference;
+    const int64_t rows = z.elements() / s.C;
+    kernels::normalize_forward(Device::kCpu, rows, s.C, p.x.f32(), norm, nullptr, z.f32());
+    kernels::normalize_backward(Device::kCpu, rows, s.C, p.x.f32(), norm, z.f32(), want.f32(), want.f32(),
+                                want_sums.f32(), nullptr);
+    EXPECT_TRUE(expect_close(dx, want, {1e-5, 1.0}));         // the loop may be split in parts
+    EXPECT_TRUE(expect_close(sums, want_sums, {1e-4, 1.0}));  // sums of thousands in another order
+  }
 }
 
 TEST(Conv2dTiles, SeveralPartsRepeatBitForBit) {
