@@ -13,39 +13,85 @@ namespace {
 
 /// In one pass, or in steps that each may be the libraries'. Without timing the one pass is taken where its
 /// tiles keep the GPU busy.
-bool run_either(int operation, const ConvShape& s, int64_t rows, int columns, float* output,
+bool run_either(int operation, const ConvShape& s, int64_t tiles, float* output,
                 const std::function<bool()>& in_one, const std::function<bool()>& in_steps) {
   Candidate all[] = {{"one-pass", in_one}, {"steps", in_steps}};
-  using tiles::Medium;
-  if (tiles::tiles_of(rows, columns, Medium::kM, Medium::kN) < tiles::kBlocksWanted)
-    std::swap(all[0], all[1]);
+  if (tiles < tiles::kBlocksWanted) std::swap(all[0], all[1]);
   return run_fastest(problem_of(operation, s, 0), all, output, 0, false);
 }
 
-}  // namespace
+int64_t tiles_of(int64_t rows, int columns) {
+  return tiles::tiles_of(rows, columns, tiles::Medium::kM, tiles::Medium::kN);
+}
 
-bool conv2d_forward_with_moments(const ConvShape& s, const float* x, const float* w, float* y,
-                                 float* moments) {
+bool aligned_norm(const InputNorm& norm) {
+  return aligned(norm.factor) && aligned(norm.offset) && aligned(norm.mean);
+}
+
+/// x through its norm, in memory of its own; null where that cannot be made.
+const float* normalised(const ConvShape& s, const float* x, const InputNorm& norm) {
+  if (!norm.factor) return x;
+  const int64_t rows = int64_t{s.N} * s.H * s.W;
+  float* z = scratch(ScratchUse::kNormalised, rows * s.C);
+  return normalize_forward(rows, s.C, x, norm, nullptr, z) ? z : nullptr;
+}
+
+/// The same for an x that has been read through its norm.
+bool plain_with_moments(const ConvShape& s, const float* x, const float* w, float* y, float* moments) {
   const Gather gather = tiles::forward_gather(s);
-  if (!tiles::fits(s) || !tiles::takes_reducing(gather, s.K) || !aligned(x) || !aligned(w) || !aligned(y))
-    return false;
   const int64_t rows = int64_t{s.N} * s.P() * s.Q();
   Machine machine;
   const auto in_one = [&] {
+    if (!tiles::takes_reducing(gather, s.K)) return false;
     tiles::ReducingConv2d<Machine>{machine, precision()}.forward_with_moments(gather, s.K, x, w, y, moments);
     return true;
   };
   const auto in_steps = [&] {
     return conv2d_forward(s, x, w, {}, y) && batch_norm_statistics(rows, s.K, y, moments, moments + s.K);
   };
-  return run_either(3, s, rows, s.K, y, in_one, in_steps);
+  return run_either(3, s, tiles_of(rows, s.K), y, in_one, in_steps);
+}
+
+}  // namespace
+
+bool conv2d_forward_with_moments(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
+                                 float* y, float* moments) {
+  if (!tiles::fits(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned_norm(norm)) return false;
+  const auto in_steps = [&] {
+    const float* z = normalised(s, x, norm);
+    return z && plain_with_moments(s, z, w, y, moments);
+  };
+  if (!norm.factor || !tiles::takes_normed(s)) return in_steps();
+  Machine machine;
+  const auto in_one = [&] {
+    tiles::ReducingConv2d<Machine>{machine, precision()}.forward_with_moments(
+        tiles::forward_gather(s), s.K, x, w, y, moments, NormLoad{norm});
+    return true;
+  };
+  return run_either(5, s, tiles_of(int64_t{s.N} * s.P() * s.Q(), s.K), y, in_one, in_steps);
+}
+
+bool conv2d_backward_w_of_norm(const ConvShape& s, const float* x, const InputNorm& norm, const float* dy,
+                               float* dw) {
+  if (!tiles::fits(s) || !aligned(x) || !aligned(dy) || !aligned(dw) || !aligned_norm(norm)) return false;
+  const auto in_steps = [&] {
+    const float* z = normalised(s, x, norm);
+    return z && conv2d_backward_w(s, z, dy, dw);
+  };
+  if (!norm.factor || !tiles::takes_normed(s)) return in_steps();
+  Machine machine;
+  const auto in_one = [&] {
+    tiles::normed_filter_gradient(machine, precision(), tiles::forward_gather(s), s.K, x, norm, dy, dw);
+    return true;
+  };
+  return run_either(6, s, tiles::kBlocksWanted, dw, in_one, in_steps);
 }
 
 bool conv2d_backward_x_through_norm(const ConvShape& s, const float* x, const InputNorm& norm,
                                     const float* dy, const float* w, float* dx, float* sums) {
   const Gather gather = tiles::backward_gather(s);
   if (!tiles::fits(s) || !tiles::takes_reducing(gather, s.C) || !aligned(x) || !aligned(dy) || !aligned(w) ||
-      !aligned(dx) || !aligned(norm.factor) || !aligned(norm.offset) || !aligned(norm.mean))
+      !aligned(dx) || !aligned_norm(norm))
     return false;
   const int64_t rows = int64_t{s.N} * s.H * s.W;
   Machine machine;
@@ -59,7 +105,7 @@ bool conv2d_backward_x_through_norm(const ConvShape& s, const float* x, const In
     return conv2d_backward_x(s, dy, w, dx) &&
            normalize_backward(rows, s.C, x, norm, nullptr, dx, dx, sums, nullptr);
   };
-  return run_either(4, s, rows, s.C, dx, in_one, in_steps);
+  return run_either(4, s, tiles_of(rows, s.C), dx, in_one, in_steps);
 }
 
 }  // namespace espalier::kernels::cuda

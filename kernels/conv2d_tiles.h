@@ -186,9 +186,10 @@ struct Conv2d {
       run_gradient<Math, Large, 16>(g, filters, x, dy, dw);
   }
 
-  template <class Math, class Tile, int kUnit>
-  void run_gradient(const Gather& g, int filters, const float* x, const float* dy, float* dw) const {
-    using Kernel = FilterGradientGemm<Math, Tile, kUnit>;
+  template <class Math, class Tile, int kUnit, class Load = PlainLoad>
+  void run_gradient(const Gather& g, int filters, const float* x, const float* dy, float* dw,
+                    const Load& load = {}) const {
+    using Kernel = FilterGradientGemm<Math, Tile, kUnit, Load>;
     const int columns = g.R * g.S * g.C;
     const int64_t blocks = tiles_of(filters, columns, Tile::kM, Tile::kN),
                   elements = int64_t{filters} * columns;
@@ -196,7 +197,7 @@ struct Conv2d {
     const Parts parts = parts_of(blocks, steps, kLeastSteps);
     float* sums = parts.count > 1 ? machine.scratch(parts.count * elements) : dw;
     machine.launch(Kernel{g, Divisor(g.P), Divisor(g.Q), filters, (columns + Tile::kN - 1) / Tile::kN,
-                          parts.steps, x, dy, sums},
+                          parts.steps, x, dy, sums, load},
                    blocks, parts.count);
     if (parts.count > 1)
       machine.for_each_row(filters, columns, FinishParts{parts.count, elements, columns, sums, {}, dw});
@@ -211,11 +212,12 @@ struct ReducingConv2d {
   Precision precision;
 
   /// y = conv, moments [2,K] of y.
+  template <class Load = PlainLoad>
   void forward_with_moments(const Gather& g, int columns, const float* image, const float* filters, float* y,
-                            float* moments) const {
+                            float* moments, const Load& load = {}) const {
     const int blocks = row_blocks(g);
     float* parts = machine.scratch(channels::moment_floats(blocks, columns));
-    run(g, columns, image, filters, MomentsOutput{columns, y, parts});
+    run(g, columns, image, filters, MomentsOutput{columns, y, parts}, load);
     channels::merge_moments(machine, blocks, columns, nullptr, parts, moments, moments + columns);
   }
 
@@ -225,7 +227,7 @@ struct ReducingConv2d {
     const int blocks = row_blocks(g), width = NormGradientOutput::kCount * columns;
     const channels::RowParts stages(blocks, width);
     float* parts = machine.scratch(int64_t{blocks} * width + int64_t{stages.count()} * width);
-    run(g, columns, dy, filters, NormGradientOutput{columns, x, norm, dx, parts});
+    run(g, columns, dy, filters, NormGradientOutput{columns, x, norm, dx, parts}, PlainLoad{});
     float* second = parts + int64_t{blocks} * width;
     machine.launch(channels::Sums<channels::Elements>{stages, {parts}, second}, stages.blocks(),
                    stages.count());
@@ -237,34 +239,54 @@ struct ReducingConv2d {
     return static_cast<int>((int64_t{g.N} * g.P * g.Q + Medium::kM - 1) / Medium::kM);
   }
 
-  template <class Output>
-  void run(const Gather& g, int columns, const float* image, const float* filters, const Output& out) const {
+  template <class Output, class Load>
+  void run(const Gather& g, int columns, const float* image, const float* filters, const Output& out,
+           const Load& load) const {
     if (precision == Precision::kFp32)
-      with_tile<tensor_core::SplitTf32>(g, columns, image, filters, out);
+      with_tile<tensor_core::SplitTf32>(g, columns, image, filters, out, load);
     else if (precision == Precision::kTf32)
-      with_tile<tensor_core::Tf32>(g, columns, image, filters, out);
+      with_tile<tensor_core::Tf32>(g, columns, image, filters, out, load);
     else
-      with_tile<tensor_core::RoundedBf16>(g, columns, image, filters, out);
+      with_tile<tensor_core::RoundedBf16>(g, columns, image, filters, out, load);
   }
-  template <class Math, class Output>
-  void with_tile(const Gather& g, int columns, const float* image, const float* filters,
-                 const Output& out) const {
+  template <class Math, class Output, class Load>
+  void with_tile(const Gather& g, int columns, const float* image, const float* filters, const Output& out,
+                 const Load& load) const {
     if (columns <= 32)
-      launch<Math, Narrow>(g, columns, image, filters, out);
+      launch<Math, Narrow>(g, columns, image, filters, out, load);
     else
-      launch<Math, Medium>(g, columns, image, filters, out);
+      launch<Math, Medium>(g, columns, image, filters, out, load);
   }
-  template <class Math, class Tile, class Output>
-  void launch(const Gather& g, int columns, const float* image, const float* filters,
-              const Output& out) const {
+  template <class Math, class Tile, class Output, class Load>
+  void launch(const Gather& g, int columns, const float* image, const float* filters, const Output& out,
+              const Load& load) const {
     static_assert(Tile::kM == Medium::kM);
-    using Kernel = ImplicitGemm<Math, Tile, 16, Output>;
+    using Kernel = ImplicitGemm<Math, Tile, 16, Output, Load>;
     const int steps = (g.R * g.S * g.C + Kernel::kWords - 1) / Kernel::kWords;
     const int column_tiles = (columns + Tile::kN - 1) / Tile::kN;
-    machine.launch(Kernel{g, columns, column_tiles, steps, image, filters, out},
+    machine.launch(Kernel{g, columns, column_tiles, steps, image, filters, out, load},
                    tiles_of(int64_t{g.N} * g.P * g.Q, columns, Tile::kM, Tile::kN), 1);
   }
 };
+
+/// dw of a convolution of one pixel without padding, whose image is read through a norm.
+template <class Machine>
+void normed_filter_gradient(Machine& machine, Precision precision, const Gather& g, int filters,
+                            const float* x, const InputNorm& norm, const float* dy, float* dw) {
+  const Conv2d<Machine> conv{machine, precision};
+  const NormLoad load{norm};
+  if (precision == Precision::kFp32)
+    conv.template run_gradient<tensor_core::SplitTf32, Small, 16>(g, filters, x, dy, dw, load);
+  else if (precision == Precision::kTf32)
+    conv.template run_gradient<tensor_core::Tf32, Small, 16>(g, filters, x, dy, dw, load);
+  else
+    conv.template run_gradient<tensor_core::RoundedBf16, Small, 16>(g, filters, x, dy, dw, load);
+}
+
+/// Whether a norm can be taken where the image is read: no tap lies outside it.
+inline bool takes_normed(const ConvShape& s) {
+  return s.R == 1 && s.S == 1 && s.pad == Padding{} && s.C % 4 == 0 && s.K % 4 == 0;
+}
 
 inline bool takes_reducing(const Gather& g, int columns) { return g.C % 4 == 0 && columns % 4 == 0; }
 

@@ -20,8 +20,10 @@ float* scratch(ScratchUse use, int64_t floats) {
   const std::lock_guard lock(mutex);
   Buffer& buffer = buffers[{current_stream(), use}];
   if (buffer.floats < floats) {
-    // Half as much again: buffers that grew stay alive, so they should not be many.
-    const int64_t size = floats + floats / 2;
+    // Small buffers grow by half, because those that grew stay alive; large ones are what a network's largest
+    // layer needs.
+    constexpr int64_t kLarge = 8 << 20;
+    const int64_t size = floats < kLarge ? floats + floats / 2 : floats;
     buffer.memory = static_cast<float*>(allocate(Device::kCuda, static_cast<size_t>(size) * sizeof(float)));
     buffer.floats = size;
   }

@@ -9,7 +9,7 @@
 namespace espalier::kernels {
 
 /// kUnit is the bytes of one copy: 16 needs C and the number of filters in fours, 4 takes any.
-template <class Math, class Tile, int kUnit>
+template <class Math, class Tile, int kUnit, class Load = PlainLoad>
 struct FilterGradientGemm {
   static_assert(Math::kPerWord == 1, "fp32 in memory");
   static constexpr int kStages = 3;
@@ -24,7 +24,8 @@ struct FilterGradientGemm {
   int filters, column_tiles;  ///< block.x = row tile * column_tiles + column tile
   int part_steps;             ///< steps of one part; block.z is the part
   const float *x, *dy;
-  float* sums;  ///< [parts, filters, R*S*C]
+  float* sums;     ///< [parts, filters, R*S*C]
+  Load load = {};  ///< of x
 
   ESPALIER_SIMT void operator()() const {
     using namespace warp;
@@ -36,6 +37,9 @@ struct FilterGradientGemm {
     const int steps = steps_in_all - first_step < part_steps ? steps_in_all - first_step : part_steps;
     const int column = first_column + thread() % (Tile::kN / kUnitWords) * kUnitWords;
     const Place tap = {column / g.C / g.S, column / g.C % g.S, column % g.C, column < columns()};
+
+    const int own = thread() / kLanes % Tile::kWarpsN * 32 + thread() % kLanes / 4 * 4;
+    const typename Load::State state = load.begin(first_column + own, g.C);
 
     Sum sum[Tile::kRowTiles][Tile::kColumnTiles][4] = {};
     ESPALIER_UNROLL
@@ -50,7 +54,7 @@ struct FilterGradientGemm {
       if (next < steps)
         fetch(stages + next % kStages * kStageWords, (first_step + next) * kPixels, first_row, tap);
       commit_copies();
-      multiply(stages + step % kStages * kStageWords, sum);
+      multiply(stages + step % kStages * kStageWords, state, sum);
     }
     store(first_row, first_column, sum);
   }
@@ -103,7 +107,7 @@ struct FilterGradientGemm {
 
   /// Row tile 2b + i, half h of a warp's block b of 32 filters are filters 4*group + 2i + h, column tile j
   /// has columns 4*group + j: so every load is 16 bytes.
-  ESPALIER_SIMT void multiply(const uint32_t* stage,
+  ESPALIER_SIMT void multiply(const uint32_t* stage, const typename Load::State& state,
                               Sum (&sum)[Tile::kRowTiles][Tile::kColumnTiles][4]) const {
     using warp::Word4;
     const int lane = warp::thread() % warp::kLanes, number = warp::thread() / warp::kLanes;
@@ -117,7 +121,9 @@ struct FilterGradientGemm {
         Word4 w[4];
         ESPALIER_UNROLL
         for (int j = 0; j < 4; ++j)
-          w[j] = warp::load4(stage + Tile::kM * kPixels + place<Tile::kN>(chunk + 4 * t + j, right));
+          w[j] = Load::apply(
+              load, state,
+              warp::load4(stage + Tile::kM * kPixels + place<Tile::kN>(chunk + 4 * t + j, right)));
         ESPALIER_UNROLL
         for (int e = 0; e < 4; ++e) b[e] = Math::right({{w[0].v[e], w[1].v[e], w[2].v[e], w[3].v[e]}});
       }

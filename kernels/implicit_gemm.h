@@ -3,6 +3,7 @@
 // and the terms of a sum are (r, s, c) in the order of memory. Both operands arrive in shared memory by
 // asynchronous copies, several steps ahead of the tensor cores.
 
+#include "kernels/operand_load.h"
 #include "kernels/tensor_core.h"
 
 namespace espalier::kernels {
@@ -19,7 +20,7 @@ struct Gather {
 /// kUnit is the bytes of one copy: 16 or 4 need C in whole units; 0 is for 8-bit and 16-bit elements whose C
 /// fills no word: each element is read by itself. Output::store(row, column, v) takes four neighbouring
 /// columns; an output that reduces (conv2d_reducing_outputs.h) keeps a state per four columns as well.
-template <class Math, class Tile, int kUnit, class Output>
+template <class Math, class Tile, int kUnit, class Output, class Load = PlainLoad>
 struct ImplicitGemm {
   static constexpr int kStages = 3;
   static constexpr int kWords = 32;  ///< of a row of a step
@@ -39,6 +40,7 @@ struct ImplicitGemm {
   const void* image;
   const void* filters;  ///< [columns, R, S, C]
   Output out;
+  Load load = {};  ///< of the image
 
   ESPALIER_SIMT void operator()() const {
     using namespace warp;
@@ -66,7 +68,7 @@ struct ImplicitGemm {
       if (step + kStages - 1 < steps)
         fetch(stages + (step + kStages - 1) % kStages * kStageWords, rows, first_column, tap);
       commit_copies();
-      multiply(stages + step % kStages * kStageWords, sum);
+      multiply(stages + step % kStages * kStageWords, (first_step + step) * kWords, sum);
     }
     store(first_row, first_column, sum);
   }
@@ -186,7 +188,7 @@ struct ImplicitGemm {
   }
 
   /// Column tile i of a warp has filters 4*group + i: then a lane's sums of one row lie side by side.
-  ESPALIER_SIMT void multiply(const uint32_t* stage,
+  ESPALIER_SIMT void multiply(const uint32_t* stage, int first_word,
                               Sum (&sum)[Tile::kRowTiles][Tile::kColumnTiles][4]) const {
     const int lane = warp::thread() % warp::kLanes, number = warp::thread() / warp::kLanes;
     const int group = lane / 4, t = lane % 4;
@@ -198,10 +200,13 @@ struct ImplicitGemm {
       ESPALIER_UNROLL
       for (int j = 0; j < Tile::kColumnTiles; ++j)
         b[j] = Math::right(warp::load4(stage + place(right + j, chunk + 4 * t)));
+      const typename Load::State state = load.begin(first_word + chunk + 4 * t, g.C);
       ESPALIER_UNROLL
       for (int i = 0; i < Tile::kRowTiles; ++i) {
-        const typename Math::A a = Math::left(warp::load4(stage + place(left + 16 * i, chunk + 4 * t)),
-                                              warp::load4(stage + place(left + 16 * i + 8, chunk + 4 * t)));
+        const auto words = [&](int row) {
+          return Load::apply(load, state, warp::load4(stage + place(row, chunk + 4 * t)));
+        };
+        const typename Math::A a = Math::left(words(left + 16 * i), words(left + 16 * i + 8));
         ESPALIER_UNROLL
         for (int j = 0; j < Tile::kColumnTiles; ++j) Math::multiply(sum[i][j], a, b[j]);
       }

@@ -103,11 +103,21 @@ int64_t pixels_in(const ConvShape& s) { return int64_t{s.N} * s.H * s.W; }
 int64_t pixels_out(const ConvShape& s) { return int64_t{s.N} * s.P() * s.Q(); }
 
 using Forward = void (*)(Device, const ConvShape&, const float*, const float*, const Epilogue&, float*);
-using ForwardWithMoments = bool (*)(const ConvShape&, const float*, const float*, float*, float*);
 using BackwardX = void (*)(Device, const ConvShape&, const float*, const float*, float*);
-using BackwardXThroughNorm = bool (*)(const ConvShape&, const float*, const InputNorm&, const float*,
-                                      const float*, float*, float*);
 using BackwardW = void (*)(Device, const ConvShape&, const float*, const float*, float*);
+
+/// Passes that take the norm with them; each is null, or returns false, where there is none.
+struct WithNorm {
+  bool (*forward)(const ConvShape&, const float*, const InputNorm&, const float*, float*, float*) = nullptr;
+  bool (*backward_x)(const ConvShape&, const float*, const InputNorm&, const float*, const float*, float*,
+                     float*) = nullptr;
+  bool (*backward_w)(const ConvShape&, const float*, const InputNorm&, const float*, float*) = nullptr;
+};
+WithNorm dense_with_norm(Device device) {
+  if (!fast_on_cuda(device)) return {};
+  return {cuda::conv2d_forward_with_moments, cuda::conv2d_backward_x_through_norm,
+          cuda::conv2d_backward_w_of_norm};
+}
 
 const float* normalised(Device device, const ConvShape& s, const float* x, const InputNorm& norm) {
   if (!norm.factor) return x;
@@ -125,24 +135,25 @@ const float* complete(Device device, const ConvShape& s, const OutputGradient& d
 }
 
 void forward_in_steps(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
-                      const float* w, float* y, float* moments, Forward convolve,
-                      ForwardWithMoments in_one_pass) {
-  const float* z = normalised(device, s, x, norm);
-  if (moments && in_one_pass && in_one_pass(s, z, w, y, moments)) return;
-  convolve(device, s, z, w, {}, y);
+                      const float* w, float* y, float* moments, Forward convolve, const WithNorm& with_norm) {
+  if (moments && with_norm.forward && with_norm.forward(s, x, norm, w, y, moments)) return;
+  convolve(device, s, normalised(device, s, x, norm), w, {}, y);
   if (moments) moments_forward(device, pixels_out(s), s.K, y, moments);
 }
 
 void backward_in_steps(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                        const float* w, const OutputGradient& dy, const NormedGradients& out, BackwardX to_x,
-                       BackwardW to_w, BackwardXThroughNorm in_one_pass) {
-  const float *g = complete(device, s, dy), *z = normalised(device, s, x, norm);
-  if (out.dw) to_w(device, s, z, g, out.dw);
+                       BackwardW to_w, const WithNorm& with_norm) {
+  const float* g = complete(device, s, dy);
+  const float* z = nullptr;
+  const auto input = [&] { return z ? z : z = normalised(device, s, x, norm); };
+  if (out.dw && !(norm.factor && with_norm.backward_w && with_norm.backward_w(s, x, norm, g, out.dw)))
+    to_w(device, s, input(), g, out.dw);
   if (!out.dx) return;
-  if (norm.factor && in_one_pass && in_one_pass(s, x, norm, g, w, out.dx, out.sums)) return;
+  if (norm.factor && with_norm.backward_x && with_norm.backward_x(s, x, norm, g, w, out.dx, out.sums)) return;
   to_x(device, s, g, w, out.dx);
   if (norm.factor)
-    normalize_backward(device, pixels_in(s), s.C, x, norm, z, out.dx, out.dx, out.sums, nullptr);
+    normalize_backward(device, pixels_in(s), s.C, x, norm, input(), out.dx, out.dx, out.sums, nullptr);
 }
 
 /// The GPU's depthwise kernels take the norm where they read x, and gather moments and sums where they write.
@@ -167,29 +178,28 @@ bool depthwise_backward_on_cuda(const ConvShape& s, const float* x, const InputN
 void normed_conv2d_forward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                            const float* w, float* y, float* moments) {
   if (fast_on_cpu(device) && cpu::normed_conv2d_forward(s, x, norm, w, {}, y, moments)) return;
-  forward_in_steps(device, s, x, norm, w, y, moments, conv2d_forward,
-                   fast_on_cuda(device) ? cuda::conv2d_forward_with_moments : nullptr);
+  forward_in_steps(device, s, x, norm, w, y, moments, conv2d_forward, dense_with_norm(device));
 }
 
 void normed_conv2d_backward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                             const float* w, const OutputGradient& dy, const NormedGradients& out) {
   if (fast_on_cpu(device) && cpu::normed_conv2d_backward(s, x, norm, w, dy, out)) return;
   backward_in_steps(device, s, x, norm, w, dy, out, conv2d_backward_x, conv2d_backward_w,
-                    fast_on_cuda(device) ? cuda::conv2d_backward_x_through_norm : nullptr);
+                    dense_with_norm(device));
 }
 
 void normed_depthwise_forward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                               const float* w, float* y, float* moments) {
   if (fast_on_cpu(device) && cpu::normed_depthwise_forward(s, x, norm, w, {}, y, moments)) return;
   if (fast_on_cuda(device) && depthwise_forward_on_cuda(s, x, norm, w, y, moments)) return;
-  forward_in_steps(device, s, x, norm, w, y, moments, depthwise_forward, nullptr);
+  forward_in_steps(device, s, x, norm, w, y, moments, depthwise_forward, {});
 }
 
 void normed_depthwise_backward(Device device, const ConvShape& s, const float* x, const InputNorm& norm,
                                const float* w, const OutputGradient& dy, const NormedGradients& out) {
   if (fast_on_cpu(device) && cpu::normed_depthwise_backward(s, x, norm, w, dy, out)) return;
   if (fast_on_cuda(device) && depthwise_backward_on_cuda(s, x, norm, w, dy, out)) return;
-  backward_in_steps(device, s, x, norm, w, dy, out, depthwise_backward_x, depthwise_backward_w, nullptr);
+  backward_in_steps(device, s, x, norm, w, dy, out, depthwise_backward_x, depthwise_backward_w, {});
 }
 
 void normalize_forward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,

@@ -220,6 +220,38 @@ TEST(Conv2dTiles, DataGradientThroughTheNorm) {
   }
 }
 
+TEST(Conv2dTiles, PointwiseReadsThroughANorm) {
+  for (const ConvShape& s :
+       {kReducing[0], kReducing[2], kReducing[3], ConvShape{2, 7, 6, 24, 8, 1, 1, 2, {}}}) {
+    SCOPED_TRACE(describe(s));
+    ASSERT_TRUE(tiles::takes_normed(s));
+    const Problem p(s);
+    const Tensor factor = random_tensor({s.C}, Device::kCpu, 4),
+                 offset = random_tensor({s.C}, Device::kCpu, 5);
+    const kernels::InputNorm norm{.factor = factor.f32(), .offset = offset.f32(), .act = Activation::relu6()};
+    const auto gather = tiles::forward_gather(s);
+    const Tensor z(p.x.shape()), moments({2, s.K}), plain_moments({2, s.K}), plain(p.dy.shape()),
+        plain_dw(p.w.shape());
+    for (int64_t i = 0; i < z.elements(); ++i)
+      z.f32()[i] = norm.act(std::fma(factor.f32()[i % s.C], p.x.f32()[i], offset.f32()[i % s.C]));
+    EmulatedMachine machine;
+    const tiles::ReducingConv2d<EmulatedMachine> conv{machine, Precision::kTf32};
+    conv.forward_with_moments(gather, s.K, z.f32(), p.w.f32(), plain.f32(), plain_moments.f32());
+    const Tensor y = same_in_any_order(p.dy.shape(), [&](const auto& c, float* out) {
+      tiles::ReducingConv2d<EmulatedMachine>{c.machine, c.precision}.forward_with_moments(
+          gather, s.K, p.x.f32(), p.w.f32(), out, moments.f32(), kernels::NormLoad{norm});
+    });
+    EXPECT_EQ(y.to_vector(), plain.to_vector());
+    EXPECT_EQ(moments.to_vector(), plain_moments.to_vector());
+    tiles::Conv2d<EmulatedMachine>{machine, Precision::kTf32}.filter_gradient(
+        tiles::TileName::kSmall, gather, s.K, z.f32(), p.dy.f32(), plain_dw.f32());
+    const Tensor dw = same_in_any_order(p.w.shape(), [&](const auto& c, float* out) {
+      tiles::normed_filter_gradient(c.machine, c.precision, gather, s.K, p.x.f32(), norm, p.dy.f32(), out);
+    });
+    EXPECT_EQ(dw.to_vector(), plain_dw.to_vector());
+  }
+}
+
 TEST(Conv2dTiles, SeveralPartsRepeatBitForBit) {
   const ConvShape s{3, 20, 21, 16, 12, 3, 3, 1, {1, 1, 1, 1}};
   const Problem p(s);
