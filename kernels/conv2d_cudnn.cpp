@@ -68,7 +68,21 @@ bool describe(const ConvShape& s, Precision precision, Plan& plan) {
                                         precision == Precision::kFp32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH));
 }
 
-/// The first of the library's proposals that repeats its bits and keeps the precision.
+/// Whether an algorithm adds up the products themselves; those of transformed images round more.
+bool direct(cudnnConvolutionFwdAlgo_t a) {
+  return a == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM ||
+         a == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM || a == CUDNN_CONVOLUTION_FWD_ALGO_GEMM ||
+         a == CUDNN_CONVOLUTION_FWD_ALGO_DIRECT;
+}
+bool direct(cudnnConvolutionBwdDataAlgo_t a) {
+  return a == CUDNN_CONVOLUTION_BWD_DATA_ALGO_0 || a == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
+}
+bool direct(cudnnConvolutionBwdFilterAlgo_t a) {
+  return a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0 || a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1 ||
+         a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3;
+}
+
+/// The first of the library's proposals that sums directly, repeats its bits and keeps the precision.
 template <class Proposal, class Ask>
 void choose(Plan& plan, Precision precision, const Ask& ask) {
   std::array<Proposal, 8> proposals{};
@@ -77,7 +91,8 @@ void choose(Plan& plan, Precision precision, const Ask& ask) {
   for (int i = 0; i < count; ++i) {
     const Proposal& p = proposals[static_cast<size_t>(i)];
     const bool exact = precision != Precision::kFp32 || p.mathType == CUDNN_FMA_MATH;
-    if (!ok(p.status) || p.determinism != CUDNN_DETERMINISTIC || !exact || p.memory > kMostWorkspace)
+    if (!ok(p.status) || !direct(p.algo) || p.determinism != CUDNN_DETERMINISTIC || !exact ||
+        p.memory > kMostWorkspace)
       continue;
     plan.algorithm = static_cast<int>(p.algo);
     plan.workspace = p.memory;
@@ -88,7 +103,7 @@ void choose(Plan& plan, Precision precision, const Ask& ask) {
 const Plan* plan_of(Pass pass, const ConvShape& s, Precision precision) {
   const cudnnHandle_t h = handle();
   if (!h || !describable(s)) return nullptr;
-  using Key = std::array<int, 15>;
+  using Key = std::array<int, 14>;
   thread_local std::map<Key, Plan> plans;
   const Key key = {static_cast<int>(pass),
                    static_cast<int>(precision),
@@ -103,8 +118,7 @@ const Plan* plan_of(Pass pass, const ConvShape& s, Precision precision) {
                    s.pad.top,
                    s.pad.left,
                    s.pad.bottom,
-                   s.pad.right,
-                   0};
+                   s.pad.right};
   const auto [at, fresh] = plans.try_emplace(key);
   Plan& p = at->second;
   if (fresh && describe(s, precision, p)) {

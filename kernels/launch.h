@@ -32,7 +32,8 @@ void for_each(Device device, int64_t count, const Body& body, int64_t cost = 1) 
   if (device == Device::kCuda) {
     constexpr int kBlock = 256;
     const int64_t blocks = (count + kBlock - 1) / kBlock;
-    run_body<<<static_cast<int>(blocks < 65535 * 16 ? blocks : 65535 * 16), kBlock>>>(count, body);
+    run_body<<<static_cast<int>(blocks < 65535 * 16 ? blocks : 65535 * 16), kBlock, 0,
+               static_cast<cudaStream_t>(current_stream())>>>(count, body);
     const cudaError_t status = cudaGetLastError();
     ESPALIER_CHECK(status == cudaSuccess, "CUDA launch: ", cudaGetErrorString(status));
     return;
