@@ -26,8 +26,7 @@ void launch(const Kernel& kernel, int64_t blocks_x, int64_t blocks_y = 1, int64_
                   static_cast<unsigned>(blocks_z));
   run_kernel<<<grid, Kernel::kThreads, Kernel::kSharedBytes, static_cast<cudaStream_t>(current_stream())>>>(
       kernel);
-  const cudaError_t status = cudaGetLastError();
-  ESPALIER_CHECK(status == cudaSuccess, "CUDA launch: ", cudaGetErrorString(status));
+  check_launch(__PRETTY_FUNCTION__);
 }
 
 /// What the dispatchers of tile loops run on.

@@ -34,12 +34,10 @@ void for_each(Device device, int64_t count, const Body& body, int64_t cost = 1) 
     const int64_t blocks = (count + kBlock - 1) / kBlock;
     run_body<<<static_cast<int>(blocks < 65535 * 16 ? blocks : 65535 * 16), kBlock, 0,
                static_cast<cudaStream_t>(current_stream())>>>(count, body);
-    const cudaError_t status = cudaGetLastError();
-    ESPALIER_CHECK(status == cudaSuccess, "CUDA launch: ", cudaGetErrorString(status));
-    return;
+    return check_launch(__PRETTY_FUNCTION__);
   }
 #else
-  ESPALIER_CHECK(device == Device::kCpu, "device cuda: this program was built without CUDA; use device cpu");
+  ESPALIER_CHECK(device == Device::kCpu, "device cuda: ", cuda_obstacle());
 #endif
   if (count * cost < kSerialBelow) {
     for (int64_t i = 0; i < count; ++i) body(i);

@@ -13,6 +13,12 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A device has no memory left for what was asked.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The arguments streamed one after another: str("block", 3) is "block3".
 template <class... Args>
 std::string str(const Args&... args) {

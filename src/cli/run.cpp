@@ -26,7 +26,7 @@ std::string bounds_text(const Json& expect) {
 
 Command add_run(CLI::App& program) {
   struct Options {
-    std::string recipe, out;
+    std::string recipe, out, device;
     std::vector<std::string> overrides;
     bool dry_run = false;
     ReportOptions report;
@@ -41,10 +41,13 @@ Command add_run(CLI::App& program) {
       ->take_all()
       ->allow_extra_args(false);
   app->add_option("--out", options->out, "folder of the run; runs/NAME by default");
+  app->add_option("--device", options->device, "instead of the recipe's: auto, cpu, cuda or cuda:N");
   app->add_flag("--dry-run", options->dry_run, "print the plan and stop");
   add_report_options(app, options->report);
   return {app, [options](const Output& output) -> int {
-            const Recipe recipe = load_recipe(options->recipe, options->overrides);
+            Overrides overrides = options->overrides;
+            if (!options->device.empty()) overrides.push_back("device=" + options->device);
+            const Recipe recipe = load_recipe(options->recipe, overrides);
             const std::filesystem::path out = options->out.empty()
                                                   ? std::filesystem::path("runs") / recipe.name
                                                   : std::filesystem::path(options->out);

@@ -43,8 +43,10 @@ bool is_list(const std::string& kind, const std::string& path) {
 
 void add_machine_options(CLI::App* app, StepOptions& options) {
   app->add_option("--threads", options.threads, "0, the default: all cores")->check(CLI::Range(0, 1024));
-  app->add_option("--device", options.device, "auto, cpu or cuda")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app->add_option("--device", options.device, "auto, cpu, cuda or cuda:N")
+      ->check([](const std::string& text) {
+        return device_choice(text) ? std::string() : "is '" + text + "'; expected auto, cpu, cuda or cuda:N";
+      });
 }
 
 void add_data_options(CLI::App* app, StepOptions& options) {

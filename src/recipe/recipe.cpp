@@ -366,7 +366,10 @@ Recipe make_recipe(Document document, const std::string& name, const Overrides& 
   recipe.task_options = task_options(doc, recipe.model, complete.at("task"));
   recipe.seed = complete.at("seed").get<uint64_t>();
   recipe.threads = complete.at("threads");
-  recipe.device = complete.at("device");
+  const std::string device = complete.at("device");
+  const auto choice = device_choice(device);
+  if (!choice) doc.fail_at("device", "is '" + device + "'; expected auto, cpu, cuda or cuda:N");
+  recipe.device = *choice;
   const Json training = doc.root.contains("training") && doc.root.at("training").is_object()
                             ? doc.root.at("training")
                             : Json::object();

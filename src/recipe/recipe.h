@@ -12,6 +12,7 @@
 #include "datasets/synthetic.h"
 #include "models/model_table.h"
 #include "recipe/schema.h"
+#include "tensor/device_choice.h"
 
 namespace espalier {
 
@@ -49,7 +50,7 @@ struct Recipe {
   Json task_options;  ///< what the `task:` section gives: keys of the model's task, see tasks/task.h
   uint64_t seed = 1;
   int threads = 0;  ///< 0: all cores
-  std::string device;
+  DeviceChoice device;
   std::vector<StageSpec> stages;
   std::vector<Bound> expect;
   Json complete;  ///< as checked, every default filled in

@@ -23,19 +23,13 @@ std::string processor_name() {
   return "unknown processor";
 }
 
-Device take_device(const std::string& wish) {
-  const bool gpu = kernels::cuda_available();
-  ESPALIER_CHECK(
-      wish != "cuda" || gpu,
-      "device is cuda, but no GPU answers or this program was built without CUDA; say device: cpu, or "
-      "build with -DESPALIER_CUDA=ON on a machine with a GPU");
-  return wish == "cpu" || !gpu ? Device::kCpu : Device::kCuda;
-}
-
 }  // namespace
 
 Workbench::Workbench(const Recipe& recipe)
-    : recipe_(recipe), device_(take_device(recipe.device)), processor_(processor_name()) {
+    : recipe_(recipe),
+      device_(take_device(recipe.device)),
+      processor_(device_ == Device::kCpu ? processor_name() : kernels::cuda_name()) {
+  if (recipe.device.automatic && device_ == Device::kCuda) spdlog::info("device auto: {}", processor_);
   kernels::set_threads(recipe.threads);
   task_ = make_task(find_model(recipe.model.name).task, std::max(2, recipe.model.classes), Json::object());
 }

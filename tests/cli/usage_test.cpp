@@ -103,7 +103,20 @@ TEST(UsageTest, CudaWithoutAGpuIsAnError) {
   std::ofstream(folder / "r.yaml") << "data: {root: x}\ndevice: cuda\nstages: [train]\n";
   const test::Ran ran = run({"run", folder / "r.yaml", "--out", folder / "run"});
   EXPECT_EQ(ran.code, kBadInput);
-  EXPECT_NE(ran.err.find("device is cuda, but no GPU answers"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("device cuda:0: "), std::string::npos) << ran.err;
+  EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+}
+
+TEST(UsageTest, UnknownDevicesAreNamed) {
+  const test::Folder folder;
+  std::ofstream(folder / "r.yaml") << "data: {root: x}\ndevice: cuda:one\nstages: [train]\n";
+  test::Ran ran = run({"run", folder / "r.yaml", "--out", folder / "run"});
+  EXPECT_EQ(ran.code, kBadInput);
+  EXPECT_EQ(ran.err, "espalier: " + (folder / "r.yaml") +
+                         ":2: device: is 'cuda:one'; expected auto, cpu, cuda or cuda:N\n");
+  ran = run({"bench", "x.safetensors", "--device", "gpu"});
+  EXPECT_EQ(ran.code, kBadInput);
+  EXPECT_NE(ran.err.find("is 'gpu'; expected auto, cpu, cuda or cuda:N"), std::string::npos) << ran.err;
 }
 
 }  // namespace

@@ -8,8 +8,8 @@ namespace espalier::test {
 void DeviceTest::SetUp() {
   if (GetParam() == Device::kCpu || kernels::cuda_available()) return;
   const char* required = std::getenv("ESPALIER_REQUIRE_CUDA");
-  if (required && std::string(required) == "1") FAIL() << "ESPALIER_REQUIRE_CUDA=1, and no GPU answers";
-  GTEST_SKIP() << "no GPU answers";
+  if (required && std::string(required) == "1") FAIL() << "ESPALIER_REQUIRE_CUDA=1: " << kernels::cuda_obstacle();
+  GTEST_SKIP() << kernels::cuda_obstacle();
 }
 
 }  // namespace espalier::test

@@ -1,0 +1,204 @@
+#include "kernels/device_cuda.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "base/error.h"
+#include "kernels/device.h"
+#include "kernels/gpu_obstacle.h"
+#include "kernels/kernel_name.h"
+
+namespace espalier::kernels {
+
+namespace {
+
+__global__ void probe() {}
+
+bool sync_after_launch() {
+  static const bool on = [] {
+    const char* value = std::getenv("ESPALIER_SYNC");
+    return value && std::strcmp(value, "1") == 0;
+  }();
+  return on;
+}
+
+struct Gpu {
+  int number = -1;  ///< -1: none in use
+  std::string name;
+  bool pools = false;  ///< it allocates in the order of a stream
+  cudaStream_t stream = nullptr;
+};
+
+std::mutex mutex;
+Gpu gpu;                                    // written once, under the mutex
+std::atomic<cudaStream_t> stream{nullptr};  // what current_stream() reads
+
+/// Asks CUDA; makes the GPU current on success.
+GpuFacts ask(int number) {
+  GpuFacts f{.built = true, .number = number, .architectures = ESPALIER_CUDA_ARCHITECTURES};
+  const auto failed = [&](cudaError_t status) {
+    if (status == cudaSuccess) return false;
+    f.error = cudaGetErrorString(status);
+    cudaGetLastError();
+    return true;
+  };
+  cudaRuntimeGetVersion(&f.runtime);
+  if (cudaDriverGetVersion(&f.driver) != cudaSuccess) f.driver = 0;
+  const cudaError_t status = cudaGetDeviceCount(&f.count);
+  if (status != cudaSuccess) f.count = 0;
+  if (status != cudaErrorNoDevice && failed(status)) return f;
+  cudaGetLastError();
+  if (number >= f.count) return f;
+  cudaDeviceProp about{};
+  if (failed(cudaGetDeviceProperties(&about, number))) return f;
+  f.name = about.name;
+  f.major = about.major;
+  f.minor = about.minor;
+  if (failed(cudaSetDevice(number))) return f;
+  cudaFuncAttributes attributes{};
+  const cudaError_t image = cudaFuncGetAttributes(&attributes, probe);
+  f.runs_our_code = image == cudaSuccess;
+  cudaGetLastError();
+  if (image != cudaErrorNoKernelImageForDevice && image != cudaErrorUnsupportedPtxVersion) failed(image);
+  return f;
+}
+
+/// The obstacle to GPU `number`; takes it when there is none. The mutex is held.
+std::string take(int number) {
+  if (gpu.number == number) return "";
+  if (gpu.number >= 0)
+    return str("GPU ", gpu.number, " (", gpu.name, ") is in use already, and a process has one");
+  const GpuFacts facts = ask(number);
+  std::string text = obstacle(facts);
+  if (!text.empty()) return text;
+  int pools = 0;
+  ESPALIER_CUDA_CHECK(cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, number));
+  cudaStream_t made = nullptr;
+  ESPALIER_CUDA_CHECK(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
+  gpu = {number, facts.name, pools != 0, made};
+  stream = made;
+  return "";
+}
+
+const Gpu& in_use() {
+  const std::lock_guard lock(mutex);
+  if (gpu.number < 0) {
+    const std::string text = take(0);
+    ESPALIER_CHECK(text.empty(), "device cuda: ", text);
+  }
+  return gpu;
+}
+
+}  // namespace
+
+std::string cuda_obstacle(int number) {
+  const std::lock_guard lock(mutex);
+  return take(number);
+}
+
+bool cuda_available() {
+  const std::lock_guard lock(mutex);
+  return gpu.number >= 0 || take(0).empty();
+}
+
+void use_cuda(int number) {
+  const std::string text = cuda_obstacle(number);
+  ESPALIER_CHECK(text.empty(), "device cuda:", number, ": ", text);
+}
+
+std::string cuda_name() {
+  const std::lock_guard lock(mutex);
+  return gpu.name;
+}
+
+void* current_stream() {
+  const cudaStream_t s = stream.load(std::memory_order_acquire);
+  return s ? s : in_use().stream;
+}
+
+void check_launch(const char* signature) {
+  cudaError_t status = cudaGetLastError();
+  const char* call = "launch of ";
+  if (status == cudaSuccess && sync_after_launch()) {
+    const auto s = static_cast<cudaStream_t>(current_stream());
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    if (cudaStreamIsCapturing(s, &capture) == cudaSuccess && capture == cudaStreamCaptureStatusNone)
+      status = cudaStreamSynchronize(s);
+    call = "";
+  }
+  if (status != cudaSuccess) cuda::check(status, str(call, "kernel ", kernel_name(signature)).c_str());
+}
+
+namespace cuda {
+
+void check(int status, const char* call) {
+  if (status == cudaSuccess) return;
+  const auto error = static_cast<cudaError_t>(status);
+  const std::string place = running_place();
+  throw std::runtime_error(
+      str(place.empty() ? "" : "in " + place + ": ", "CUDA: ", call, ": ", cudaGetErrorString(error), " (",
+          cudaGetErrorName(error), ")",
+          sync_after_launch() ? "" : "; ESPALIER_SYNC=1 finds the launch where it began"));
+}
+
+void* allocate(size_t bytes) {
+  const Gpu& g = in_use();
+  void* memory = nullptr;
+  const auto ask = [&] {
+    return g.pools ? cudaMallocAsync(&memory, bytes, g.stream) : cudaMalloc(&memory, bytes);
+  };
+  cudaError_t status = ask();
+  if (status == cudaErrorMemoryAllocation) {
+    // Blocks released on the stream may not have gone back to the device yet.
+    cudaGetLastError();
+    ESPALIER_CUDA_CHECK(cudaStreamSynchronize(g.stream));
+    cudaMemPool_t pool = nullptr;
+    if (g.pools && cudaDeviceGetDefaultMemPool(&pool, g.number) == cudaSuccess) cudaMemPoolTrimTo(pool, 0);
+    status = ask();
+  }
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    size_t free = 0, total = 0;
+    cudaMemGetInfo(&free, &total);
+    const std::string place = running_place();
+    throw OutOfMemory(str(place.empty() ? "" : "in " + place + ": ", "out of memory: ", bytes,
+                          " bytes were asked for on GPU ", g.number, " (", g.name, "), ", free, " of ", total,
+                          " are free; lower the batch or the image size"));
+  }
+  check(status, g.pools ? "cudaMallocAsync" : "cudaMalloc");
+  return memory;
+}
+
+// Not checked: after a fault every call fails, and destructors must not throw.
+void release(void* memory) {
+  const Gpu& g = in_use();
+  if (g.pools)
+    cudaFreeAsync(memory, g.stream);
+  else
+    cudaFree(memory);
+}
+
+size_t free_bytes() {
+  size_t free = 0, total = 0;
+  in_use();
+  ESPALIER_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return free;
+}
+
+void copy(void* to, const void* from, size_t bytes) {
+  const auto s = static_cast<cudaStream_t>(current_stream());
+  ESPALIER_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, s));
+}
+
+void fill_zero(void* memory, size_t bytes) {
+  ESPALIER_CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, static_cast<cudaStream_t>(current_stream())));
+}
+
+void synchronize() {
+  ESPALIER_CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(current_stream())));
+}
+
+}  // namespace cuda
+}  // namespace espalier::kernels

@@ -1,0 +1,27 @@
+#pragma once
+// What device.h does on a GPU. See device_cuda.cu and staging_cuda.cu.
+
+#include <cstddef>
+
+namespace espalier::kernels::cuda {
+
+/// On the stream. Throws OutOfMemory, naming what was asked, what is free and what to lower.
+void* allocate(size_t bytes);
+void release(void* memory);
+size_t free_bytes();
+
+/// Between host memory, which may be any, and the GPU, by way of pinned buffers. upload() returns when the
+/// source is no longer needed, download() when the contents are there.
+void upload(void* to_gpu, const void* from_host, size_t bytes);
+void download(void* to_host, const void* from_gpu, size_t bytes);
+void copy(void* to, const void* from, size_t bytes);  ///< within the GPU
+void fill_zero(void* memory, size_t bytes);
+
+void synchronize();
+
+/// Throws std::runtime_error "CUDA: CALL: what happened" unless status, a cudaError_t, is success.
+void check(int status, const char* call);
+
+}  // namespace espalier::kernels::cuda
+
+#define ESPALIER_CUDA_CHECK(call) ::espalier::kernels::cuda::check(call, #call)

@@ -1,0 +1,116 @@
+// Which device is taken, and what is said of one that cannot be.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/gpu_obstacle.h"
+#include "kernels/kernel_name.h"
+#include "support/device_test.h"
+#include "tensor/device_choice.h"
+#include "tensor/tensor.h"
+
+namespace espalier {
+namespace {
+
+using kernels::GpuFacts;
+using kernels::obstacle;
+
+TEST(DeviceChoice, KnowsFourForms) {
+  EXPECT_TRUE(device_choice("auto")->automatic);
+  EXPECT_EQ(device_choice("cpu")->device, Device::kCpu);
+  EXPECT_EQ(device_choice("cuda")->number, 0);
+  EXPECT_EQ(device_choice("cuda:3")->number, 3);
+  EXPECT_EQ(device_choice("cuda:3")->device, Device::kCuda);
+  for (const char* text : {"", "CPU", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:99999999999"})
+    EXPECT_FALSE(device_choice(text)) << text;
+}
+
+TEST(DeviceChoice, ThrowsForAGpuThatIsNotThere) {
+  EXPECT_THROW(take_device({.automatic = false, .device = Device::kCuda, .number = 4711}), Error);
+}
+
+/// A machine on which nothing is in the way.
+GpuFacts good() {
+  return {.built = true,
+          .driver = 13010,
+          .runtime = 13000,
+          .count = 2,
+          .number = 1,
+          .name = "NVIDIA X",
+          .major = 9,
+          .minor = 0,
+          .runs_our_code = true,
+          .architectures = "80;90"};
+}
+
+TEST(GpuObstacle, SaysWhatIsInTheWayAndWhatToDo) {
+  EXPECT_EQ(obstacle(good()), "");
+  const auto with = [](auto change) {
+    GpuFacts facts = good();
+    change(facts);
+    return obstacle(facts);
+  };
+  EXPECT_EQ(obstacle({}),
+            "this program was built without CUDA; use device cpu, or build with -DESPALIER_CUDA=ON");
+  EXPECT_EQ(with([](GpuFacts& f) { f.driver = 0, f.error = "no driver", f.count = 0; }),
+            "there is no NVIDIA driver on this machine; install one, or use device cpu");
+  EXPECT_EQ(with([](GpuFacts& f) { f.driver = 12040, f.error = "insufficient", f.count = 0; }),
+            "the NVIDIA driver is too old: it knows CUDA 12.4, this program was built with CUDA 13.0; update "
+            "the driver, or use device cpu");
+  EXPECT_EQ(with([](GpuFacts& f) { f.count = 0; }),
+            "no GPU answers; see what nvidia-smi and CUDA_VISIBLE_DEVICES say, or use device cpu");
+  EXPECT_EQ(with([](GpuFacts& f) { f.number = 2; }),
+            "there is no GPU 2: 2 answer, counted from 0 and after CUDA_VISIBLE_DEVICES; name another one");
+  EXPECT_EQ(with([](GpuFacts& f) { f.error = "system not yet initialized", f.count = 0; }),
+            "no GPU can be used (system not yet initialized); mend that, or use device cpu");
+  EXPECT_EQ(with([](GpuFacts& f) { f.major = 7, f.runs_our_code = false; }),
+            "GPU 1 (NVIDIA X) has architecture 70, this program was built for 80;90; build with "
+            "-DESPALIER_CUDA_ARCHITECTURES=70, or use device cpu");
+}
+
+TEST(KernelName, IsFoundInWhatCompilersWrite) {
+  using kernels::kernel_name;
+  EXPECT_EQ(
+      kernel_name("void espalier::kernels::for_each(Device, int64_t, const Body&, int64_t) [with Body = "
+                  "espalier::kernels::{anonymous}::Relu; int64_t = long int]"),
+      "Relu");
+  EXPECT_EQ(kernel_name("void f(const Kernel&) [with Kernel = espalier::kernels::Tiles<4, "
+                        "espalier::kernels::(anonymous namespace)::Add>]"),
+            "Tiles<4, Add>");
+  EXPECT_EQ(kernel_name("void plain()"), "void plain()");
+}
+
+class DeviceCopies : public test::DeviceTest {};
+
+TEST_P(DeviceCopies, GoThereAndBackInEverySize) {
+  // Around the size of a staging buffer, and more than all of them hold.
+  for (const int count : {1, 3, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 20}) {
+    std::vector<float> values(static_cast<size_t>(count));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 8191);
+    const Tensor there = Tensor::from(values, {count}, GetParam());
+    const std::vector<float> kept = values;
+    std::fill(values.begin(), values.end(), -1.0f);  // the source is free as soon as the copy returned
+    EXPECT_EQ(there.clone().to_vector(), kept) << count;
+    EXPECT_EQ(Tensor::zeros({count}, GetParam()).to_vector(), std::vector<float>(kept.size())) << count;
+  }
+}
+
+TEST_P(DeviceCopies, OutOfMemorySaysWhatWasAsked) {
+  const Shape shape{1 << 20, 1 << 20, 64};  // 256 TB
+  try {
+    const Tensor t(shape, GetParam());
+    FAIL() << "such a tensor exists";
+  } catch (const OutOfMemory& e) {
+    const std::string text = e.what();
+    EXPECT_NE(text.find("out of memory: 281474976710656 bytes were asked for"), std::string::npos) << text;
+    EXPECT_NE(text.find("lower the batch or the image size"), std::string::npos) << text;
+  }
+  EXPECT_EQ(Tensor::full({3}, 2, GetParam()).to_vector(), std::vector<float>(3, 2.0f));
+}
+
+ESPALIER_TEST_ON_EVERY_DEVICE(DeviceCopies);
+
+}  // namespace
+}  // namespace espalier
