@@ -19,6 +19,9 @@ memory=$(awk '/MemAvailable/ {print int($2 / 1500000)}' /proc/meminfo 2>/dev/nul
 [ "$memory" -ge 1 ] || memory=1
 [ "$jobs" -le "$memory" ] || jobs=$memory
 
+# What another copy of the project compiled serves this one too.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$PWD} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
+
 mkdir -p "$folder"
 start=$SECONDS
 echo "build: $folder (${targets[*]}), $jobs jobs"
