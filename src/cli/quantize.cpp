@@ -1,3 +1,4 @@
+#include "base/error.h"
 #include "cli/command.h"
 #include "cli/step.h"
 #include "recipe/stages.h"
@@ -7,7 +8,7 @@ namespace espalier {
 Command add_quantize(CLI::App& program) {
   struct Options {
     StepOptions step;
-    std::string model, out;
+    std::string model, out, work;
   };
   auto options = std::make_shared<Options>();
   CLI::App* app =
@@ -15,12 +16,22 @@ Command add_quantize(CLI::App& program) {
   app->add_option("MODEL", options->model, "a model file")->required();
   add_data_options(app, options->step);
   app->add_option("--out", options->out, "the INT8 model's file")->required();
+  app->add_option(
+      "--work", options->work,
+      "a folder for layer_errors.json and for what is measured: with it an interrupted search goes on");
   add_stage_flags(app, "int8", options->step);
   return {app, [options](const Output& output) -> int {
             const Recipe recipe = step_recipe(options->step, options->model);
             Workbench bench(recipe);
+            if (!options->work.empty()) {
+              std::error_code code;
+              std::filesystem::create_directories(options->work, code);
+              ESPALIER_CHECK(!code, options->work, ": the folder cannot be made (", code.message(),
+                             "); check the path and its permissions");
+            }
             const StageJob job = {.bench = bench,
                                   .stage = recipe.stages.at(0),
+                                  .folder = options->work,
                                   .model_in = options->model,
                                   .model_out = options->out};
             Json metrics = int8_stage(job);

@@ -3,6 +3,8 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
+#include "base/error.h"
+#include "base/interrupt.h"
 #include "compress/accuracy_control.h"
 #include "compress/calibrate.h"
 #include "compress/rounding.h"
@@ -176,6 +178,15 @@ class Int8Job {
 
 }  // namespace
 
-Json int8_stage(const StageJob& job) { return Int8Job(job).run(); }
+Json int8_stage(const StageJob& job) {
+  try {
+    return Int8Job(job).run();
+  } catch (const Interrupted&) {
+    throw Interrupted(str(job.stage.name, ": interrupted; ",
+                          job.folder.empty() ? "nothing was kept, because no folder was given for it"
+                                             : str("what was measured is in ", job.folder.string(),
+                                                   ", the same command continues")));
+  }
+}
 
 }  // namespace espalier
