@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr int kKeptForm = 2;        ///< of trade_off.json and examples.json; files of another are made anew
 constexpr int kLargestMatrix = 40;  ///< classes; of more, the most frequent confusions are shown
 
 std::vector<std::string> cells_of(const std::string& line) {
@@ -246,6 +247,7 @@ class Collector {
     if (!kept.is_object()) kept = Json::object();  // made anew, as when it is not there
     Json full = key;
     full["version"] = kVersion;
+    full["form"] = kKeptForm;
     if (!kept.contains(part) || kept.at(part).value("key", Json()) != full) {
       kept[part] = {{"key", full}, {"value", make()}};
       write_atomically(run_ / file, kept.dump() + "\n");

@@ -1,5 +1,7 @@
 // Pictures on which variants can be seen to differ.
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -172,7 +174,8 @@ Json show(const Seen& seen, const Task& task, const std::vector<std::string>& la
   const Image image = resize(original, part, length(part.width), length(part.height), Filter::kBicubic);
   const auto uri = [&](const Prediction& prediction) {
     Image drawn = image;
-    const DrawOptions options = {.threshold = kThreshold, .opacity = 0.5};
+    // At this size tags would hide the objects; the page has a legend.
+    const DrawOptions options = {.threshold = kThreshold, .opacity = 0.5, .tags = false, .line = 2};
     if (whole) draw(drawn, scaled(prediction, part, image.width, image.height), labels, options);
     return data_uri("image/jpeg", encode_jpeg(drawn, kQuality));
   };
@@ -180,6 +183,7 @@ Json show(const Seen& seen, const Task& task, const std::vector<std::string>& la
   for (const Prediction& prediction : seen.variants) {
     Json entry = Json::object();
     if (whole) entry["image"] = uri(prediction);
+    if (task.name() == std::string("detection")) entry["boxes"] = shown(prediction).size();
     for (size_t i = 0; i < std::min<size_t>(2, prediction.classes.size()); ++i)
       entry["classes"].push_back(
           {{"label", prediction.classes[i].label}, {"score", prediction.classes[i].score}});
@@ -189,10 +193,21 @@ Json show(const Seen& seen, const Task& task, const std::vector<std::string>& la
           {"image", uri(seen.truth)},
           {"width", image.width},
           {"height", image.height},
+          {"boxes", seen.truth.boxes.size()},
           {"truth", seen.truth.classes.empty() ? Json(nullptr) : Json(seen.truth.classes[0].label)},
-          {"seen_by", task.name()},
           {"disagree", disagreement(seen.variants)},
           {"variants", variants}};
+}
+
+/// The classes that can be seen on a picture, added to those that were.
+void collect_classes(const Seen& seen, std::set<int>& classes) {
+  std::vector<Prediction> all = seen.variants;
+  all.push_back(seen.truth);
+  for (const Prediction& prediction : all) {
+    for (const ObjectBox& box : shown(prediction)) classes.insert(box.label);
+    for (const uint8_t k : prediction.mask.classes)
+      if (k != 0 && k != Mask::kIgnored) classes.insert(k);
+  }
 }
 
 }  // namespace
@@ -216,13 +231,22 @@ Json example_predictions(Workbench& bench, const std::vector<std::pair<std::stri
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return apart[a] > apart[b]; });
   const size_t wanted = all.empty() || all[0].variants[0].classes.empty() ? 8 : 12;
   Json shown_pictures = Json::array();
-  for (size_t i = 0; i < std::min(wanted, order.size()); ++i)
+  std::set<int> classes;
+  for (size_t i = 0; i < std::min(wanted, order.size()); ++i) {
     shown_pictures.push_back(show(all[order[i]], bench.task(), labels));
+    collect_classes(all[order[i]], classes);
+  }
+  Json legend = Json::array();
+  for (const int k : classes) {
+    const Color c = class_color(k);
+    legend.push_back({{"label", k}, {"color", fmt::format("#{:02x}{:02x}{:02x}", c[0], c[1], c[2])}});
+  }
   return {{"task", bench.task().name()},
           {"list", "val"},
           {"looked_at", all.size()},
           {"disagreements", std::count_if(apart.begin(), apart.end(), [](double d) { return d > 0; })},
           {"variants", names},
+          {"legend", legend},
           {"pictures", shown_pictures}};
 }
 

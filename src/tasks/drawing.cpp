@@ -71,13 +71,14 @@ void write_tag(Image& image, Area box, const std::string& text, int scale, const
 }
 
 void draw_boxes(Image& image, const std::vector<ObjectBox>& boxes, const std::vector<std::string>& labels,
-                double threshold) {
+                const DrawOptions& options) {
   const int extent = std::max(image.width, image.height);
-  const int line = std::max(1, static_cast<int>(std::lround(extent / 350.0))),
+  const int line =
+                options.line > 0 ? options.line : std::max(1, static_cast<int>(std::lround(extent / 350.0))),
             scale = std::max(1, static_cast<int>(std::lround(extent / 300.0)));
   std::vector<ObjectBox> shown;
   for (const ObjectBox& box : boxes)
-    if (box.score >= threshold) shown.push_back(box);
+    if (box.score >= options.threshold) shown.push_back(box);
   // The surest come last, on top.
   std::stable_sort(shown.begin(), shown.end(),
                    [](const ObjectBox& a, const ObjectBox& b) { return a.score < b.score; });
@@ -86,6 +87,7 @@ void draw_boxes(Image& image, const std::vector<ObjectBox>& boxes, const std::ve
                 static_cast<int>(std::ceil(box.x1)), static_cast<int>(std::ceil(box.y1))};
   };
   for (const ObjectBox& box : shown) outline(image, area(box), line, class_color(box.label));
+  if (!options.tags) return;
   for (const ObjectBox& box : shown) {
     char score[16];
     std::snprintf(score, sizeof score, " %.2f", double{box.score});
@@ -143,7 +145,7 @@ Color class_color(int label) {
 void draw(Image& image, const Prediction& prediction, const std::vector<std::string>& labels,
           const DrawOptions& options) {
   if (!prediction.mask.empty()) draw_mask(image, prediction.mask, labels, options.opacity);
-  draw_boxes(image, prediction.boxes, labels, options.threshold);
+  draw_boxes(image, prediction.boxes, labels, options);
 }
 
 }  // namespace espalier

@@ -15,6 +15,8 @@ using Color = std::array<uint8_t, 3>;  ///< red, green, blue
 struct DrawOptions {
   double threshold = 0.5;  ///< boxes with a lower score are left out
   double opacity = 0.6;    ///< of a mask
+  bool tags = true;        ///< names and scores beside the boxes
+  int line = 0;            ///< pixels of a box's line; 0: grows with the picture
 };
 
 /// Draws the boxes with names and scores, and the mask with the borders between its classes; a class called

@@ -143,18 +143,20 @@ Json full_run(const std::string& name, const std::string& task) {
   run["evaluation"] = {{"baseline", {{"val", all}, {"test", all}}}, {long_name, {{"val", all}}}};
   const bool drawn = task != "classification";
   const Json seen = drawn
-                        ? Json{{"image", kPixel}}
+                        ? Json{{"image", kPixel}, {"boxes", 2}}
                         : Json{{"classes", {{{"label", 0}, {"score", 0.6}}, {{"label", 1}, {"score", 0.3}}}}};
   run["examples"] = {{"task", task},
                      {"list", "val"},
                      {"looked_at", 64},
                      {"disagreements", 3},
+                     {"legend", {{{"label", 1}, {"color", "#ff00aa"}}}},
                      {"variants", {"baseline", long_name}},
                      {"pictures",
                       {{{"name", "a_picture_with_a_long_name_0001.jpg"},
                         {"image", kPixel},
                         {"width", 420},
                         {"height", 300},
+                        {"boxes", 1},
                         {"truth", drawn ? Json(nullptr) : Json(1)},
                         {"disagree", 0.25},
                         {"variants", {seen, seen}}}}}};

@@ -80,6 +80,19 @@ TEST(DrawingTest, MasksAreLaidOverAndTheBackgroundStays) {
   test::expect_says(test::message_of([&] { draw(other, prediction, {}); }), "the mask is 20x20");
 }
 
+TEST(DrawingTest, BoxesWithoutTagsAreTheirLinesAlone) {
+  Image image = grey(40, 40);
+  Prediction prediction;
+  prediction.boxes = {{.x0 = 10, .y0 = 20, .x1 = 30, .y1 = 35, .label = 1, .score = 0.9f}};
+  draw(image, prediction, {"a", "b"}, {.tags = false, .line = 2});
+  for (int y = 0; y < 40; ++y)
+    for (int x = 0; x < 40; ++x) {
+      const bool inside = x >= 10 && x < 30 && y >= 20 && y < 35;
+      const bool core = x >= 12 && x < 28 && y >= 22 && y < 33;
+      EXPECT_EQ(at(image, x, y), inside && !core ? class_color(1) : kGrey) << x << ' ' << y;
+    }
+}
+
 TEST(DrawingTest, NeighbouringClassesHaveDifferentColors) {
   for (int k = 0; k < 60; ++k) {
     int difference = 0;

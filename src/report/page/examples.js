@@ -21,9 +21,10 @@ function examples(run) {
       return el("figure", {class: "example"}, head, el("div", {class: "seen"},
         el("div", {}, el("img", {...size, src: picture.image, alt: labelOf(run, picture.truth)}), el("small", {}, "is ", el("b", {}, labelOf(run, picture.truth)))),
         roving(el("div", {class: "verdicts"}, picture.variants.map((p, i) => verdict(run, e.variants[i], p, picture.truth))))));
-    const view = (title, image) => el("div", {}, el("img", {...size, src: image, alt: `${picture.name}: ${title}`}), el("small", {}, title));
+    const view = (title, {image, boxes}) => el("div", {}, el("img", {...size, src: image, alt: `${picture.name}: ${title}`}),
+      el("small", {}, title, e.task === "detection" ? el("span", {class: "muted"}, ` \u00b7 ${boxes} ${boxes === 1 ? "box" : "boxes"}`) : null));
     const figure = el("figure", {class: "example row"}, head, el("div", {class: "seen"},
-      view("truth", picture.image), picture.variants.map((p, i) => view(e.variants[i], p.image))));
+      view("truth", picture), picture.variants.map((p, i) => view(e.variants[i], p))));
     const larger = el("button", {type: "button", "aria-pressed": "false", onclick: () =>
       larger.setAttribute("aria-pressed", String(figure.classList.toggle("large")))}, "Larger");
     head.append(larger);
@@ -32,5 +33,7 @@ function examples(run) {
   return section("examples", "Examples", "Example predictions",
     el("p", {class: "note"}, `${e.pictures.length} of ${grouped(e.looked_at)} pictures of ${e.list} that every variant looked at; those first where variants disagree ` +
       `(${grouped(e.disagreements)} pictures).`),
+    e.legend.length ? el("div", {class: "legend classes"}, e.legend.map((c) =>
+      el("span", {}, el("i", {style: `border-color:${c.color}`}), labelOf(run, c.label)))) : null,
     el("div", {class: `examples ${e.task}`}, cards));
 }
