@@ -1,6 +1,7 @@
 #include "kernels/quantized_cuda.h"
 
 #include "kernels/cuda_launch.h"
+#include "kernels/quantized_maps.h"
 #include "kernels/quantized_tiles.h"
 
 namespace espalier::kernels::cuda {
@@ -18,6 +19,25 @@ bool quantized_depthwise(const ConvShape& s, Code x_code, const void* x, const i
   if (!tiles::takes_quantized_depthwise(s, x_code) || !aligned(x) || !aligned(w) || !aligned(y)) return false;
   Machine machine;
   tiles::quantized_depthwise(machine, s, x_code, x, w, r, y_code, y);
+  return true;
+}
+
+bool quantize(int64_t n, const float* x, float inverse_scale, int low, int high, void* y) {
+  if (n % 4 || !pixels::fits(n / 4, 1) || !aligned(x) || !aligned(y)) return false;
+  Machine machine;
+  pixels::for_each_unit(machine, n / 4, 1,
+                        pixels::QuantizeFour{x, inverse_scale, low, high, static_cast<uint32_t*>(y)});
+  return true;
+}
+
+bool quantized_add(int64_t n, Code a_code, const void* a, float a_factor, Code b_code, const void* b,
+                   float b_factor, int low, int high, void* y) {
+  if (n % 4 || !pixels::fits(n / 4, 1) || !aligned(a) || !aligned(b) || !aligned(y)) return false;
+  Machine machine;
+  pixels::for_each_unit(
+      machine, n / 4, 1,
+      pixels::AddFour{a_code, b_code, static_cast<const uint32_t*>(a), static_cast<const uint32_t*>(b),
+                      a_factor, b_factor, low, high, static_cast<uint32_t*>(y)});
   return true;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
-// INT8 convolutions of the GPU, bit for bit those of quantized_conv2d.h. Each returns false, having done
-// nothing, for a problem it has no code for.
+// INT8 work of the GPU, bit for bit that of quantized_conv2d.h and quantized_elementwise.h. Each returns
+// false, having done nothing, for a problem it has no code for.
 
-#include "kernels/quantized_conv2d.h"
+#include "kernels/quantized_elementwise.h"
 
 namespace espalier::kernels::cuda {
 
@@ -11,7 +11,14 @@ bool quantized_conv2d(const ConvShape& shape, Code x_code, const void* x, const 
                       const Requantize& requantize, Code y_code, void* y);
 bool quantized_depthwise(const ConvShape& shape, Code x_code, const void* x, const int8_t* w,
                          const Requantize& requantize, Code y_code, void* y);
+bool quantize(int64_t n, const float* x, float inverse_scale, int low, int high, void* y);
+bool quantized_add(int64_t n, Code a_code, const void* a, float a_factor, Code b_code, const void* b,
+                   float b_factor, int low, int high, void* y);
 #else
+inline bool quantize(int64_t, const float*, float, int, int, void*) { return false; }
+inline bool quantized_add(int64_t, Code, const void*, float, Code, const void*, float, int, int, void*) {
+  return false;
+}
 inline bool quantized_conv2d(const ConvShape&, Code, const void*, const int8_t*, const Requantize&, Code,
                              void*) {
   return false;

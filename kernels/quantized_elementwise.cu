@@ -1,7 +1,9 @@
 #include "kernels/quantized_elementwise.h"
 
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
 #include "kernels/quantized_body.h"
+#include "kernels/quantized_cuda.h"
 
 namespace espalier::kernels {
 
@@ -60,6 +62,8 @@ struct GlobalAvgPool {
 
 void quantize(Device device, int64_t n, const float* x, float inverse_scale, int low, int high, Code y_code,
               void* y) {
+  if (fast_on_cuda(device) && y_code != Code::kF32 && cuda::quantize(n, x, inverse_scale, low, high, y))
+    return;
   for_each(device, n, Quantize{x, inverse_scale, low, high, y_code, y}, 4);
 }
 void dequantize(Device device, int64_t n, Code x_code, const void* x, float scale, float* y) {
@@ -67,6 +71,9 @@ void dequantize(Device device, int64_t n, Code x_code, const void* x, float scal
 }
 void quantized_add(Device device, int64_t n, Code a_code, const void* a, float a_factor, Code b_code,
                    const void* b, float b_factor, int low, int high, Code y_code, void* y) {
+  if (fast_on_cuda(device) && y_code != Code::kF32 &&
+      cuda::quantized_add(n, a_code, a, a_factor, b_code, b, b_factor, low, high, y))
+    return;
   for_each(device, n, Add{a_code, b_code, y_code, a, b, a_factor, b_factor, low, high, y}, 8);
 }
 void quantized_global_avg_pool(Device device, int N, int pixels, int C, Code code, const void* x, void* y) {

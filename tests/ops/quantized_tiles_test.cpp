@@ -1,6 +1,8 @@
 // The GPU's INT8 loops, run in the emulator, bit for bit against the shared bodies.
 
 #include "kernels/quantized_tiles.h"
+#include "kernels/quantized_elementwise.h"
+#include "kernels/quantized_maps.h"
 
 #include <gtest/gtest.h>
 
@@ -118,6 +120,30 @@ TEST(QuantizedTiles, DepthwiseEqualsTheSharedBodyBitForBit) {
       ASSERT_TRUE(kernels::tiles::takes_quantized_depthwise(p.s, t.x));
       EXPECT_EQ(p.got(Schedule::kForwardLate), p.want());
     }
+}
+
+TEST(QuantizedMaps, EqualTheSharedBodiesBitForBit) {
+  namespace pixels = kernels::pixels;
+  const ReferenceKernels reference;
+  constexpr int kCodes = 4 * 301;
+  const Tensor x = random_tensor({kCodes}, Device::kCpu, 1);
+  const std::vector<uint8_t> a = codes(kCodes, 0, 255, 2), b = codes(kCodes, -127, 127, 3);
+  std::vector<uint8_t> got(kCodes), want(kCodes);
+  const auto words = [](auto& bytes) {
+    return reinterpret_cast<uint32_t*>(const_cast<uint8_t*>(bytes.data()));
+  };
+  EmulatedMachine machine;
+  kernels::quantize(Device::kCpu, kCodes, x.f32(), 60.0f, -127, 127, Code::kS8, want.data());
+  pixels::for_each_unit(machine, kCodes / 4, 1, pixels::QuantizeFour{x.f32(), 60.0f, -127, 127, words(got)});
+  EXPECT_EQ(got, want);
+  for (const auto& [low, high, code] : {std::tuple{0, 255, Code::kU8}, std::tuple{-127, 127, Code::kS8}}) {
+    kernels::quantized_add(Device::kCpu, kCodes, Code::kU8, a.data(), 0.4f, Code::kS8, b.data(), 0.9f, low,
+                           high, code, want.data());
+    pixels::for_each_unit(
+        machine, kCodes / 4, 1,
+        pixels::AddFour{Code::kU8, Code::kS8, words(a), words(b), 0.4f, 0.9f, low, high, words(got)});
+    EXPECT_EQ(got, want);
+  }
 }
 
 }  // namespace
