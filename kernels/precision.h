@@ -1,6 +1,8 @@
 #pragma once
 // How the GPU's dense convolutions round what they multiply. Sums are fp32 in every case.
 
+#include <string_view>
+
 namespace espalier::kernels {
 
 enum class Precision : unsigned char {
@@ -8,6 +10,9 @@ enum class Precision : unsigned char {
   kTf32,  ///< operands rounded to 10 bits of fraction
   kBf16,  ///< operands rounded to bf16: 7 bits of fraction
 };
+
+/// "fp32", "tf32" or "bf16"; fp32 for anything else.
+Precision precision_from_name(std::string_view name);
 
 /// What kernels use until the next set_precision(); fp32 at the start.
 Precision precision();

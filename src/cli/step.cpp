@@ -47,6 +47,8 @@ void add_machine_options(CLI::App* app, StepOptions& options) {
       ->check([](const std::string& text) {
         return device_choice(text) ? std::string() : "is '" + text + "'; expected auto, cpu, cuda or cuda:N";
       });
+  app->add_option("--precision", options.precision, "of a GPU's convolutions: tf32 (the default), fp32, bf16")
+      ->check(CLI::IsMember({"tf32", "fp32", "bf16"}));
 }
 
 void add_data_options(CLI::App* app, StepOptions& options) {
@@ -87,6 +89,7 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
   }
   if (options.threads > 0) document.root["threads"] = options.threads;
   if (options.recipe.empty() || options.device != "auto") document.root["device"] = options.device;
+  if (!options.precision.empty()) document.root["precision"] = options.precision;
   // A step without a stage of its own still needs a list that holds one.
   const std::string kind = options.kind.empty() ? "evaluate" : options.kind;
   document.root["stages"] = Json::array({Json{{kind, Json::object()}}});

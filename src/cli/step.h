@@ -15,16 +15,16 @@ namespace espalier {
 /// The options of one step. Every key of the stage is a flag: keep_macs is --keep-macs, optimizer.lr is
 /// --optimizer.lr.
 struct StepOptions {
-  std::string recipe, data, device = "auto";
+  std::string recipe, data, device = "auto", precision;
   int threads = 0;
   std::vector<std::string> overrides;
   std::map<std::string, std::string> flags;  ///< key of the stage -> its value as text; empty: not given
   std::string kind;                          ///< of the stage, may be empty
 };
 
-/// --recipe, --data, --set, --threads, --device.
+/// --recipe, --data, --set, --threads, --device, --precision.
 void add_data_options(CLI::App* app, StepOptions& options);
-/// --threads and --device alone, for steps without data.
+/// --threads, --device and --precision alone, for steps without data.
 void add_machine_options(CLI::App* app, StepOptions& options);
 /// A flag for every key of the stage but name, from and those in `without`.
 void add_stage_flags(CLI::App* app, const std::string& kind, StepOptions& options,

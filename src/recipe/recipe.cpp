@@ -370,6 +370,7 @@ Recipe make_recipe(Document document, const std::string& name, const Overrides& 
   const auto choice = device_choice(device);
   if (!choice) doc.fail_at("device", "is '" + device + "'; expected auto, cpu, cuda or cuda:N");
   recipe.device = *choice;
+  recipe.precision = complete.at("precision");
   const Json training = doc.root.contains("training") && doc.root.at("training").is_object()
                             ? doc.root.at("training")
                             : Json::object();

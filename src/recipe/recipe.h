@@ -51,6 +51,7 @@ struct Recipe {
   uint64_t seed = 1;
   int threads = 0;  ///< 0: all cores
   DeviceChoice device;
+  std::string precision;  ///< "tf32", "fp32", "bf16"
   std::vector<StageSpec> stages;
   std::vector<Bound> expect;
   Json complete;  ///< as checked, every default filled in

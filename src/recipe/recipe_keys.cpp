@@ -220,6 +220,9 @@ std::vector<Key> recipe_keys() {
       integer("threads", 0, 0, std::max(1024.0, cores), "0: all cores"),
       text("device", "auto",
            "auto, cpu, cuda or cuda:N (GPU N); auto takes a GPU that can be used, and says which"),
+      choice("precision", "tf32", {"tf32", "fp32", "bf16"},
+             "of what the GPU's dense convolutions multiply; sums, weights, norms, losses and the optimizer "
+             "are fp32 in any case. The CPU computes in fp32"),
       section("training", training_keys(), "what all train stages share; a stage's own keys win"),
       of_kind(Kind::kOpen, "stages", nullptr, "list of stages, each 'kind: {keys}'"),
       of_kind(Kind::kOpen, "expect", nullptr,

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "datasets/loader.h"
+#include "kernels/precision.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
 
@@ -31,6 +32,7 @@ Workbench::Workbench(const Recipe& recipe)
       processor_(device_ == Device::kCpu ? processor_name() : kernels::cuda_name()) {
   if (recipe.device.automatic && device_ == Device::kCuda) spdlog::info("device auto: {}", processor_);
   kernels::set_threads(recipe.threads);
+  kernels::set_precision(kernels::precision_from_name(recipe.precision));
   task_ = make_task(find_model(recipe.model.name).task, std::max(2, recipe.model.classes), Json::object());
 }
 
