@@ -8,12 +8,13 @@
 #include "command_line.h"
 #include "io/file.h"
 #include "recipe/recipe.h"
+#include "support/shared.h"
 
 namespace espalier {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kRoot = ESPALIER_SOURCE_DIR;
+const fs::path kRoot = test::source_path("");
 
 /// The contents of the README's ```language blocks.
 std::vector<std::string> blocks(const std::string& language) {

@@ -10,6 +10,7 @@
 #include "io/file.h"
 #include "io/image.h"
 #include "support/messages.h"
+#include "support/shared.h"
 
 namespace espalier::test {
 
@@ -27,7 +28,7 @@ inline Image pattern(int width, int height, uint32_t seed, bool smooth) {
 }
 
 inline Json read_golden(const std::string& name) {
-  return Json::parse(read_file(std::filesystem::path(ESPALIER_SOURCE_DIR) / "tests/datasets/golden" / name));
+  return Json::parse(read_file(source_path("tests/datasets/golden/" + name)));
 }
 
 inline std::string from_hex(const std::string& hex) {

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "support/shared.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -58,7 +60,7 @@ std::string folder_of(const fs::path& relative) {
 }
 
 TEST(FolderRule, IncludesPointOneWay) {
-  const fs::path root = ESPALIER_SOURCE_DIR;
+  const fs::path root = espalier::test::source_path("");
   const std::regex include(R"re(^\s*#include "([a-z_]+)/[^"]+")re");
   int files = 0, includes = 0;
   for (const char* top : {"src", "kernels", "models", "datasets"})
@@ -89,7 +91,7 @@ TEST(FolderRule, LaunchReachesCuFilesOnly) {
   // What stands in launch.h is compiled by nvcc; a header that includes it passes the restriction on.
   std::map<std::string, std::set<std::string>> includers;
   const std::regex include(R"re(^\s*#include "(kernels/[^"]+)")re");
-  const fs::path root = ESPALIER_SOURCE_DIR;
+  const fs::path root = espalier::test::source_path("");
   for (const char* top : {"src", "kernels", "models", "datasets"})
     for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
       if (!entry.is_regular_file()) continue;

@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "base/random.h"
+#include "support/shared.h"
 #include "support/temporary_directory.h"
 
 namespace espalier {
@@ -167,7 +168,7 @@ Json rows(const std::vector<Boxes>& pictures) {
 
 std::string python() {
   if (const char* given = std::getenv("ESPALIER_PYTHON")) return given;
-  const std::string own = ESPALIER_SOURCE_DIR "/build/python/bin/python";
+  const std::string own = test::source_path("build/python/bin/python");
   return std::filesystem::exists(own) ? own : "python3";
 }
 
@@ -191,7 +192,7 @@ TEST(AveragePrecisionTest, EqualsPycocotools) {
   const std::string file = (folder.path() / "boxes.json").string();
   std::ofstream(file) << Json{
       {"pictures", kPictures}, {"classes", kClasses}, {"objects", rows(objects)}, {"found", rows(found)}};
-  const std::string command = python() + " " ESPALIER_SOURCE_DIR "/tests/tasks/coco_map.py " + file;
+  const std::string command = python() + " " + test::source_path("tests/tasks/coco_map.py") + " " + file;
   FILE* pipe = popen(command.c_str(), "r");
   ASSERT_NE(pipe, nullptr);
   std::string text;
