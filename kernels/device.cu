@@ -48,7 +48,7 @@ void* allocate(Device device, size_t bytes) {
 void release(Device, void* memory, size_t) { std::free(memory); }
 size_t free_bytes(Device) { return 0; }
 void copy(Device, void* dst, Device, const void* src, size_t bytes) { std::memcpy(dst, src, bytes); }
-void fill_zero(Device, void* memory, size_t bytes) { std::memset(memory, 0, bytes); }
+void fill_bytes(Device, void* memory, int byte, size_t bytes) { std::memset(memory, byte, bytes); }
 void synchronize(Device) {}
 void* current_stream() { return nullptr; }
 
@@ -78,11 +78,11 @@ void copy(Device to, void* dst, Device from, const void* src, size_t bytes) {
     cuda::copy(dst, src, bytes);
 }
 
-void fill_zero(Device device, void* memory, size_t bytes) {
+void fill_bytes(Device device, void* memory, int byte, size_t bytes) {
   if (device == Device::kCpu)
-    std::memset(memory, 0, bytes);
+    std::memset(memory, byte, bytes);
   else
-    cuda::fill_zero(memory, bytes);
+    cuda::fill_bytes(memory, byte, bytes);
 }
 
 void synchronize(Device device) {

@@ -34,7 +34,7 @@ size_t free_bytes(Device device);
 /// The source may change as soon as this returns; what comes from a GPU is there as soon as this returns. A
 /// copy to a GPU is ordered with the stream.
 void copy(Device to, void* dst, Device from, const void* src, size_t bytes);
-void fill_zero(Device device, void* memory, size_t bytes);
+void fill_bytes(Device device, void* memory, int byte, size_t bytes);
 
 /// Waits until all work queued on the device has ended, and throws std::runtime_error if some of it failed.
 /// Nothing to do on the CPU.

@@ -133,6 +133,18 @@ void check_launch(const char* signature) {
 
 namespace cuda {
 
+namespace {
+std::atomic<uint64_t> released{0};
+std::atomic<bool> recording{false};
+}  // namespace
+
+uint64_t releases() { return released; }
+bool waits_after_launches() { return sync_after_launch(); }
+void set_recording(bool on) { recording = on; }
+void refuse_recording() {
+  if (recording) throw NotRecordable();
+}
+
 void check(int status, const char* call) {
   if (status == cudaSuccess) return;
   const auto error = static_cast<cudaError_t>(status);
@@ -144,6 +156,7 @@ void check(int status, const char* call) {
 }
 
 void* allocate(size_t bytes) {
+  refuse_recording();
   const Gpu& g = in_use();
   void* memory = nullptr;
   const auto ask = [&] {
@@ -174,6 +187,7 @@ void* allocate(size_t bytes) {
 // Not checked: after a fault every call fails, and destructors must not throw.
 void release(void* memory) {
   const Gpu& g = in_use();
+  ++released;
   if (g.pools)
     cudaFreeAsync(memory, g.stream);
   else
@@ -192,8 +206,8 @@ void copy(void* to, const void* from, size_t bytes) {
   ESPALIER_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, s));
 }
 
-void fill_zero(void* memory, size_t bytes) {
-  ESPALIER_CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, static_cast<cudaStream_t>(current_stream())));
+void fill_bytes(void* memory, int byte, size_t bytes) {
+  ESPALIER_CUDA_CHECK(cudaMemsetAsync(memory, byte, bytes, static_cast<cudaStream_t>(current_stream())));
 }
 
 void synchronize() {

@@ -2,6 +2,7 @@
 // What device.h does on a GPU. See device_cuda.cu and staging_cuda.cu.
 
 #include <cstddef>
+#include <cstdint>
 
 namespace espalier::kernels::cuda {
 
@@ -15,9 +16,20 @@ size_t free_bytes();
 void upload(void* to_gpu, const void* from_host, size_t bytes);
 void download(void* to_host, const void* from_gpu, size_t bytes);
 void copy(void* to, const void* from, size_t bytes);  ///< within the GPU
-void fill_zero(void* memory, size_t bytes);
+void fill_bytes(void* memory, int byte, size_t bytes);
 
 void synchronize();
+
+/// Blocks that went back to the GPU so far: what was recorded before may refer to them.
+uint64_t releases();
+/// True with ESPALIER_SYNC=1.
+bool waits_after_launches();
+
+/// Thrown by what cannot be recorded as a graph, see launch_graph.h.
+struct NotRecordable {};
+void set_recording(bool on);
+/// Throws NotRecordable while work is recorded.
+void refuse_recording();
 
 /// Throws std::runtime_error "CUDA: CALL: what happened" unless status, a cudaError_t, is success.
 void check(int status, const char* call);

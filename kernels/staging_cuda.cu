@@ -52,6 +52,7 @@ Ring& ring() {
 }  // namespace
 
 void upload(void* to_gpu, const void* from_host, size_t bytes) {
+  refuse_recording();
   const std::lock_guard lock(ring().mutex);
   for (size_t at = 0; at < bytes; at += kBytes) {
     const size_t part = std::min(kBytes, bytes - at);
@@ -64,6 +65,7 @@ void upload(void* to_gpu, const void* from_host, size_t bytes) {
 }
 
 void download(void* to_host, const void* from_gpu, size_t bytes) {
+  refuse_recording();
   const std::lock_guard lock(ring().mutex);
   struct Part {
     const Buffer* buffer;

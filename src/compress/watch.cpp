@@ -19,7 +19,7 @@ void watch(const Graph& g, const Tensor& images, const std::function<void(int, c
     see(v, at[v].to(Device::kCpu));
     if (left[v] == 0) at[v] = Tensor();
   };
-  at[g.inputs[0]] = images;
+  at[g.inputs[0]] = images.to(g.device());
   show(g.inputs[0]);
   for (const Graph::Item& item : g.items) {
     const Running place(item.name);

@@ -84,8 +84,14 @@ Graph Graph::clone() const {
   Graph g = *this;
   for (Value& v : g.values)
     if (v.param.defined())
-      v.param = v.param.has_data() ? v.param.clone() : Tensor::without_data(v.param.meta());
+      v.param = v.param.has_data() ? v.param.clone() : Tensor::without_data(v.param.meta(), v.param.device());
   return g;
+}
+
+Device Graph::device() const {
+  for (const Value& v : values)
+    if (v.param.defined()) return v.param.device();
+  return Device::kCpu;
 }
 
 Graph Graph::to(Device device) const {

@@ -55,6 +55,8 @@ class Graph {
   /// parameters.
   Graph clone() const;
   Graph to(Device device) const;
+  /// Where its parameters lie; the CPU if it has none.
+  Device device() const;
   /// Turns requires_grad of the trainable parameters on or off.
   void require_gradients(bool on = true) const;
 

@@ -25,7 +25,7 @@ Tensors random_images(const Graph& graph, int batch) {
     std::vector<float> pixels(shape.elements());
     Random random(1, Purpose::kTest);
     for (float& pixel : pixels) pixel = static_cast<float>(random.uniform(-1, 1));
-    inputs.push_back(Tensor::from(pixels, shape));
+    inputs.push_back(Tensor::from(pixels, shape, graph.device()));
   }
   return inputs;
 }

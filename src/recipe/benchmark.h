@@ -23,7 +23,8 @@ struct Timing {
   int64_t arena_bytes = 0, packed_bytes = 0;       ///< memory of activations at batch 1, of packed weights
 };
 
-/// Times every graph, one after another in each round. Inputs are random images of the traced size.
+/// Times every graph, one after another in each round. Inputs are random images of
+/// the traced size, which lie on the graph's device already.
 std::vector<Timing> benchmark(const std::vector<const Graph*>& graphs, const BenchmarkOptions& options);
 
 /// Milliseconds of every layer, the median over some runs at batch `batch`.

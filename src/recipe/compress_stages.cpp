@@ -98,7 +98,9 @@ Json recalibrate(const StageJob& job, Model& model) {
   if (batches == 0) return nullptr;
   const double before = evaluate_model(job.bench, model, "val").at("value");
   const auto source = job.bench.training_batches(job.bench.recipe().data.batch);
-  const int64_t used = recalibrate_batch_norms(model.graph, *source, batches);
+  Graph there = model.graph.to(job.bench.device());
+  const int64_t used = recalibrate_batch_norms(there, *source, batches);
+  model.graph = there.to(Device::kCpu);
   const double after = evaluate_model(job.bench, model, "val").at("value");
   spdlog::info("{}: val {} {:.1f} % right after the cut, {:.1f} % with the norms' statistics of {} batches",
                job.stage.name, job.bench.metric_name(), 100 * before, 100 * after, used);

@@ -41,7 +41,7 @@ class Int8Job {
     quantizable_items(form_.prepared,
                       form_.options);  // a pattern that matches nothing is said before the work
     equalise();
-    const Observed observed = observe(form_.prepared, *calibration_, batches_);
+    const Observed observed = observe(form_.prepared.to(job_.bench.device()), *calibration_, batches_);
     images_ = observed.images;
     choose_filters();
     choose_ranges(observed);

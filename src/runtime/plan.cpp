@@ -44,12 +44,7 @@ std::vector<int> storage_of(const Graph& graph, const Metas& metas) {
 }  // namespace
 
 Plan::Plan(const Graph& graph, const Tensors& inputs, std::vector<std::shared_ptr<void>>& packed)
-    : graph_(graph) {
-  for (const Graph::Value& v : graph.values)
-    if (v.param.defined()) {
-      device_ = v.param.device();
-      break;
-    }
+    : graph_(graph), device_(graph.device()) {
   find_blocks();
   place_values(graph.infer(metas(inputs)));
   prepare_kernels(packed);
@@ -190,7 +185,7 @@ void Plan::copy_inputs(const Tensors& inputs, const kernels::Team& share) const 
 }
 
 bool Plan::copies_inside(const Tensors& inputs) const {
-  return !segments_.empty() && !segments_[0].steps.empty() &&
+  return device_ == Device::kCpu && !segments_.empty() && !segments_[0].steps.empty() &&
          std::all_of(inputs.begin(), inputs.end(),
                      [](const Tensor& t) { return t.device() == Device::kCpu; });
 }

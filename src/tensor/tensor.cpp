@@ -4,7 +4,6 @@
 #include <cassert>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 
 #include "base/error.h"
 #include "tensor/allocator.h"
@@ -22,6 +21,8 @@ bool nan_fill() {
   }();
   return on;
 }
+
+constexpr int kNanByte = 0xFF;  // four of them are a NaN
 
 struct Storage {
   void* memory = nullptr;
@@ -55,8 +56,8 @@ Tensor::Tensor(const Shape& shape, Device device, DType dtype) : impl_(std::make
   impl_->dtype = dtype;
   impl_->device = device;
   impl_->storage = std::make_shared<Storage>(device, static_cast<size_t>(shape.elements()) * bytes_of(dtype));
-  if (nan_fill() && device == Device::kCpu && dtype == DType::kF32)
-    std::fill_n(f32(), elements(), std::numeric_limits<float>::quiet_NaN());
+  if (nan_fill() && dtype == DType::kF32)
+    kernels::fill_bytes(device, data(), kNanByte, static_cast<size_t>(bytes()));
 }
 
 Tensor Tensor::without_data(const Meta& meta, Device device) {
@@ -76,7 +77,7 @@ Tensor Tensor::over(void* memory, const Meta& meta, Device device) {
 
 Tensor Tensor::zeros(const Shape& shape, Device device, DType dtype) {
   Tensor t(shape, device, dtype);
-  kernels::fill_zero(device, t.data(), static_cast<size_t>(t.bytes()));
+  kernels::fill_bytes(device, t.data(), 0, static_cast<size_t>(t.bytes()));
   return t;
 }
 

@@ -18,6 +18,7 @@
 #include "tensor/allocator.h"
 #include "train/checkpoint.h"
 #include "train/divergence.h"
+#include "train/fitting_batch.h"
 #include "train/run_log.h"
 #include "train/step_clock.h"
 
@@ -223,7 +224,7 @@ class Trainer {
       ESPALIER_CHECK(data_.next(batch), "training: the data ended after ", state_.step_in_epoch,
                      " batches of epoch ", state_.epoch + 1, ", ", steps_per_epoch_, " were promised");
       const double waited = step_time.seconds();
-      StepReport report = train_step(batch);
+      StepReport report = step_or_explain(batch);
       clock_.add(batch.size(), step_time.seconds(), waited);
       tell(report);
       if (interrupt_requested()) interrupted();
@@ -232,6 +233,24 @@ class Trainer {
           (o_.checkpoint_minutes > 0 && since_checkpoint_.seconds() > 60 * o_.checkpoint_minutes);
       if (due && state_.step_in_epoch < steps_per_epoch_) save();
     }
+  }
+
+  StepReport step_or_explain(const Batch& batch) {
+    std::string what;
+    try {
+      return train_step(batch);
+    } catch (const OutOfMemory& e) {
+      what = e.what();
+    }
+    // The step's tensors are gone by now, so that smaller steps can be tried; nothing is saved after them.
+    const int fits = largest_batch_that_fits(fused_, task_, batch, o_.device);
+    fail(str("training stopped at step ", state_.step, " (epoch ", state_.epoch + 1, ", step ",
+             state_.step_in_epoch + 1, " of ", steps_per_epoch_, ") with batches of ", batch.size(), ": ",
+             what,
+             fits > 0 ? str("; a batch of ", fits, " fits") : std::string("; not even a batch of 1 fits"),
+             !o_.folder.empty() && fs::exists(checkpoint_path())
+                 ? str("; ", checkpoint_path().string(), " holds what was done before")
+                 : std::string()));
   }
 
   StepReport train_step(const Batch& batch) {

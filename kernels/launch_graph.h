@@ -1,0 +1,34 @@
+#pragma once
+// Many launches as one.
+
+#include <cstdint>
+#include <functional>
+
+namespace espalier::kernels {
+
+/// Work that launches the same kernels on the same memory again and again. On a GPU its launches are recorded
+/// as a CUDA graph and started in one; ESPALIER_GRAPHS=off and ESPALIER_SYNC=1 turn that off.
+class LaunchGraph {
+ public:
+  LaunchGraph() = default;
+  ~LaunchGraph();
+  LaunchGraph(const LaunchGraph&) = delete;
+  LaunchGraph& operator=(const LaunchGraph&) = delete;
+
+  /// Does the work: plainly the first time, when kernels are chosen and memory is taken; recorded the second
+  /// time, and replayed from then on. Work that copies between host and GPU, asks the GPU for memory or waits
+  /// for it cannot be recorded and stays plain. Memory that went back to the GPU since makes it begin again.
+  void run(const std::function<void()>& work);
+
+  bool recorded() const { return executable_ != nullptr; }
+
+ private:
+  bool record(const std::function<void()>& work);
+  void forget();
+
+  void* executable_ = nullptr;  ///< a cudaGraphExec_t
+  uint64_t releases_ = 0;       ///< of memory, at the recording
+  bool warm_ = false, plain_ = false;
+};
+
+}  // namespace espalier::kernels

@@ -1,0 +1,51 @@
+#include "train/fitting_batch.h"
+
+#include "base/error.h"
+#include "ops/autograd.h"
+#include "ops/ops.h"
+#include "tensor/allocator.h"
+
+namespace espalier {
+
+namespace {
+
+Tensor first_rows(const Tensor& t, int count) {
+  Shape shape = t.shape();
+  shape[0] = count;
+  return Tensor::over(t.data(), {shape, t.dtype()}).clone();
+}
+
+bool fits(const Graph& graph, const Task& task, const Batch& batch, Device device) {
+  for (const Tensor& parameter : graph.trainable()) parameter.clear_grad();
+  allocator::release_cached(device);
+  try {
+    const TrainingMode training;
+    backward(task.loss(graph.run({batch.images.to(device)}), batch));
+    return true;
+  } catch (const OutOfMemory&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+Batch first_of(const Batch& batch, int count) {
+  const auto cut = [&](auto list) {
+    if (list.size() > static_cast<size_t>(count)) list.resize(static_cast<size_t>(count));
+    return list;
+  };
+  Batch part{.images = first_rows(batch.images, count),
+             .names = cut(batch.names),
+             .samples = cut(batch.samples),
+             .annotations = cut(batch.annotations)};
+  for (const Tensor& target : batch.targets) part.targets.push_back(first_rows(target, count));
+  return part;
+}
+
+int largest_batch_that_fits(const Graph& graph, const Task& task, const Batch& batch, Device device) {
+  for (int count = batch.size() / 2; count > 0; count /= 2)
+    if (fits(graph, task, first_of(batch, count), device)) return count;
+  return 0;
+}
+
+}  // namespace espalier

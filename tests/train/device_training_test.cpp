@@ -1,0 +1,121 @@
+// Training on every device: like the CPU's, repeatable, resumable, and honest about memory.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "ops/ops.h"
+#include "support/device_test.h"
+#include "support/messages.h"
+#include "support/temporary_directory.h"
+#include "train/checkpoint.h"
+#include "train/fitting_batch.h"
+#include "train/tiny_training.h"
+
+namespace espalier {
+namespace {
+
+using test::expect_says;
+using test::message_of;
+using test::run_tiny;
+using test::tiny_options;
+
+class DeviceTraining : public test::DeviceTest {
+ protected:
+  TrainOptions options(const std::filesystem::path& folder = {}) const {
+    TrainOptions o = tiny_options(folder, 3);
+    o.device = GetParam();
+    o.checkpoint_steps = 2;
+    return o;
+  }
+};
+
+std::vector<double> losses_on(Device device) {
+  TrainOptions o = tiny_options({}, 2);
+  o.device = device;
+  std::vector<double> losses;
+  test::TinyRun run{test::tiny_model(), {}};
+  test::TinySource data(6, 8, 1), eval(1, 8, 2);
+  const auto task = make_task("classification", test::kTinyClasses, Json::object());
+  train(run.model, *task, data, eval, o, {.on_step = [&](const StepReport& s) { losses.push_back(s.loss); }});
+  return losses;
+}
+
+TEST_P(DeviceTraining, LosesAsOnTheCpu) {
+  const std::vector<double> want = losses_on(Device::kCpu), got = losses_on(GetParam());
+  ASSERT_EQ(got.size(), want.size());
+  ASSERT_GE(got.size(), 10u);
+  for (size_t i = 0; i < 10; ++i) EXPECT_LE(std::abs(got[i] - want[i]), 1e-4 * want[i]) << "step " << i;
+}
+
+TEST_P(DeviceTraining, RepeatsItsBits) {
+  EXPECT_EQ(test::bytes_of(run_tiny(options()).model.graph), test::bytes_of(run_tiny(options()).model.graph));
+}
+
+TEST_P(DeviceTraining, ResumesWithTheSameBits) {
+  const std::string want = test::bytes_of(run_tiny(options()).model.graph);
+  const test::TemporaryDirectory folder;
+  const auto stopped = [](int epoch, int64_t batch) { ESPALIER_CHECK(epoch < 1 || batch < 3, "stopped"); };
+  EXPECT_THROW(run_tiny(options(folder.path()), 0.25f, stopped), Error);
+  const test::TinyRun run = run_tiny(options(folder.path()));
+  EXPECT_TRUE(run.result.resumed);
+  EXPECT_EQ(test::bytes_of(run.model.graph), want);
+}
+
+/// Classification on a device with memory for two pictures from some batch on.
+struct SmallMemory final : Task {
+  std::unique_ptr<Task> task = make_task("classification", test::kTinyClasses, Json::object());
+  mutable int left;  ///< losses until memory is short
+  int fits;
+
+  SmallMemory(int left, int fits) : left(left), fits(fits) {}
+  const char* name() const override { return task->name(); }
+  const char* metric_name() const override { return task->metric_name(); }
+  Tensor loss(const Tensors& outputs, const Batch& batch) const override {
+    if (left-- <= 0 && batch.size() > fits) throw OutOfMemory("out of memory: 7 bytes were asked for");
+    return task->loss(outputs, batch);
+  }
+  std::unique_ptr<Metric> metric() const override { return task->metric(); }
+  Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
+    return task->decode(outputs, image, picture);
+  }
+  Json describe(const Prediction& p, const std::vector<std::string>& labels) const override {
+    return task->describe(p, labels);
+  }
+};
+
+TEST_P(DeviceTraining, OutOfMemorySaysWhatFitsAndKeepsTheCheckpoint) {
+  const test::TemporaryDirectory folder;
+  const auto stop_with = [&](int left, int fits) {
+    test::TinyRun run{test::tiny_model(), {}};
+    test::TinySource data(6, 8, 1), eval(1, 8, 2);
+    const SmallMemory task(left, fits);
+    return message_of([&] { train(run.model, task, data, eval, options(folder.path())); });
+  };
+  const std::string message = stop_with(5, 3);
+  expect_says(message, "training stopped at step 5 (epoch 1, step 6 of 6) with batches of 8: out of memory");
+  expect_says(message, "; a batch of 2 fits; ");
+  expect_says(message, kCheckpointFile);
+  EXPECT_EQ(message.find('\n'), std::string::npos);
+  EXPECT_EQ(load_checkpoint(folder.path() / kCheckpointFile).progress.at("step"), 4);
+  expect_says(stop_with(0, 0), "; not even a batch of 1 fits");
+}
+
+TEST(FirstOf, TakesWhatBelongsToThePictures) {
+  test::TinySource data(1, 4, 1);
+  data.start();
+  Batch batch;
+  ASSERT_TRUE(data.next(batch));
+  batch.names = {"a", "b", "c", "d"};
+  const Batch two = first_of(batch, 2);
+  EXPECT_EQ(two.size(), 2);
+  EXPECT_EQ(two.names, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(two.targets[0].to_vector()[1], batch.targets[0].to_vector()[1]);
+  EXPECT_EQ(two.images.to_vector().back(), batch.images.to_vector()[two.images.elements() - 1]);
+}
+
+ESPALIER_TEST_ON_EVERY_DEVICE(DeviceTraining);
+
+}  // namespace
+}  // namespace espalier
