@@ -28,7 +28,7 @@ bool joins_channels(const Graph::Item& item) { return item.op->name() == std::st
 int splittable_reader(const Graph& graph, int at) {
   const int joined = graph.items[at].out[0];
   const std::vector<int> readers = graph.consumers(joined);
-  if (graph.uses(joined) != 1 || graph.items[at].in.size() < 2) return -1;
+  if (graph.uses(joined) != 1 || readers.size() != 1 || graph.items[at].in.size() < 2) return -1;
   const Graph::Item& reader = graph.items[readers[0]];
   const auto* conv = reader.as<Conv2d>();
   if (!conv || conv->has_residual || reader.in[0] != joined || !graph.is_parameter(reader.in[1])) return -1;

@@ -53,6 +53,10 @@ TEST(SplitConcat, LeavesWhatSomebodyElseReads) {
             0);
 }
 
+TEST(SplitConcat, LeavesWhatTheGraphGives) {
+  EXPECT_EQ(split([](Scope, const Tensor& x) -> Tensors { return {concat({x, sigmoid(x)})}; }), 0);
+}
+
 TEST(SplitConcat, LeavesConvolutionsThatMakeMoreThanTheyRead) {
   EXPECT_EQ(split([](Scope s, const Tensor& x) -> Tensors {
               return {conv3x3(s / "y", concat({x, sigmoid(x)}), 12)};
