@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "kernels/device.h"
+
 namespace espalier::kernels {
 
 /// Work that launches the same kernels on the same memory again and again. On a GPU its launches are recorded
@@ -30,5 +32,9 @@ class LaunchGraph {
   uint64_t releases_ = 0;       ///< of memory, at the recording
   bool warm_ = false, plain_ = false;
 };
+
+/// Throws while launches are recorded: GPU memory taken then would be written by every replay, whoever has it
+/// by that time. For allocators.
+void refuse_recording(Device device);
 
 }  // namespace espalier::kernels

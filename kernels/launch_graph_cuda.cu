@@ -25,6 +25,10 @@ cudaStream_t stream() { return static_cast<cudaStream_t>(current_stream()); }
 
 }  // namespace
 
+void refuse_recording(Device device) {
+  if (device == Device::kCuda) cuda::refuse_recording();
+}
+
 LaunchGraph::~LaunchGraph() { forget(); }
 
 void LaunchGraph::forget() {

@@ -229,8 +229,14 @@ const Tensors& Plan::run(const Tensors& inputs, double* stamps) {
     for (size_t i = 0; i < inputs.size(); ++i) inputs_[i].copy_from(inputs[i]);
     if (stamps) stamps[0] = now();
   }
-  for (const Segment& segment : segments_)
-    run_segment(segment, together && segment.first == 0 ? &inputs : nullptr, stamps);
+  const auto segments = [&] {
+    for (const Segment& segment : segments_)
+      run_segment(segment, together && segment.first == 0 ? &inputs : nullptr, stamps);
+  };
+  if (device_ == Device::kCuda && !stamps)
+    launches_.run(segments);
+  else
+    segments();
   kernels::synchronize(device_);
   return outputs_;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "graph/graph.h"
+#include "kernels/launch_graph.h"
 #include "kernels/team.h"
 
 namespace espalier {
@@ -65,6 +66,7 @@ class Plan {
       cooperative_;  ///< per item; null for others and for joined ones but the last
   std::vector<Segment> segments_;
   kernels::Relay relay_;
+  kernels::LaunchGraph launches_;  ///< of all items on a GPU; memory of a plan never moves
 };
 
 }  // namespace espalier

@@ -9,6 +9,7 @@
 #endif
 
 #include "base/error.h"
+#include "kernels/launch_graph.h"
 
 namespace espalier::allocator {
 
@@ -48,6 +49,7 @@ void* from_device(Pool& p, Device device, size_t size) {
 }  // namespace
 
 void* take(Device device, size_t bytes, size_t* granted) {
+  kernels::refuse_recording(device);
   Pool& p = pool(device);
   size_t size = rounded(bytes);
   const std::lock_guard lock(p.mutex);

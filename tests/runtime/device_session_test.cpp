@@ -38,6 +38,20 @@ TEST_P(DeviceSession, EveryNetwork) {
   }
 }
 
+TEST_P(DeviceSession, RepeatsItsBitsPlainAndReplayed) {
+  const Graph graph = test::branches(12, 14, 3).to(GetParam());
+  Session first(graph), second(graph);
+  const Tensor x = test::random_tensor({2, 12, 14, 3}, Device::kCpu, 1),
+               other = test::random_tensor({2, 12, 14, 3}, Device::kCpu, 2);
+  const std::vector<float> want = first.run({x})[0].to_vector(), wanted = second.run({other})[0].to_vector();
+  for (int run = 0; run < 4; ++run) {
+    const Tensor between = Tensor::full({2, 12, 14, 64}, 1, GetParam());  // takes what sessions may have used
+    EXPECT_EQ(first.run({x})[0].to_vector(), want) << run;
+    EXPECT_EQ(first.run({other})[0].to_vector(), wanted) << run;
+    EXPECT_EQ(between.to_vector(), std::vector<float>(static_cast<size_t>(between.elements()), 1)) << run;
+  }
+}
+
 TEST_P(DeviceSession, ProfilesEveryItem) {
   Session session(test::branches(12, 14, 3).to(GetParam()));
   const auto times = session.profile({test::random_tensor({1, 12, 14, 3}, Device::kCpu, 1)});
