@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/precision.h"
 #include "ops/ops.h"
 #include "support/device_test.h"
 #include "support/messages.h"
@@ -47,6 +48,18 @@ TEST_P(DeviceTraining, LosesAsOnTheCpu) {
   ASSERT_EQ(got.size(), want.size());
   ASSERT_GE(got.size(), 10u);
   for (size_t i = 0; i < 10; ++i) EXPECT_LE(std::abs(got[i] - want[i]), 1e-4 * want[i]) << "step " << i;
+}
+
+TEST_P(DeviceTraining, LosesAsInFp32WithRoundedOperands) {
+  const std::vector<double> want = losses_on(Device::kCpu);
+  for (const auto& [precision, tolerance] :
+       {std::pair(kernels::Precision::kTf32, 1e-2), std::pair(kernels::Precision::kBf16, 5e-2)}) {
+    kernels::set_precision(precision);
+    const std::vector<double> got = losses_on(GetParam());
+    kernels::set_precision(kernels::Precision::kFp32);
+    for (size_t i = 0; i < 10; ++i)
+      EXPECT_LE(std::abs(got.at(i) - want.at(i)), tolerance * want.at(i)) << "step " << i;
+  }
 }
 
 TEST_P(DeviceTraining, RepeatsItsBits) {
