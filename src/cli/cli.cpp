@@ -19,19 +19,29 @@ constexpr const char* kFooter =
     "or usage;\n"
     "3 a defect of this program; 130 interrupted (what was done is saved, the same command continues).";
 
+std::vector<const CLI::App*> subcommands(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+/// nullptr if there is none.
+const CLI::App* find_subcommand(const CLI::App& app, const std::string& name) {
+  for (const CLI::App* command : subcommands(app))
+    if (command->get_name() == name) return command;
+  return nullptr;
+}
+
 /// "unknown argument 'x'; did you mean '--y'?" for what CLI11 did not expect.
 std::string unknown_argument(const CLI::App& program, const std::vector<std::string>& arguments) {
   if (arguments.empty()) return "";
-  std::vector<std::string> commands;
-  const CLI::App* command = nullptr;
-  for (const CLI::App* app : program.get_subcommands([](const CLI::App*) { return true; })) {
-    commands.push_back(app->get_name());
-    if (app->get_name() == arguments[0]) command = app;
-  }
+  const CLI::App* command = find_subcommand(program, arguments[0]);
   if (!command) {
     if (arguments[0].starts_with("-")) return "";
-    return "unknown command '" + arguments[0] + "'" + did_you_mean(arguments[0], commands);
+    std::vector<std::string> names;
+    for (const CLI::App* known : subcommands(program)) names.push_back(known->get_name());
+    return "unknown command '" + arguments[0] + "'" + did_you_mean(arguments[0], names);
   }
+  if (arguments.size() > 1)  // "data check"
+    if (const CLI::App* leaf = find_subcommand(*command, arguments[1])) command = leaf;
   std::vector<std::string> known;
   for (const CLI::Option* option : command->get_options())
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
@@ -51,7 +61,6 @@ struct Program {
   bool json = false;
 
   Program() {
-    const auto all = [](const CLI::App*) { return true; };
     app.require_subcommand(1);
     app.footer(kFooter);
     app.set_version_flag("--version", std::string(kVersion));
@@ -59,7 +68,7 @@ struct Program {
                            add_quantize, add_bench, add_info, add_data, add_recipe, add_report, add_compare})
       commands.push_back(add(app));
     for (const Command& command : commands) {
-      const auto leaves = command.app->get_subcommands(all);
+      const auto leaves = subcommands(*command.app);
       for (const CLI::App* leaf : leaves) add_json(command.app->get_subcommand(leaf->get_name()));
       if (leaves.empty()) add_json(command.app);
     }

@@ -39,6 +39,8 @@ TEST(UsageTest, UnknownWordsGetTheNearest) {
   EXPECT_EQ(message(run({"trian"})), "espalier: unknown command 'trian'; did you mean 'train'?");
   EXPECT_EQ(message(run({"train", "--epcohs", "3"})),
             "espalier: unknown option '--epcohs'; did you mean '--epochs'?");
+  EXPECT_EQ(message(run({"data", "check", "--dta", "x"})),
+            "espalier: unknown option '--dta'; did you mean '--data'?");
   EXPECT_EQ(run({"trian"}).code, kBadInput);
   EXPECT_EQ(run({}).code, kBadInput);
   EXPECT_EQ(run({"run"}).code, kBadInput);
