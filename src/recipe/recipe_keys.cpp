@@ -138,8 +138,9 @@ std::vector<Key> task_keys() {
       of_kind(Kind::kOpen, "class_weights", nullptr,
               "one a class; segmentation also knows dynamic: rare classes of a batch weigh more"),
       boolean("paddlex_compat", nullptr,
-              "the reference's metric: corners that are pixels and forgotten batches in detection, absent "
-              "classes that count in segmentation"),
+              "the reference's metric: corners that are pixels and forgotten batches in detection; absent "
+              "classes "
+              "that count and label maps enlarged by the nearest pixel in segmentation"),
   };
 }
 

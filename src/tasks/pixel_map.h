@@ -19,6 +19,25 @@ inline std::vector<int> nearest_pixels(int file_extent, double scale, double off
   return at;
 }
 
+/// A place between two pixels of the network's picture: (1 - share) of `low` and share of `high`.
+struct BetweenPixels {
+  int low = 0, high = 0;
+  float share = 0;
+};
+
+/// For every pixel of a row (or column) of the file, the two pixels of the network's that its centre lies
+/// between; the outermost one where the network did not see it.
+inline std::vector<BetweenPixels> pixels_between(int file_extent, double scale, double offset,
+                                                 int network_extent) {
+  std::vector<BetweenPixels> at(static_cast<size_t>(std::max(0, file_extent)));
+  for (int i = 0; i < file_extent; ++i) {
+    const double centre = std::clamp(scale * (i + 0.5) + offset - 0.5, 0.0, network_extent - 1.0);
+    const int low = static_cast<int>(centre);
+    at[i] = {low, std::min(low + 1, network_extent - 1), static_cast<float>(centre - low)};
+  }
+  return at;
+}
+
 /// A box of the network's picture in the pixels of the file; not clipped.
 inline ObjectBox box_in_file(ObjectBox box, const PixelMap& map) {
   const auto back = [](float& low, float& high, double scale, double offset) {

@@ -35,40 +35,64 @@ const Tensor& logits_of(const Tensors& outputs, const SegmentationOptions& o) {
   return outputs[0];
 }
 
-/// The likeliest class of every pixel of one image, the first of equal ones.
-std::vector<uint8_t> best_classes(const Tensor& logits, int image, const std::string& name) {
-  const int64_t pixels = int64_t{logits.shape()[1]} * logits.shape()[2];
-  const int K = logits.channels();
-  const float* x = logits.f32() + image * pixels * K;
+/// One image's logits [H,W,K], which must be finite.
+const float* checked_logits(const Tensor& logits, int image, const std::string& name) {
+  const int64_t count = int64_t{logits.shape()[1]} * logits.shape()[2] * logits.channels();
+  const float* x = logits.f32() + image * count;
   float bad = 0;  // what is not finite gives NaN when multiplied by 0
-  for (int64_t i = 0; i < pixels * K; ++i) bad += x[i] * 0.0f;
+  for (int64_t i = 0; i < count; ++i) bad += x[i] * 0.0f;
   ESPALIER_CHECK(bad == 0, name,
                  ": the network's output has a value that is not finite; its weights or running statistics "
                  "are damaged, or training diverged");
-  std::vector<uint8_t> best(static_cast<size_t>(pixels));
-  for (int64_t i = 0; i < pixels; ++i, x += K) {
-    int k = K == 1 && x[0] > 0;
-    for (int other = 1; other < K; ++other)
-      if (x[other] > x[k]) k = other;
-    best[i] = static_cast<uint8_t>(k);
+  return x;
+}
+
+/// The likeliest class of a pixel, the first of equal ones; of a single logit, 1 above 0.
+uint8_t best_class(const float* x, int channels) {
+  int k = channels == 1 && x[0] > 0;
+  for (int other = 1; other < channels; ++other)
+    if (x[other] > x[k]) k = other;
+  return static_cast<uint8_t>(k);
+}
+
+/// The network's label map at the size of the picture in the file: the best class of the pixel nearest to
+/// each of the file's, as the reference does it.
+void nearest_classes(const float* x, int H, int W, int K, const PixelMap& map, Mask& mask) {
+  const std::vector<int> columns = nearest_pixels(mask.width, map.scale_x, map.offset_x, W),
+                         rows = nearest_pixels(mask.height, map.scale_y, map.offset_y, H);
+  uint8_t* out = mask.classes.data();
+  for (const int row : rows)
+    for (const int column : columns) *out++ = best_class(x + (int64_t{row} * W + column) * K, K);
+}
+
+/// The same from logits interpolated between the network's pixels: edges follow the objects, not the
+/// network's grid.
+void interpolated_classes(const float* x, int H, int W, int K, const PixelMap& map, Mask& mask) {
+  const std::vector<BetweenPixels> columns = pixels_between(mask.width, map.scale_x, map.offset_x, W),
+                                   rows = pixels_between(mask.height, map.scale_y, map.offset_y, H);
+  std::vector<float> line(static_cast<size_t>(W) * K), pixel(static_cast<size_t>(K));
+  uint8_t* out = mask.classes.data();
+  for (const BetweenPixels& row : rows) {
+    const float *above = x + int64_t{row.low} * W * K, *below = x + int64_t{row.high} * W * K;
+    for (int i = 0; i < W * K; ++i) line[i] = above[i] + row.share * (below[i] - above[i]);
+    for (const BetweenPixels& column : columns) {
+      const float *left = line.data() + column.low * K, *right = line.data() + column.high * K;
+      for (int k = 0; k < K; ++k) pixel[k] = left[k] + column.share * (right[k] - left[k]);
+      *out++ = best_class(pixel.data(), K);
+    }
   }
-  return best;
 }
 
 /// The network's label map, at the size of the picture in the file.
-Mask mask_in_file(const Tensor& logits, int image, const Annotation& picture, const std::string& name) {
+Mask mask_in_file(const Tensor& logits, int image, const Annotation& picture, const SegmentationOptions& o,
+                  const std::string& name) {
   ESPALIER_CHECK(picture.width > 0 && picture.height > 0, name, ": is ", picture.width, "x", picture.height,
                  " pixels; a picture has some");
-  const int H = logits.shape()[1], W = logits.shape()[2];
-  const std::vector<uint8_t> best = best_classes(logits, image, name);
-  const PixelMap& map = picture.to_network;
-  const std::vector<int> columns = nearest_pixels(picture.width, map.scale_x, map.offset_x, W),
-                         rows = nearest_pixels(picture.height, map.scale_y, map.offset_y, H);
   Mask mask{picture.width, picture.height, {}};
   mask.classes.resize(static_cast<size_t>(mask.width) * mask.height);
-  uint8_t* out = mask.classes.data();
-  for (const int row : rows)
-    for (const int column : columns) *out++ = best[static_cast<size_t>(row) * W + column];
+  const auto fill = o.paddlex_compat ? nearest_classes : interpolated_classes;
+  fill(checked_logits(logits, image, name), logits.shape()[1], logits.shape()[2], logits.channels(),
+       picture.to_network, mask);
   return mask;
 }
 
@@ -111,7 +135,7 @@ class SegmentationMetric final : public Metric {
       for (const uint8_t label : picture.mask.classes)
         ESPALIER_CHECK(label < options_.classes || label == Mask::kIgnored, name, ": its mask has class ",
                        int{label}, ", the network has classes 0 .. ", options_.classes - 1);
-      const Mask mask = mask_in_file(logits, i, picture, name);
+      const Mask mask = mask_in_file(logits, i, picture, options_, name);
       confusion_.add(picture.mask.classes, mask.classes);
     }
     add_loss(logits, batch);
@@ -204,7 +228,7 @@ struct Segmentation final : Task {
     ESPALIER_CHECK(image >= 0 && image < logits.shape()[0], "segmentation: image ", image, " of ",
                    logits.shape()[0]);
     Prediction prediction;
-    prediction.mask = mask_in_file(logits, image, picture, str("image ", image, " of the batch"));
+    prediction.mask = mask_in_file(logits, image, picture, options, str("image ", image, " of the batch"));
     return prediction;
   }
 

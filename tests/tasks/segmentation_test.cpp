@@ -104,7 +104,7 @@ TEST(ConfusionTest, AnAbsentClassCountsForTheReferenceOnly) {
 
 TEST(SegmentationTest, MeasuresAtTheSizeOfTheFile) {
   // The network saw the picture stretched to 6 x 4, at the left of a padded 8 x 8, and flipped.
-  const auto task = make_task("segmentation", 3, {});
+  const auto task = make_task("segmentation", 3, {{"paddlex_compat", true}});
   const Mask seen = random_mask(8, 8, 3, 1, false);
   for (const PixelMap& map :
        {PixelMap{0.5, 0.25, 0, 0}, PixelMap{-0.5, 0.25, 6, 0}, PixelMap{0.5, 0.25, 1, 3}}) {
@@ -125,6 +125,24 @@ TEST(SegmentationTest, MeasuresAtTheSizeOfTheFile) {
     EXPECT_DOUBLE_EQ(r.details->at("accuracy").get<double>(), 1 - 1 / 384.0);
     EXPECT_EQ(r.samples, 2);
     EXPECT_EQ(r.name, "miou");
+  }
+}
+
+TEST(SegmentationTest, EdgesLieBetweenTheNetworksPixels) {
+  // A single logit falls along x and rises along y: the edge is a straight line, in the file four times as
+  // fine. The second map is flipped and lies within a larger picture.
+  const auto task = make_task("segmentation", 2, {{"losses", Json::array({"bce"})}});
+  const auto value = [](double x, double y) { return 3.3 - x + 0.5 * y; };
+  const Tensor logits = Tensor::zeros({1, 6, 8, 1});
+  for (int i = 0; i < 48; ++i) logits.f32()[i] = static_cast<float>(value(i % 8, i / 8));
+  for (const PixelMap& map : {PixelMap{0.25, 0.25, 0, 0}, PixelMap{-0.25, 0.25, 7.5, 1.25}}) {
+    const Mask mask = task->decode({logits}, 0, {24, 16, {}, {}, map}).mask;
+    for (int y = 0; y < 16; ++y)
+      for (int x = 0; x < 24; ++x) {
+        const double u = std::clamp(map.scale_x * (x + 0.5) + map.offset_x - 0.5, 0.0, 7.0),
+                     v = std::clamp(map.scale_y * (y + 0.5) + map.offset_y - 0.5, 0.0, 5.0);
+        EXPECT_EQ(mask.classes[y * 24 + x], value(u, v) > 0) << x << ' ' << y;
+      }
   }
 }
 
