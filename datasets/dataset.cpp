@@ -124,6 +124,19 @@ int64_t Dataset::skipped_pictures() const {
 
 const std::string& task_of_format(const std::string& format) { return format_named(format).task; }
 
+std::string likely_format(const std::string& task, const fs::path& root) {
+  DataSpec spec;
+  spec.root = root;
+  std::string usual;
+  for (const DataFormat& format : data_formats()) {
+    if (format.task != task) continue;
+    if (usual.empty()) usual = format.name;
+    for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
+      if (fs::is_directory(root) && format.has_split(spec, split)) return format.name;
+  }
+  return usual;
+}
+
 const DataFormat& find_format(const DataSpec& spec) {
   const DataFormat& format = format_named(spec.format);
   ESPALIER_CHECK(fs::exists(spec.root), spec.root.string(),

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "datasets/dataset.h"
 #include "io/model_file.h"
 
 namespace espalier {
@@ -76,7 +77,9 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
     document.root.erase("expect");
   } else if (from.ends_with(".safetensors")) {
     // Keys of the model's own task can be overridden, and its data are of that task.
-    document.root["model"]["name"] = load_model(from).architecture.at("name");
+    const Model model = load_model(from);
+    document.root["model"]["name"] = model.architecture.at("name");
+    if (!options.data.empty()) document.root["data"]["format"] = likely_format(model.task, options.data);
   }
   ESPALIER_CHECK(!needs_data || !options.recipe.empty() || !options.data.empty(),
                  "name the data set with --data DIR, or a recipe that does with --recipe FILE");

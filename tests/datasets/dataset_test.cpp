@@ -52,6 +52,20 @@ TEST_F(ImageList, ReadsPathsWithSpacesAndEveryLineEnding) {
   }
 }
 
+TEST(LikelyFormat, IsTheOneWhoseFilesAreThere) {
+  const test::TemporaryDirectory folder;
+  const fs::path root = folder.path();
+  test::write_text(root / "lists/val_list.txt", "");
+  test::write_text(root / "json/train.json", "");
+  test::write_text(root / "folders/carrot/a.jpg", "");
+  EXPECT_EQ(likely_format("classification", root / "lists"), "image_list");
+  EXPECT_EQ(likely_format("classification", root / "folders"), "image_folder");
+  EXPECT_EQ(likely_format("detection", root / "lists"), "voc");
+  EXPECT_EQ(likely_format("detection", root / "json"), "coco");
+  EXPECT_EQ(likely_format("segmentation", root / "lists"), "segmentation_list");
+  EXPECT_EQ(likely_format("detection", root / "no such folder"), "voc");
+}
+
 TEST_F(ImageList, SplitsAndNamesOfFiles) {
   EXPECT_TRUE(has_split(spec, Split::kTrain));
   EXPECT_FALSE(has_split(spec, Split::kTest));
