@@ -1,6 +1,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "cli/command.h"
+#include "cli/step.h"
 #include "recipe/report.h"
 #include "recipe/result.h"
 #include "recipe/run.h"
@@ -26,8 +27,9 @@ std::string bounds_text(const Json& expect) {
 
 Command add_run(CLI::App& program) {
   struct Options {
-    std::string recipe, out, device;
-    std::vector<std::string> overrides;
+    std::string recipe, out;
+    Overrides overrides;
+    MachineOptions machine;
     bool dry_run = false;
     ReportOptions report;
   };
@@ -41,33 +43,31 @@ Command add_run(CLI::App& program) {
       ->take_all()
       ->allow_extra_args(false);
   app->add_option("--out", options->out, "folder of the run; runs/NAME by default");
-  app->add_option("--device", options->device, "instead of the recipe's: auto, cpu, cuda or cuda:N");
+  add_machine_options(app, options->machine);
   app->add_flag("--dry-run", options->dry_run, "print the plan and stop");
   add_report_options(app, options->report);
-  return {app, [options](const Output& output) -> int {
-            Overrides overrides = options->overrides;
-            if (!options->device.empty()) overrides.push_back("device=" + options->device);
-            const Recipe recipe = load_recipe(options->recipe, overrides);
-            const std::filesystem::path out = options->out.empty()
-                                                  ? std::filesystem::path("runs") / recipe.name
-                                                  : std::filesystem::path(options->out);
-            if (options->dry_run) {
-              const std::string plan = plan_text(recipe, out);
-              output.text(plan);
-              output.object({{"plan", plan}});
-              return kOk;
-            }
-            const Json result = run_recipe(recipe, out);
-            output.text("\n" + result_table(result, false));
-            output.text(bounds_text(result.at("expect")));
-            output.text("result: " + (out / "result.json").string());
-            write_report({out}, out / "report.html", options->report);
-            output.text("report: " + (out / "report.html").string());
-            output.object(result);
-            for (const Json& bound : result.at("expect"))
-              if (!bound.at("holds").get<bool>()) return kCheckFailed;
-            return kOk;
-          }};
+  return {
+      app, [options](const Output& output) -> int {
+        const Recipe recipe = load_recipe(options->recipe, options->machine.followed_by(options->overrides));
+        const std::filesystem::path out = options->out.empty() ? std::filesystem::path("runs") / recipe.name
+                                                               : std::filesystem::path(options->out);
+        if (options->dry_run) {
+          const std::string plan = plan_text(recipe, out);
+          output.text(plan);
+          output.object({{"plan", plan}});
+          return kOk;
+        }
+        const Json result = run_recipe(recipe, out);
+        output.text("\n" + result_table(result, false));
+        output.text(bounds_text(result.at("expect")));
+        output.text("result: " + (out / "result.json").string());
+        write_report({out}, out / "report.html", options->report);
+        output.text("report: " + (out / "report.html").string());
+        output.object(result);
+        for (const Json& bound : result.at("expect"))
+          if (!bound.at("holds").get<bool>()) return kCheckFailed;
+        return kOk;
+      }};
 }
 
 }  // namespace espalier

@@ -42,7 +42,16 @@ bool is_list(const std::string& kind, const std::string& path) {
 
 }  // namespace
 
-void add_machine_options(CLI::App* app, StepOptions& options) {
+Overrides MachineOptions::followed_by(const Overrides& set) const {
+  Overrides list;
+  if (!threads.empty()) list.push_back("threads=" + threads);
+  if (!device.empty()) list.push_back("device=" + device);
+  if (!precision.empty()) list.push_back("precision=" + precision);
+  list.insert(list.end(), set.begin(), set.end());
+  return list;
+}
+
+void add_machine_options(CLI::App* app, MachineOptions& options) {
   app->add_option("--threads", options.threads, "0, the default: all cores")->check(CLI::Range(0, 1024));
   app->add_option("--device", options.device, "auto, cpu, cuda or cuda:N")
       ->check([](const std::string& text) {
@@ -90,9 +99,6 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
   } else if (!needs_data) {
     document.root["data"]["root"] = "";
   }
-  if (options.threads > 0) document.root["threads"] = options.threads;
-  if (options.recipe.empty() || options.device != "auto") document.root["device"] = options.device;
-  if (!options.precision.empty()) document.root["precision"] = options.precision;
   // A step without a stage of its own still needs a list that holds one.
   const std::string kind = options.kind.empty() ? "evaluate" : options.kind;
   document.root["stages"] = Json::array({Json{{kind, Json::object()}}});
@@ -104,7 +110,7 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
     set_value(document, "stages.0." + kind + "." + key, wrap ? "[" + value + "]" : value,
               flag_name(key) + " " + value);
   }
-  return make_recipe(std::move(document), name, options.overrides);
+  return make_recipe(std::move(document), name, options.followed_by(options.overrides));
 }
 
 }  // namespace espalier

@@ -12,20 +12,27 @@
 
 namespace espalier {
 
+/// --threads, --device and --precision; empty: what the recipe says.
+struct MachineOptions {
+  std::string threads, device, precision;
+
+  /// Those that were given as --set would write them, then what --set gave.
+  Overrides followed_by(const Overrides& set) const;
+};
+
 /// The options of one step. Every key of the stage is a flag: keep_macs is --keep-macs, optimizer.lr is
 /// --optimizer.lr.
-struct StepOptions {
-  std::string recipe, data, device = "auto", precision;
-  int threads = 0;
-  std::vector<std::string> overrides;
+struct StepOptions : MachineOptions {
+  std::string recipe, data;
+  Overrides overrides;                       ///< --set
   std::map<std::string, std::string> flags;  ///< key of the stage -> its value as text; empty: not given
   std::string kind;                          ///< of the stage, may be empty
 };
 
 /// --recipe, --data, --set, --threads, --device, --precision.
 void add_data_options(CLI::App* app, StepOptions& options);
-/// --threads, --device and --precision alone, for steps without data.
-void add_machine_options(CLI::App* app, StepOptions& options);
+/// --threads, --device and --precision alone.
+void add_machine_options(CLI::App* app, MachineOptions& options);
 /// A flag for every key of the stage but name, from and those in `without`.
 void add_stage_flags(CLI::App* app, const std::string& kind, StepOptions& options,
                      const std::vector<std::string>& without = {});
