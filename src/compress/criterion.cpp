@@ -117,6 +117,8 @@ const std::vector<CriterionEntry>& criterion_table() {
        "distance to the other filters of the first layer: what is most like the rest goes first",
        geometric_median},
       {"bn_scale", "size of the scale of the group's first batch norm", bn_scale},
+      {"taylor", "what removing a channel does to the loss to first order, by gradients on pictures",
+       nullptr},
       {"random", "a fixed random order, to compare with", random_scores},
   };
   return table;
@@ -132,11 +134,17 @@ const CriterionEntry& find_criterion(const std::string& name) {
 }
 
 std::vector<int> removal_order(const Graph& graph, const ChannelGroup& group, const std::string& criterion) {
-  const std::vector<double> scores = find_criterion(criterion).score(graph, group);
+  const CriterionEntry& entry = find_criterion(criterion);
+  ESPALIER_CHECK(entry.score, "criterion ", criterion,
+                 ": needs pictures; measure sensitivities by it, and the order of channels is in their file");
+  return removal_order(entry.score(graph, group), group.name, criterion);
+}
+
+std::vector<int> removal_order(const std::vector<double>& scores, const std::string& group,
+                               const std::string& criterion) {
   for (size_t c = 0; c < scores.size(); ++c)
-    ESPALIER_CHECK(std::isfinite(scores[c]), "criterion ", criterion, ": channel ", c, " of group '",
-                   group.name, "' scores ", scores[c],
-                   "; its weights are not finite, so the model is broken");
+    ESPALIER_CHECK(std::isfinite(scores[c]), "criterion ", criterion, ": channel ", c, " of group '", group,
+                   "' scores ", scores[c], "; its weights are not finite, so the model is broken");
   std::vector<int> order(scores.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return scores[a] < scores[b]; });

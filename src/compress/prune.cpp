@@ -21,7 +21,8 @@ Graph prune(const Graph& graph, const PruningPlan& plan) {
                                               : str("has ", entry->before, " channels for group "),
                    group.name);
     if (entry->kept == group.channels) continue;
-    std::vector<int> order = removal_order(graph, group, plan.criterion);
+    std::vector<int> order =
+        entry->order.empty() ? removal_order(graph, group, plan.criterion) : entry->order;
     order.resize(static_cast<size_t>(group.channels - entry->kept));
     removals.push_back({group, std::move(order)});
   }

@@ -36,6 +36,18 @@ void check(const SelectOptions& o) {
                  " would leave nothing; give 0 <= max_ratio < 1");
 }
 
+/// Which channels go by a criterion that needs pictures is known for one model only.
+void check_orders(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& o) {
+  const std::string& criterion = o.criterion.empty() ? sensitivity.criterion : o.criterion;
+  if (find_criterion(criterion).score) return;
+  ESPALIER_CHECK(sensitivity.criterion == criterion, "prune: criterion ", criterion,
+                 " needs pictures, and the sensitivities were measured by ", sensitivity.criterion,
+                 "; measure them by ", criterion);
+  ESPALIER_CHECK(sensitivity.model == graph.hash(),
+                 "prune: the sensitivities order the channels of other weights by ", criterion,
+                 "; measure them on this model, or say criterion l1");
+}
+
 /// Channel counts under discussion, and what a network of such counts costs.
 class Selector {
  public:
@@ -53,6 +65,7 @@ class Selector {
       damages_.emplace_back(points, &SensitivityPoint::evaluation_loss, sensitivity.baseline_loss);
       least_.push_back(kept_at(g, channels, 1));
       GroupPlan plan{.name = groups_[g].name, .layers = layers_of(graph, groups_[g])};
+      if (measured && !find_criterion(plan_.criterion).score) plan.order = measured->order;
       plan.before = plan.kept = channels;
       if (!wanted[g])
         plan.reason = "excluded";
@@ -263,6 +276,7 @@ PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity,
                             const SelectOptions& options) {
   check(options);
   check_same_groups(sensitivity, graph, "sensitivities");
+  check_orders(graph, sensitivity, options);
   Selector selector(graph, sensitivity, options);
   if (options.tolerance) {
     selector.by_reference_rule();

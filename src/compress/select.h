@@ -43,9 +43,10 @@ struct GroupPlan {
   std::string name;
   std::vector<std::string> layers;  ///< whose outputs are cut together
   int before = 0, kept = 0;
-  double ratio = 0;    ///< share removed
-  double loss = 0;     ///< of this group alone, by its curve
-  std::string reason;  ///< why it stays whole, empty for others: "excluded", "not measured", ...
+  std::vector<int> order;  ///< in which channels go, where the criterion needs pictures; else empty
+  double ratio = 0;        ///< share removed
+  double loss = 0;         ///< of this group alone, by its curve
+  std::string reason;      ///< why it stays whole, empty for others: "excluded", "not measured", ...
 };
 
 struct PruningPlan {

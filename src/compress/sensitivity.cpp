@@ -68,7 +68,8 @@ class Measurement {
     ESPALIER_CHECK(options.stop_loss >= 0 && options.stop_loss <= 1, "sensitivity: stop_loss ",
                    options.stop_loss,
                    " is no share of the metric; give 0 .. 1, where 1 measures every ratio");
-    find_criterion(options.criterion);
+    ESPALIER_CHECK(find_criterion(options.criterion).score || options.scores, "sensitivity: criterion ",
+                   options.criterion, " needs pictures to score channels by, and none were given");
     const std::vector<ChannelGroup> groups = channel_groups(graph);
     ESPALIER_CHECK(!groups.empty(), "sensitivity: the model has no channels that could be removed");
     const std::vector<bool> wanted = filter_groups(graph, groups, options.groups);
@@ -150,6 +151,7 @@ class Measurement {
     Progress progress("sensitivity", total);
     progress_ = &progress;
     if (result_.samples == 0) measure_baseline();
+    if (!find_criterion(options_.criterion).score) take_orders();
     // By rising cuts, so that each group continues from the activations of the one before.
     struct Task {
       const ChannelGroup* group;
@@ -187,9 +189,21 @@ class Measurement {
     save_sensitivity(file_, result_);
   }
 
+  /// Of the groups whose order is not known yet.
+  void take_orders() {
+    const auto ordered = [&](const ChannelGroup& group) { return !entry(group.name).order.empty(); };
+    if (std::all_of(groups_.begin(), groups_.end(), ordered)) return;
+    const ChannelScores scores = options_.scores();
+    for (const ChannelGroup& group : groups_)
+      if (!ordered(group))
+        entry(group.name).order = removal_order(scores.at(group.name), group.name, options_.criterion);
+    save_sensitivity(file_, result_);
+  }
+
   void measure_group(const ChannelGroup& group, double work) {
     GroupSensitivity& curve = entry(group.name);
-    const std::vector<int> order = removal_order(graph_, group, options_.criterion);
+    const std::vector<int> order =
+        curve.order.empty() ? removal_order(graph_, group, options_.criterion) : curve.order;
     // Ratios that round to the same count are measured once; none removed is the baseline.
     struct Measured {
       double metric, evaluation_loss;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "compress/criterion.h"
 #include "compress/group_filter.h"
 #include "tasks/task.h"
 
@@ -32,6 +33,7 @@ struct GroupSensitivity {
   std::string name;  ///< of the group, "block2/project"
   int channels = 0;
   std::vector<Member> members;
+  std::vector<int> order;                ///< of removal, where the criterion needs pictures; else empty
   std::vector<SensitivityPoint> points;  ///< by rising ratio
 };
 
@@ -56,6 +58,8 @@ struct Sensitivity {
 struct SensitivityOptions {
   std::vector<double> ratios = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
   std::string criterion = "l1";
+  /// Scores by a criterion that needs pictures; called once, unless the file has all orders.
+  std::function<ChannelScores()> scores;
   /// A curve ends with its first point whose loss is larger: no plan wants to go there, and the early groups,
   /// which break first, are the dearest to measure.
   double stop_loss = 0.5;

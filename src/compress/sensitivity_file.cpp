@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
@@ -47,10 +48,20 @@ void check_keys(const Json& json, const std::set<std::string>& keys, const std::
 }
 
 GroupSensitivity read_group(const Json& json, const std::string& place) {
-  check_keys(json, {"name", "channels", "members", "points"}, place);
+  std::set<std::string> keys = {"name", "channels", "members", "points"};
+  if (json.is_object() && json.contains("order")) keys.insert("order");  // criteria that need pictures
+  check_keys(json, keys, place);
   GroupSensitivity group{.name = json.at("name"), .channels = json.at("channels")};
   const std::string here = place + " '" + group.name + "'";
   ESPALIER_CHECK(group.channels > 0, here, ": has ", group.channels, " channels");
+  if (json.contains("order")) {
+    group.order = json.at("order").get<std::vector<int>>();
+    std::vector<int> sorted = group.order, all(static_cast<size_t>(group.channels));
+    std::sort(sorted.begin(), sorted.end());
+    std::iota(all.begin(), all.end(), 0);
+    ESPALIER_CHECK(sorted == all, here, ": its order does not name each of ", group.channels,
+                   " channels once");
+  }
   for (const Json& member : json.at("members")) {
     check_keys(member, {"parameter", "axis", "role"}, here);
     group.members.push_back({member.at("parameter"), member.at("axis"), member.at("role")});
@@ -89,8 +100,10 @@ std::string text_of(const Json& json) {
   for (const auto& [key, value] : json.items())
     if (key != "groups") head.push_back(str(" \"", key, "\": ", value.dump()));
   for (const Json& group : json.at("groups"))
-    groups.push_back(str("  {\n   \"name\": ", group.at("name").dump(), ", \"channels\": ",
-                         group.at("channels").dump(), ",\n   \"members\": ", list(group.at("members")),
+    groups.push_back(str("  {\n   \"name\": ", group.at("name").dump(),
+                         ", \"channels\": ", group.at("channels").dump(),
+                         group.contains("order") ? str(",\n   \"order\": ", group.at("order").dump()) : "",
+                         ",\n   \"members\": ", list(group.at("members")),
                          ",\n   \"points\": ", list(group.at("points")), "\n  }"));
   return str("{\n", joined(head), ",\n \"groups\": [\n", joined(groups), "\n ]\n}\n");
 }
@@ -110,6 +123,7 @@ Json to_json(const Sensitivity& s) {
                         {"loss", p.loss},
                         {"evaluation_loss", p.evaluation_loss}});
     groups.push_back({{"name", g.name}, {"channels", g.channels}, {"members", members}, {"points", points}});
+    if (!g.order.empty()) groups.back()["order"] = g.order;
   }
   return {{"format", kFormat},       {"version", kVersion},      {"note", s.note},
           {"metric", s.metric_name}, {"baseline", s.baseline},   {"baseline_loss", s.baseline_loss},

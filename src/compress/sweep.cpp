@@ -17,12 +17,6 @@ void stop_if_interrupted() {
   if (interrupt_requested()) throw Interrupted("interrupted");
 }
 
-/// True for a parameter axis by which an op sums over channels: the inputs of a dense filter or linear layer.
-bool mixes(const Graph& graph, const ChannelGroup::Member& m) {
-  const int axes = graph.values[m.value].meta.shape.axes();
-  return !m.produces && (axes == 4 || axes == 2);
-}
-
 /// The given channels of the last axis.
 Tensor gather(const Tensor& from, const std::vector<int>& channels) {
   const Tensor source = from.to(Device::kCpu);
@@ -169,7 +163,7 @@ int Sweep::cut(const ChannelGroup& group) const {
   for (const ChannelGroup::Member& m : group.members)
     for (const int item : graph_.consumers(m.value)) {
       first_member = std::min(first_member, item);
-      if (mixes(graph_, m)) first_mixer = std::min(first_mixer, item);
+      if (m.reads) first_mixer = std::min(first_mixer, item);
     }
   return first_mixer < count ? first_mixer : first_member;
 }

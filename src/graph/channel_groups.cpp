@@ -59,8 +59,9 @@ std::vector<ChannelGroup> channel_groups(const Graph& graph) {
       order.push_back(&at->first);
       for (const Place& p : places) {
         const int axes = metas[p.axis.value].shape.axes();
+        const bool filter = axes == 4 || axes == 2;
         group.members.push_back(
-            {p.axis.value, p.axis.axis, p.axis.axis == 0 && (axes == 4 || axes == 2), {}});
+            {p.axis.value, p.axis.axis, filter && p.axis.axis == 0, filter && p.axis.axis != 0, {}});
         group.tied_by.push_back(reason(graph, p.axis.value, p.axis.axis));
       }
     }

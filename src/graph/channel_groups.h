@@ -12,6 +12,7 @@ struct ChannelGroup {
     int value;  ///< a parameter of the graph
     int axis;
     bool produces;           ///< the axis is the output channels of a filter (axis 0 of [K,R,S,C] or [K,C])
+    bool reads;              ///< the axis is what a filter sums over, its input channels
     std::vector<int> index;  ///< per channel of the group: its position on this axis
   };
   std::string name;  ///< the place of its first producer, "block3/expand"

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "compress/prune.h"
 #include "compress/sensitivity.h"
+#include "compress/taylor.h"
 #include "graph/cost.h"
 #include "io/file.h"
 #include "recipe/run_folder.h"
@@ -63,6 +64,19 @@ Model load_float_model(const StageJob& job) {
   return model;
 }
 
+namespace {
+
+/// By criterion taylor, on training pictures as they are evaluated.
+ChannelScores scores_on_pictures(const StageJob& job, const Model& model, const Task& task) {
+  const int64_t images = job.stage.options.at("criterion_images");
+  const auto source =
+      job.bench.evaluation_batches("train", model.preprocessing, job.bench.recipe().data.batch, images);
+  spdlog::info("criterion taylor: gradients of {} images", source->samples());
+  return taylor_scores(model.graph.to(job.bench.device()), task, *source, source->batches());
+}
+
+}  // namespace
+
 Json sensitivity_stage(const StageJob& job) {
   const Model model = load_float_model(job);
   job.bench.check_model(model, job.model_in.string());
@@ -76,6 +90,7 @@ Json sensitivity_stage(const StageJob& job) {
       model.graph.to(job.bench.device()), *task, *source, job.sensitivity,
       {.ratios = options.at("ratios").get<std::vector<double>>(),
        .criterion = options.at("criterion"),
+       .scores = [&] { return scores_on_pictures(job, model, *task); },
        .stop_loss = options.at("stop_loss"),
        .groups = filter_of(options, model),
        .memory = memory.is_string() ? parse_bytes(memory.get<std::string>()) : memory.get<int64_t>(),

@@ -244,6 +244,8 @@ const std::vector<StageKind>& stage_kinds() {
            choice("list", "val", {"train", "val"}, "which images"),
            choice("criterion", "l1", criteria(),
                   "which channels go first; l1: least sum of magnitudes in the first layer of a group"),
+           integer("criterion_images", 512, 1, kAny,
+                   "of the training list, that criterion taylor takes gradients on"),
            choice("groups", "all", {"all", "reference"},
                   "which may go; reference: those that the reference can prune in this network"),
            of_kind(Kind::kTexts, "include", nullptr, "only groups with a layer that matches (* and ?)"),

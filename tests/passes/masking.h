@@ -15,8 +15,7 @@ inline Graph masked(const Graph& graph, const std::vector<Removal>& removals) {
     for (const ChannelGroup::Member& m : removal.group.members) {
       const Tensor& tensor = copy.values[m.value].param;
       const Shape& shape = tensor.shape();
-      const bool reads = !m.produces && (shape.axes() == 4 || shape.axes() == 2);
-      if (reads) continue;
+      if (m.reads) continue;
       int64_t outer = 1, inner = 1;
       for (int a = 0; a < m.axis; ++a) outer *= shape[a];
       for (int a = m.axis + 1; a < shape.axes(); ++a) inner *= shape[a];
