@@ -1,6 +1,7 @@
 #include "cli/command.h"
 #include "cli/step.h"
 #include "compress/sensitivity.h"
+#include "recipe/run_folder.h"
 #include "recipe/stages.h"
 
 namespace espalier {
@@ -29,16 +30,20 @@ Command add_prune(CLI::App& program) {
             const Recipe recipe = step_recipe(options->step, options->model, recalibrate != "0");
             Workbench bench(recipe);
             const Model model = load_model(options->model);
+            const auto selection = std::filesystem::path(options->out).replace_extension(kSelectionFile);
             const StageJob job = {.bench = bench,
                                   .stage = recipe.stages.at(0),
                                   .model_in = options->model,
                                   .sensitivity = *sensitivity == "DEFAULT"
                                                      ? default_sensitivities(model.architecture.at("name"))
                                                      : std::filesystem::path(*sensitivity),
-                                  .model_out = options->out};
+                                  .model_out = options->out,
+                                  .selection = selection};
             Json metrics = prune_stage(job);
             metrics["model"] = options->out;
+            metrics["selection"] = selection.string();
             output.text(options->out + ": " + metrics.at("summary").get<std::string>());
+            output.text("what each group keeps: " + selection.string());
             output.object(metrics);
             return kOk;
           }};

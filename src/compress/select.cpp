@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/nearest.h"
@@ -55,6 +54,8 @@ class Selector {
       : graph_(graph), sensitivity_(sensitivity), options_(options), groups_(channel_groups(graph)) {
     plan_.criterion = options.criterion.empty() ? sensitivity.criterion : options.criterion;
     plan_.before = cost(graph);
+    plan_.budget = budget().key;
+    plan_.budget_value = budget().value;
     const std::vector<bool> wanted = filter_groups(graph, groups_, options.groups);
     for (size_t g = 0; g < groups_.size(); ++g) {
       const GroupSensitivity* measured = sensitivity.find(groups_[g].name);
@@ -133,7 +134,7 @@ class Selector {
     const bool reachable = over_budget() <= 0;
     const double least = price() / full_price();
     for (GroupPlan& group : plan_.groups) group.kept = group.before;
-    ESPALIER_CHECK(reachable, "prune: ", budget().key, " ", budget().share,
+    ESPALIER_CHECK(reachable, "prune: ", budget().key, " ", budget().value,
                    " cannot be met: with every group cut as far as its curve, max_ratio, min_channels, ",
                    "include and exclude allow, ", fmt::format("{:.1f} %", 100 * least),
                    " are left; raise it, or allow more",
@@ -215,13 +216,14 @@ class Selector {
     }
     return c;
   }
-  /// The one budget that is given: its key, its share, and what it counts.
+  /// What is given: its key, its value, and what a budget counts.
   struct Budget {
     const char* key;
-    double share;
+    double value;
     int64_t Cost::*counts;
   };
   Budget budget() const {
+    if (options_.tolerance) return {"tolerance", *options_.tolerance, nullptr};
     if (options_.keep_macs) return {"keep_macs", *options_.keep_macs, &Cost::macs};
     if (options_.keep_bytes) return {"keep_bytes", *options_.keep_bytes, &Cost::bytes};
     return {"keep_parameters", *options_.keep_parameters, &Cost::parameters};
@@ -229,7 +231,7 @@ class Selector {
   double price_of(const Cost& c) const { return static_cast<double>(c.*budget().counts); }
   double price() const { return price_of(cost_now()); }
   double full_price() const { return price_of(plan_.before); }
-  double over_budget() const { return price() - budget().share * full_price(); }
+  double over_budget() const { return price() - budget().value * full_price(); }
 
   const Graph& graph_;
   const Sensitivity& sensitivity_;
@@ -294,50 +296,6 @@ PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity,
     }
   }
   return selector.finish();
-}
-
-Json to_json(const PruningPlan& plan) {
-  const auto totals = [](const Cost& c) {
-    return Json{{"parameters", c.parameters}, {"macs", c.macs}, {"bytes", c.bytes}};
-  };
-  Json groups = Json::array();
-  for (const GroupPlan& g : plan.groups)
-    groups.push_back({{"name", g.name},
-                      {"layers", g.layers},
-                      {"before", g.before},
-                      {"kept", g.kept},
-                      {"ratio", g.ratio},
-                      {"loss", g.loss},
-                      {"reason", g.reason}});
-  return {{"rule", plan.rule},
-          {"criterion", plan.criterion},
-          {"tolerance", plan.tolerance ? Json(*plan.tolerance) : Json(nullptr)},
-          {"predicted_loss", plan.predicted_loss},
-          {"before", totals(plan.before)},
-          {"after", totals(plan.after)},
-          {"groups", groups}};
-}
-
-std::string describe(const PruningPlan& plan) {
-  size_t width = 5;
-  for (const GroupPlan& g : plan.groups) width = std::max(width, g.name.size());
-  std::string text = fmt::format("{:<{}} {:>8} {:>6} {:>7}  {}\n", "group", width, "channels", "kept", "loss",
-                                 "layers cut together, or why it stays whole");
-  for (const GroupPlan& g : plan.groups) {
-    std::string note = g.reason;
-    if (note.empty())
-      for (const std::string& layer : g.layers) note += (note.empty() ? "" : ", ") + layer;
-    text += fmt::format("{:<{}} {:>8} {:>6} {:>5.1f} %  {}\n", g.name, width, g.before, g.kept, 100 * g.loss,
-                        note);
-  }
-  const auto share = [](int64_t a, int64_t b) {
-    return 100.0 * static_cast<double>(a) / static_cast<double>(b);
-  };
-  text += fmt::format("MACs {} -> {} ({:.1f} %), parameters {} -> {} ({:.1f} %); rule {}", plan.before.macs,
-                      plan.after.macs, share(plan.after.macs, plan.before.macs), plan.before.parameters,
-                      plan.after.parameters, share(plan.after.parameters, plan.before.parameters), plan.rule);
-  if (plan.tolerance) text += fmt::format(", tolerance {:.2f} %", 100 * *plan.tolerance);
-  return text + fmt::format(", predicted loss {:.1f} % before retraining\n", 100 * plan.predicted_loss);
 }
 
 }  // namespace espalier

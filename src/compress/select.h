@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "compress/pruning_plan.h"
 #include "compress/sensitivity.h"
-#include "graph/cost.h"
 
 namespace espalier {
 
@@ -38,26 +38,6 @@ struct SelectOptions {
   GroupFilter groups;        ///< which ones may be cut
 };
 
-/// The decision for one group.
-struct GroupPlan {
-  std::string name;
-  std::vector<std::string> layers;  ///< whose outputs are cut together
-  int before = 0, kept = 0;
-  std::vector<int> order;  ///< in which channels go, where the criterion needs pictures; else empty
-  double ratio = 0;        ///< share removed
-  double loss = 0;         ///< of this group alone, by its curve
-  std::string reason;      ///< why it stays whole, empty for others: "excluded", "not measured", ...
-};
-
-struct PruningPlan {
-  std::vector<GroupPlan> groups;    ///< every group of the graph, in order of the network
-  std::string criterion;            ///< the file's: which channels go
-  std::string rule;                 ///< "reference" or a SelectionRule's name
-  std::optional<double> tolerance;  ///< given, or found for the budget
-  double predicted_loss = 0;        ///< 1 - product of (1 - loss): as if the groups did not interact
-  Cost before, after;
-};
-
 /// The reference's rule on one curve: the largest ratio whose loss is within the tolerance, interpolated
 /// linearly towards the next point; 0 if there is none.
 double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double tolerance);
@@ -67,9 +47,5 @@ double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double t
 /// when the curves are of other groups (check_same_groups), for options out of range, and patterns that match
 /// nothing.
 PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options);
-
-Json to_json(const PruningPlan& plan);
-/// A line a group, and the totals, for people.
-std::string describe(const PruningPlan& plan);
 
 }  // namespace espalier

@@ -152,6 +152,12 @@ class Collector {
     return maker_of(noted(stage, "/inputs/model"), kModelFile);
   }
 
+  /// What a prune stage decided; null when it left nothing.
+  Json selection_of(const std::string& stage) const {
+    const fs::path file = run_ / stage / kSelectionFile;
+    return fs::exists(file) ? read_run_file(file, "espalier-selection") : Json(nullptr);
+  }
+
   Json training() const {
     Json all = Json::array();
     for (const std::string& stage : stages_)
@@ -198,7 +204,8 @@ class Collector {
     const std::string line =
         fmt::format("- prune: {{{}from: {}, sensitivity: {}, tolerance: @{}}}",
                     name.empty() ? "" : "name: " + name + ", ", source_of(sensitivity), sensitivity, extra);
-    return {options, line, noted(name, "/metrics/plan/tolerance")};
+    const Json selection = name.empty() ? Json(nullptr) : selection_of(name);
+    return {options, line, selection.is_null() ? selection : selection.at("tolerance")};
   }
 
   /// The run's, where it can be had.
@@ -258,26 +265,11 @@ class Collector {
   Json cuts() const {
     Json all = Json::array();
     for (const std::string& stage : stages_) {
-      const fs::path selection = run_ / stage / "selection.json";
-      Json cut = {{"stage", stage}, {"from", source_of(stage)}};
-      if (fs::exists(selection)) {
-        const Json file = read_run_file(selection, "espalier-selection");
-        cut.update(file);
-        cut["rule"] = file.at("source");
-        for (Json& group : cut["groups"]) {
-          group["before"] = group.at("channels_before");
-          group["kept"] = group.at("channels_after");
-          group["loss"] = group.at("predicted_loss");
-        }
-      }
-      if (Json plan = noted(stage, "/metrics/plan"); plan.is_object()) {
-        for (Json& group : plan["groups"]) group["members"] = group.value("layers", Json::array());
-        const Json measured = cut;
-        cut.update(plan);
-        for (const char* key : {"before", "after"})
-          if (measured.contains(key)) cut[key] = measured.at(key);
-      }
-      if (!cut.contains("groups")) continue;
+      if (!fs::exists(run_ / stage / kSelectionFile)) continue;
+      Json cut = selection_of(stage);
+      cut.at("groups");  // a file without them is damaged
+      cut["stage"] = stage;
+      cut["from"] = source_of(stage);
       cut["value"] = noted(stage, "/metrics/val/value");
       all.push_back(std::move(cut));
     }

@@ -215,7 +215,8 @@ class Runner {
                           .sensitivity = stage.kind == "sensitivity"
                                              ? run_.stage(stage.name) / kSensitivityFile
                                              : inputs_.sensitivity_of(stage),
-                          .model_out = run_.stage(stage.name) / kModelFile};
+                          .model_out = run_.stage(stage.name) / kModelFile,
+                          .selection = run_.stage(stage.name) / kSelectionFile};
     StageRecord record;
     record.inputs = inputs;
     record.metrics = find_stage_function(stage.kind)(job);
@@ -223,6 +224,7 @@ class Runner {
     if (makes_model(stage)) {
       measure(stage, job.model_out, record.metrics);
       outputs.push_back(kEvaluationFile);
+      if (stage.kind == "prune") outputs.push_back(kSelectionFile);
     }
     record.seconds = seconds_since(start);
     run_.finish(stage.name, record, outputs);

@@ -15,6 +15,7 @@ namespace espalier {
 // What stages write into their folders.
 inline constexpr const char* kModelFile = "model.safetensors";
 inline constexpr const char* kSensitivityFile = "sensitivity.json";
+inline constexpr const char* kSelectionFile = "selection.json";
 inline constexpr const char* kEvaluationFile = "evaluation.json";
 
 /// What a stage was made from and what came of it; DIR/stage.json.

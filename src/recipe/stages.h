@@ -76,6 +76,7 @@ struct StageJob {
   std::filesystem::path model_in;     ///< empty for "scratch"
   std::filesystem::path sensitivity;  ///< of prune: a file
   std::filesystem::path model_out;    ///< for stages that write one
+  std::filesystem::path selection;    ///< of prune: where it writes what it decided
 };
 
 /// What a stage measured on its way; goes into its record.
@@ -83,6 +84,8 @@ using StageFunction = Json (*)(const StageJob&);
 
 Json train_stage(const StageJob& job);
 Json sensitivity_stage(const StageJob& job);  ///< writes folder/sensitivity.json
+/// Writes what it decided into job.selection: to_json(PruningPlan) with {"format": "espalier-selection",
+/// "version": 1, "metric_before_recalibration", "metric_after_recalibration" (null without)}.
 Json prune_stage(const StageJob& job);
 Json int8_stage(const StageJob& job);
 Json evaluate_stage(const StageJob& job);  ///< takes a model as it is: a row of the table
@@ -100,6 +103,9 @@ SelectOptions select_options(const Json& options, const Model& model);
 
 /// The model of a stage that needs FP32. Throws Error for an INT8 one.
 Model load_float_model(const StageJob& job);
+
+/// Which groups a stage's keys groups, include and exclude mean.
+GroupFilter group_filter(const Json& options, const Model& model);
 
 /// The patterns of a key that may be null: then none.
 std::vector<std::string> patterns_of(const Json& options, const char* key);

@@ -290,8 +290,11 @@ TEST_F(SelectTest, PlansForPeopleAndPrograms) {
   const PruningPlan p = plan({.keep_macs = 0.5});
   const Json json = to_json(p);
   EXPECT_EQ(json.at("groups").size(), 25u);
-  EXPECT_EQ(json.at("groups")[6].at("layers"), Json({"block4/project", "block5/project", "block6/project"}));
+  EXPECT_EQ(json.at("groups")[6].at("members"), Json({"block4/project", "block5/project", "block6/project"}));
   EXPECT_EQ(json.at("after").at("macs"), p.after.macs);
+  EXPECT_EQ(json.at("budget"), (Json{{"keep_macs", 0.5}}));
+  EXPECT_EQ(json.at("groups")[0].at("channels_after"), p.groups[0].kept);
+  EXPECT_EQ(to_json(plan({.tolerance = 0.1})).at("budget"), (Json{{"tolerance", 0.1}}));
   const std::string text = describe(p);
   EXPECT_TRUE(contains(text, "block14/project, block15/project, block16/project")) << text;
   EXPECT_TRUE(contains(text, str("MACs ", p.before.macs, " -> ", p.after.macs)));

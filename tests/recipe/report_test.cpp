@@ -81,7 +81,7 @@ TEST_F(CollectTest, ASelectionIsACut) {
   const Json before = {{"parameters", 9}, {"macs", 8}, {"bytes", 7}, {"latency_ms", 2.5}};
   write("cut/selection.json", {{"format", "espalier-selection"},
                                {"version", 1},
-                               {"source", "uniform"},
+                               {"rule", "uniform"},
                                {"tolerance", nullptr},
                                {"before", before},
                                {"after", before},
@@ -97,8 +97,8 @@ TEST_F(CollectTest, ASelectionIsACut) {
   EXPECT_EQ(cut.at("stage"), "cut");
   EXPECT_EQ(cut.at("rule"), "uniform");
   EXPECT_EQ(cut.at("before").at("latency_ms"), 2.5);
-  EXPECT_EQ(cut.at("groups")[0].at("before"), 32);
-  EXPECT_EQ(cut.at("groups")[0].at("kept"), 24);
+  EXPECT_EQ(cut.at("groups")[0].at("channels_before"), 32);
+  EXPECT_EQ(cut.at("groups")[0].at("channels_after"), 24);
 }
 
 TEST_F(CollectTest, DamageIsNamedAndNothingIsLost) {

@@ -71,9 +71,9 @@ Json full_run(const std::string& name, const std::string& task) {
                        {{{"ratio", 0.25}, {"metric", 0.7}, {"loss", g % 4 ? 0.02 : -0.01}},
                         {{"ratio", 0.5}, {"metric", 0.5}, {"loss", 0.02 * g}}}}});
     cut.push_back({{"name", group},
-                   {"before", 32 + g},
-                   {"kept", kept.back()},
-                   {"loss", 0.01},
+                   {"channels_before", 32 + g},
+                   {"channels_after", kept.back()},
+                   {"predicted_loss", 0.01},
                    {"reason", g % 3 ? "sensitive" : ""}});
     layers.push_back({{"layer", group},
                       {"op", "conv2d"},

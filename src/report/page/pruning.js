@@ -95,8 +95,8 @@ function cuts(run) {
   const kReasons = {sensitive: "whole: too sensitive", excluded: "whole: excluded", narrow: "whole: narrow", "not measured": "whole: not measured"};
   const show = (name) => {
     const cut = run.cuts.find((c) => c.stage === name);
-    const rows = cut.groups.map((g) => ({...g, lines: () => [
-      g.reason ? kReasons[g.reason] || `whole: ${g.reason}` : `alone it loses ${percent(g.loss)} % by its curve`,
+    const rows = cut.groups.map((g) => ({name: g.name, before: g.channels_before, kept: g.channels_after, lines: () => [
+      g.reason ? kReasons[g.reason] || `whole: ${g.reason}` : `alone it loses ${percent(g.predicted_loss)} % by its curve`,
       ...(g.members || []).slice(0, 6)]}));
     const {before, after} = cut, share = (key) => `${percent(after[key] / before[key], 0)} %`;
     const facts = [["MACs kept", share("macs")], ["parameters kept", share("parameters")], ["bytes kept", share("bytes")]];

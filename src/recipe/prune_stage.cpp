@@ -1,0 +1,99 @@
+// Pruning: what to keep, the cut, and the norms' statistics measured anew.
+
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+
+#include "base/error.h"
+#include "compress/prune.h"
+#include "io/file.h"
+#include "recipe/run_folder.h"
+#include "recipe/stages.h"
+
+namespace espalier {
+
+namespace {
+
+std::optional<double> number_of(const Json& options, const char* key) {
+  if (options.at(key).is_null()) return {};
+  return options.at(key).get<double>();
+}
+
+double percent(int64_t part, int64_t whole) {
+  return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+/// The metric on val right after a cut; before, after: the recalibration of the norms. Null without one.
+struct Recalibration {
+  Json before, after;
+};
+
+Recalibration recalibrate(const StageJob& job, Model& model) {
+  const int64_t batches = job.stage.options.at("recalibrate");
+  if (batches == 0) return {};
+  const double before = evaluate_model(job.bench, model, "val").at("value");
+  const auto source = job.bench.training_batches(job.bench.recipe().data.batch);
+  Graph there = model.graph.to(job.bench.device());
+  const int64_t used = recalibrate_batch_norms(there, *source, batches);
+  model.graph = there.to(Device::kCpu);
+  const double after = evaluate_model(job.bench, model, "val").at("value");
+  spdlog::info("{}: val {} {:.1f} % right after the cut, {:.1f} % with the norms' statistics of {} batches",
+               job.stage.name, job.bench.metric_name(), 100 * before, 100 * after, used);
+  return {before, after};
+}
+
+void write_selection(const StageJob& job, const PruningPlan& plan, const Recalibration& recalibration) {
+  Json file = {{"format", "espalier-selection"}, {"version", 1}};
+  file.update(to_json(plan));
+  for (const char* key : {"before", "after"}) file[key]["latency_ms"] = nullptr;
+  file["metric_before_recalibration"] = recalibration.before;
+  file["metric_after_recalibration"] = recalibration.after;
+  write_atomically(job.selection, file.dump(2) + "\n");
+}
+
+}  // namespace
+
+SelectOptions select_options(const Json& options, const Model& model) {
+  return {.tolerance = number_of(options, "tolerance"),
+          .keep_macs = number_of(options, "keep_macs"),
+          .keep_parameters = number_of(options, "keep_parameters"),
+          .keep_bytes = number_of(options, "keep_bytes"),
+          .rule = selection_rule_from_name(options.at("rule")),
+          .criterion = options.at("criterion").is_null() ? "" : options.at("criterion").get<std::string>(),
+          .keep_multiple_of = options.at("keep_multiple_of"),
+          .min_channels = options.at("min_channels"),
+          .max_ratio = options.at("max_ratio"),
+          .groups = group_filter(options, model)};
+}
+
+Json prune_stage(const StageJob& job) {
+  Model model = load_float_model(job);
+  const Json& options = job.stage.options;
+  const Sensitivity sensitivity = load_sensitivity(job.sensitivity);
+  const std::string place = job.sensitivity.string();
+  // DEFAULT was measured on other weights of the same network; anything else must be of this very model.
+  if (options.at("sensitivity") == "DEFAULT")
+    check_same_groups(sensitivity, model.graph, place);
+  else
+    check_same_model(sensitivity, model.graph, place);
+  const PruningPlan plan = select_channels(model.graph, sensitivity, select_options(options, model));
+  spdlog::info("pruning:\n{}", describe(plan));
+  if (plan.after.parameters == plan.before.parameters)
+    spdlog::warn("{}: nothing is removed: {}", job.stage.name,
+                 plan.tolerance ? "every group loses more than the tolerance with its first step; raise it"
+                                : "the network is within the budget as it is");
+  model.graph = prune(model.graph, plan);
+  const Recalibration recalibration = recalibrate(job, model);
+  write_selection(job, plan, recalibration);
+  add_lineage(model, job, {{"sensitivity", file_hash(job.sensitivity)}, {"plan", to_json(plan)}});
+  model.metrics = Json::object();  // those of the unpruned network
+  save_model(job.model_out, model);
+  return {
+      {"recalibration", {{"before", recalibration.before}, {"after", recalibration.after}}},
+      {"summary",
+       fmt::format("MACs {:.1f} M of {:.1f} M ({:.1f} %), parameters {} of {} ({:.1f} %)",
+                   static_cast<double>(plan.after.macs) / 1e6, static_cast<double>(plan.before.macs) / 1e6,
+                   percent(plan.after.macs, plan.before.macs), plan.after.parameters, plan.before.parameters,
+                   percent(plan.after.parameters, plan.before.parameters))}};
+}
+
+}  // namespace espalier
