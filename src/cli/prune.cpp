@@ -31,14 +31,16 @@ Command add_prune(CLI::App& program) {
             Workbench bench(recipe);
             const Model model = load_model(options->model);
             const auto selection = std::filesystem::path(options->out).replace_extension(kSelectionFile);
-            const StageJob job = {.bench = bench,
-                                  .stage = recipe.stages.at(0),
-                                  .model_in = options->model,
-                                  .sensitivity = *sensitivity == "DEFAULT"
-                                                     ? default_sensitivities(model.architecture.at("name"))
-                                                     : std::filesystem::path(*sensitivity),
-                                  .model_out = options->out,
-                                  .selection = selection};
+            const StageJob job = {
+                .bench = bench,
+                .stage = recipe.stages.at(0),
+                .model_in = options->model,
+                .sensitivity = *sensitivity == "DEFAULT"
+                                   ? default_sensitivities(model.architecture.at("name"))
+                                   : std::filesystem::path(*sensitivity),
+                .model_out = options->out,
+                .selection = selection,
+                .latencies = std::filesystem::path(selection).replace_filename(kLatencyFile)};
             Json metrics = prune_stage(job);
             metrics["model"] = options->out;
             metrics["selection"] = selection.string();

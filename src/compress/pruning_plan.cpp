@@ -8,8 +8,11 @@
 namespace espalier {
 
 Json to_json(const PruningPlan& plan) {
-  const auto totals = [](const Cost& c) {
-    return Json{{"parameters", c.parameters}, {"macs", c.macs}, {"bytes", c.bytes}};
+  const auto totals = [](const Cost& c, const std::optional<double>& ms) {
+    return Json{{"parameters", c.parameters},
+                {"macs", c.macs},
+                {"bytes", c.bytes},
+                {"predicted_ms", ms ? Json(*ms) : Json(nullptr)}};
   };
   Json groups = Json::array();
   for (const GroupPlan& g : plan.groups)
@@ -25,8 +28,8 @@ Json to_json(const PruningPlan& plan) {
           {"budget", {{plan.budget, plan.budget_value}}},
           {"tolerance", plan.tolerance ? Json(*plan.tolerance) : Json(nullptr)},
           {"predicted_loss", plan.predicted_loss},
-          {"before", totals(plan.before)},
-          {"after", totals(plan.after)},
+          {"before", totals(plan.before, plan.latency_before)},
+          {"after", totals(plan.after, plan.latency_after)},
           {"groups", groups}};
 }
 
@@ -49,6 +52,8 @@ std::string describe(const PruningPlan& plan) {
                       plan.after.macs, share(plan.after.macs, plan.before.macs), plan.before.parameters,
                       plan.after.parameters, share(plan.after.parameters, plan.before.parameters), plan.rule);
   if (plan.tolerance) text += fmt::format(", tolerance {:.2f} %", 100 * *plan.tolerance);
+  if (plan.latency_after)
+    text += fmt::format(", predicted latency {:.3f} -> {:.3f} ms", *plan.latency_before, *plan.latency_after);
   return text + fmt::format(", predicted loss {:.1f} % before retraining\n", 100 * plan.predicted_loss);
 }
 

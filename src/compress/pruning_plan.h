@@ -30,11 +30,13 @@ struct PruningPlan {
   std::optional<double> tolerance;  ///< given, or found for the budget
   double predicted_loss = 0;        ///< 1 - product of (1 - loss): as if the groups did not interact
   Cost before, after;
+  /// Milliseconds by the LatencyTable; absent where none was asked.
+  std::optional<double> latency_before, latency_after;
 };
 
 /// {"rule", "criterion", "budget": {key: value}, "tolerance" or null, "predicted_loss", "before", "after":
-/// {"parameters", "macs", "bytes"}, "groups": [{"name", "members": [layers], "channels_before",
-/// "channels_after", "ratio", "predicted_loss", "reason"}]}.
+/// {"parameters", "macs", "bytes", "predicted_ms" or null}, "groups": [{"name", "members": [layers],
+/// "channels_before", "channels_after", "ratio", "predicted_loss", "reason"}]}.
 Json to_json(const PruningPlan& plan);
 /// A line a group, and the totals, for people.
 std::string describe(const PruningPlan& plan);

@@ -9,26 +9,49 @@
 #include "base/nearest.h"
 #include "compress/criterion.h"
 #include "compress/curve.h"
+#include "compress/latency_table.h"
+#include "compress/widths.h"
 
 namespace espalier {
 
 namespace {
 
+/// What is given: its key, its value, and what it counts; null: milliseconds.
+struct Budget {
+  const char* key;
+  double value;
+  int64_t Cost::*counts;
+  bool absolute;  ///< no share of what the network costs whole
+};
+
+/// The one that is given; tolerance counts nothing.
+Budget budget_of(const SelectOptions& o) {
+  std::vector<Budget> given;
+  const auto add = [&](const char* key, const std::optional<double>& value, int64_t Cost::*counts,
+                       bool absolute = false) {
+    if (value) given.push_back({key, *value, counts, absolute});
+  };
+  add("tolerance", o.tolerance, nullptr);
+  add("keep_macs", o.keep_macs, &Cost::macs);
+  add("keep_parameters", o.keep_parameters, &Cost::parameters);
+  add("keep_bytes", o.keep_bytes, &Cost::bytes);
+  add("keep_latency", o.keep_latency, nullptr);
+  add("latency_ms", o.latency_ms, nullptr, true);
+  ESPALIER_CHECK(given.size() == 1, "prune: ", given.empty() ? "none" : "more than one", " of ",
+                 kBudgetKeysText, " is given; say exactly one");
+  return given[0];
+}
+
 void check(const SelectOptions& o) {
-  const int given = o.tolerance.has_value() + o.keep_macs.has_value() + o.keep_parameters.has_value() +
-                    o.keep_bytes.has_value();
-  ESPALIER_CHECK(given == 1, "prune: ", given ? "more than one" : "none",
-                 " of tolerance, keep_macs, keep_parameters and keep_bytes is given; say exactly one");
+  const Budget budget = budget_of(o);
   ESPALIER_CHECK(!o.tolerance || o.rule == SelectionRule::kTolerance, "prune: rule ", name(o.rule),
                  " is for a budget, and tolerance is given; give keep_macs, keep_parameters or keep_bytes");
   if (!o.criterion.empty()) find_criterion(o.criterion);
   ESPALIER_CHECK(!o.tolerance || (*o.tolerance >= 0 && *o.tolerance <= 1), "prune: tolerance ",
                  o.tolerance.value_or(0), " is no share of the metric; give 0 .. 1");
-  for (const auto& [key, share] : {std::pair{"keep_macs", o.keep_macs},
-                                   {"keep_parameters", o.keep_parameters},
-                                   {"keep_bytes", o.keep_bytes}})
-    ESPALIER_CHECK(!share || (*share > 0 && *share <= 1), "prune: ", key, " ", share.value_or(0),
-                   " is no share; give 0 < share <= 1");
+  ESPALIER_CHECK(o.tolerance || (budget.value > 0 && (budget.absolute || budget.value <= 1)),
+                 "prune: ", budget.key, " ", budget.value,
+                 budget.absolute ? " is no time; give milliseconds" : " is no share; give 0 < share <= 1");
   ESPALIER_CHECK(o.keep_multiple_of >= 1 && o.min_channels >= 1, "prune: keep_multiple_of is ",
                  o.keep_multiple_of, " and min_channels ", o.min_channels, "; both must be at least 1");
   ESPALIER_CHECK(o.max_ratio >= 0 && o.max_ratio < 1, "prune: max_ratio ", o.max_ratio,
@@ -50,12 +73,18 @@ void check_orders(const Graph& graph, const Sensitivity& sensitivity, const Sele
 /// Channel counts under discussion, and what a network of such counts costs.
 class Selector {
  public:
-  Selector(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options)
-      : graph_(graph), sensitivity_(sensitivity), options_(options), groups_(channel_groups(graph)) {
+  Selector(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options,
+           const LatencyTable* latency)
+      : graph_(graph),
+        sensitivity_(sensitivity),
+        options_(options),
+        latency_(latency),
+        budget_(budget_of(options)),
+        groups_(channel_groups(graph)) {
     plan_.criterion = options.criterion.empty() ? sensitivity.criterion : options.criterion;
     plan_.before = cost(graph);
-    plan_.budget = budget().key;
-    plan_.budget_value = budget().value;
+    plan_.budget = budget_.key;
+    plan_.budget_value = budget_.value;
     const std::vector<bool> wanted = filter_groups(graph, groups_, options.groups);
     for (size_t g = 0; g < groups_.size(); ++g) {
       const GroupSensitivity* measured = sensitivity.find(groups_[g].name);
@@ -115,7 +144,9 @@ class Selector {
         const int before = kept;
         if (before <= least_[g]) continue;
         kept = std::max(least_[g], next_below(before));
-        const double saved = now - price(), rate = (damage(g, kept) - damage(g, before)) / saved;
+        // Fewer channels may save no time at all.
+        const double saved = std::max(now - price(), 1e-9 * now);
+        const double rate = (damage(g, kept) - damage(g, before)) / saved;
         kept = before;
         if (best == groups_.size() || rate < best_rate || (rate == best_rate && saved > best_saved)) {
           best = g;
@@ -132,11 +163,13 @@ class Selector {
   void check_reachable() {
     for (size_t g = 0; g < groups_.size(); ++g) plan_.groups[g].kept = least_[g];
     const bool reachable = over_budget() <= 0;
-    const double least = price() / full_price();
+    const double least = price();
     for (GroupPlan& group : plan_.groups) group.kept = group.before;
-    ESPALIER_CHECK(reachable, "prune: ", budget().key, " ", budget().value,
+    ESPALIER_CHECK(reachable, "prune: ", budget_.key, " ", budget_.value,
                    " cannot be met: with every group cut as far as its curve, max_ratio, min_channels, ",
-                   "include and exclude allow, ", fmt::format("{:.1f} %", 100 * least),
+                   "include and exclude allow, ",
+                   budget_.absolute ? fmt::format("{:.3f} ms", least)
+                                    : fmt::format("{:.1f} %", 100 * least / full_price()),
                    " are left; raise it, or allow more",
                    sensitivity_.stop_loss < 1
                        ? str(" (curves end where a group loses more than ", 100 * sensitivity_.stop_loss,
@@ -154,7 +187,11 @@ class Selector {
       kept *= 1 - std::min(1.0, group.loss);
     }
     plan_.predicted_loss = 1 - kept;
-    plan_.after = cost_now();
+    plan_.after = cost_at(graph_, metas_at(graph_, groups_, kept_now()));
+    if (latency_) {
+      plan_.latency_before = latency_->full_ms();
+      plan_.latency_after = latency_->ms(kept_now());
+    }
     return std::move(plan_);
   }
 
@@ -194,48 +231,27 @@ class Selector {
   void set(size_t g, double ratio) { plan_.groups[g].kept = kept_at(g, groups_[g].channels, ratio); }
   int next_below(int kept) const { return rounded_up(kept) - options_.keep_multiple_of; }
 
-  /// Shapes are inferred with the counts of the plan; no tensor is touched.
-  Cost cost_now() const {
-    Metas metas;
-    for (const Graph::Value& v : graph_.values) metas.push_back(v.meta);
-    for (size_t g = 0; g < groups_.size(); ++g)
-      for (const ChannelGroup::Member& m : groups_[g].members)
-        metas[m.value].shape[m.axis] -= plan_.groups[g].before - plan_.groups[g].kept;
-    Cost c;
-    for (size_t v = 0; v < metas.size(); ++v) {
-      if (!graph_.values[v].param.defined()) continue;
-      c.bytes += metas[v].shape.elements() * bytes_of(metas[v].dtype);
-      if (graph_.values[v].trainable) c.parameters += metas[v].shape.elements();
-    }
-    for (const Graph::Item& item : graph_.items) {
-      Metas in, out;
-      for (const int v : item.in) in.push_back(metas[v]);
-      out = item.op->infer(in);
-      for (size_t i = 0; i < out.size(); ++i) metas[item.out[i]] = out[i];
-      c.macs += item.op->macs(in, out);
-    }
-    return c;
+  std::vector<int> kept_now() const {
+    std::vector<int> kept;
+    for (const GroupPlan& group : plan_.groups) kept.push_back(group.kept);
+    return kept;
   }
-  /// What is given: its key, its value, and what a budget counts.
-  struct Budget {
-    const char* key;
-    double value;
-    int64_t Cost::*counts;
-  };
-  Budget budget() const {
-    if (options_.tolerance) return {"tolerance", *options_.tolerance, nullptr};
-    if (options_.keep_macs) return {"keep_macs", *options_.keep_macs, &Cost::macs};
-    if (options_.keep_bytes) return {"keep_bytes", *options_.keep_bytes, &Cost::bytes};
-    return {"keep_parameters", *options_.keep_parameters, &Cost::parameters};
+  /// What the network of now costs in what the budget counts: ms, or a member of Cost.
+  double price() const {
+    if (!budget_.counts) return latency_->ms(kept_now());
+    return static_cast<double>(cost_at(graph_, metas_at(graph_, groups_, kept_now())).*budget_.counts);
   }
-  double price_of(const Cost& c) const { return static_cast<double>(c.*budget().counts); }
-  double price() const { return price_of(cost_now()); }
-  double full_price() const { return price_of(plan_.before); }
-  double over_budget() const { return price() - budget().value * full_price(); }
+  double full_price() const {
+    return budget_.counts ? static_cast<double>(plan_.before.*budget_.counts) : latency_->full_ms();
+  }
+  double limit() const { return budget_.absolute ? budget_.value : budget_.value * full_price(); }
+  double over_budget() const { return price() - limit(); }
 
   const Graph& graph_;
   const Sensitivity& sensitivity_;
   const SelectOptions& options_;
+  const LatencyTable* latency_;
+  Budget budget_;
   std::vector<ChannelGroup> groups_;
   std::vector<Curve> curves_, damages_;  ///< per group: of the metric's and of the evaluation's loss
   std::vector<int> least_;               ///< per group: the fewest channels it may keep
@@ -274,12 +290,14 @@ double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double t
   return 0;
 }
 
-PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity,
-                            const SelectOptions& options) {
+PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options,
+                            const LatencyTable* latency) {
   check(options);
   check_same_groups(sensitivity, graph, "sensitivities");
   check_orders(graph, sensitivity, options);
-  Selector selector(graph, sensitivity, options);
+  ESPALIER_CHECK(latency || (!options.keep_latency && !options.latency_ms),
+                 "prune: a budget of latency needs a table of this machine's times");
+  Selector selector(graph, sensitivity, options, latency);
   if (options.tolerance) {
     selector.by_reference_rule();
   } else {

@@ -1,10 +1,12 @@
 #pragma once
 // From curves to channel counts: how many channels each group keeps.
 
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "compress/latency_table.h"
 #include "compress/pruning_plan.h"
 #include "compress/sensitivity.h"
 
@@ -24,12 +26,20 @@ enum class SelectionRule {
 SelectionRule selection_rule_from_name(const std::string& name);  ///< "tolerance", "greedy" or "uniform"
 const char* name(SelectionRule rule);
 
-/// Exactly one of tolerance and the keep_ budgets must be given.
+/// What select_channels() can be told to meet, as messages list it.
+inline constexpr std::array<const char*, 6> kBudgetKeys = {"tolerance",  "keep_macs",    "keep_parameters",
+                                                           "keep_bytes", "keep_latency", "latency_ms"};
+inline constexpr const char* kBudgetKeysText =
+    "tolerance, keep_macs, keep_parameters, keep_bytes, keep_latency and latency_ms";
+
+/// Exactly one of the first six must be given.
 struct SelectOptions {
-  std::optional<double> tolerance;                 ///< largest loss of a single group (the reference's rule)
-  std::optional<double> keep_macs;                 ///< share of the multiply-accumulates to keep at most
-  std::optional<double> keep_parameters;           ///< share of the parameters to keep at most
-  std::optional<double> keep_bytes;                ///< share of the parameters' bytes to keep at most
+  std::optional<double> tolerance;        ///< largest loss of a single group (the reference's rule)
+  std::optional<double> keep_macs;        ///< share of the multiply-accumulates to keep at most
+  std::optional<double> keep_parameters;  ///< share of the parameters to keep at most
+  std::optional<double> keep_bytes;       ///< share of the parameters' bytes to keep at most
+  std::optional<double> keep_latency;     ///< share of the unpruned network's latency to keep at most
+  std::optional<double> latency_ms;       ///< milliseconds at batch 1, at most
   SelectionRule rule = SelectionRule::kTolerance;  ///< for budgets
   std::string criterion;  ///< which channels of a group go first; empty: what the curves were measured with
   int keep_multiple_of = 8;  ///< channels left are a multiple, unless nothing is removed
@@ -42,10 +52,12 @@ struct SelectOptions {
 /// linearly towards the next point; 0 if there is none.
 double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double tolerance);
 
-/// Decides for every group of the graph. Groups that the curves do not cover stay whole, and the plan says
-/// so. A budget holds after rounding; one that cannot be met is an Error that says what can. Throws Error
-/// when the curves are of other groups (check_same_groups), for options out of range, and patterns that match
-/// nothing.
-PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options);
+/// Budgets of latency are counted with `latency`, which is of the same graph; where it is given, the plan
+/// says what it predicts. Decides for every group of the graph. Groups that the curves do not cover stay
+/// whole, and the plan says so. A budget holds after rounding; one that cannot be met is an Error that says
+/// what can. Throws Error when the curves are of other groups (check_same_groups), for options out of range,
+/// and patterns that match nothing.
+PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options,
+                            const LatencyTable* latency = nullptr);
 
 }  // namespace espalier

@@ -1,10 +1,14 @@
 #include "recipe/benchmark.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "base/random.h"
+#include "base/version.h"
 #include "runtime/session.h"
 
 namespace espalier {
@@ -101,6 +105,22 @@ std::vector<LayerTiming> benchmark_layers(const Graph& graph, int batch, double 
     layers.push_back({ran.items[i].name, ran.items[i].op->name(), percentile(one, 0.5)});
   }
   return layers;
+}
+
+LatencyTable latency_table(const Graph& graph, const std::filesystem::path& file, Json machine) {
+  constexpr double kSeconds = 0.01;  // a layer and point of the table
+  machine["version"] = kVersion;
+  spdlog::info("times of the network's layers at several widths, kept in {}", file.string());
+  const auto layer = [](const Graph& part) {
+    double ms = 0;
+    for (const LayerTiming& item : benchmark_layers(part, 1, kSeconds)) ms += item.ms;
+    return ms;
+  };
+  const auto network = [](const Graph& whole) { return benchmark({&whole}, {.batch = 0}).at(0).median_ms; };
+  LatencyTable table(graph, file, machine, {.layer = layer, .network = network});
+  spdlog::info("{} layers, {} times measured now; {:.3f} ms for the whole network", table.layers(),
+               table.measured(), table.full_ms());
+  return table;
 }
 
 }  // namespace espalier

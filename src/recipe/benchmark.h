@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "compress/latency_table.h"
 #include "graph/graph.h"
 
 namespace espalier {
@@ -33,5 +34,9 @@ struct LayerTiming {
   double ms = 0;
 };
 std::vector<LayerTiming> benchmark_layers(const Graph& graph, int batch, double seconds);
+
+/// The table of a network's layers on this machine: what `file` holds of it, the rest measured now. `machine`
+/// is what times depend on besides the program's version.
+LatencyTable latency_table(const Graph& graph, const std::filesystem::path& file, Json machine);
 
 }  // namespace espalier

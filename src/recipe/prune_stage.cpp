@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "compress/prune.h"
 #include "io/file.h"
+#include "recipe/benchmark.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
 
@@ -41,10 +42,20 @@ Recalibration recalibrate(const StageJob& job, Model& model) {
   return {before, after};
 }
 
-void write_selection(const StageJob& job, const PruningPlan& plan, const Recalibration& recalibration) {
+/// Latencies are measured where the budget is one: the two networks in turns, for noise to be fair.
+void write_selection(const StageJob& job, const PruningPlan& plan, const Graph& before, const Graph& after,
+                     const Recalibration& recalibration) {
   Json file = {{"format", "espalier-selection"}, {"version", 1}};
   file.update(to_json(plan));
   for (const char* key : {"before", "after"}) file[key]["latency_ms"] = nullptr;
+  if (has_latency_budget(job.stage.options)) {
+    const Graph whole = before.to(job.bench.device()), cut = after.to(job.bench.device());
+    const std::vector<Timing> timings = benchmark({&whole, &cut}, {.batch = 0});
+    file["before"]["latency_ms"] = timings[0].median_ms;
+    file["after"]["latency_ms"] = timings[1].median_ms;
+    spdlog::info("{}: {:.3f} ms at batch 1 before the cut, {:.3f} ms after it, {:.3f} ms predicted",
+                 job.stage.name, timings[0].median_ms, timings[1].median_ms, *plan.latency_after);
+  }
   file["metric_before_recalibration"] = recalibration.before;
   file["metric_after_recalibration"] = recalibration.after;
   write_atomically(job.selection, file.dump(2) + "\n");
@@ -57,12 +68,18 @@ SelectOptions select_options(const Json& options, const Model& model) {
           .keep_macs = number_of(options, "keep_macs"),
           .keep_parameters = number_of(options, "keep_parameters"),
           .keep_bytes = number_of(options, "keep_bytes"),
+          .keep_latency = number_of(options, "keep_latency"),
+          .latency_ms = number_of(options, "latency_ms"),
           .rule = selection_rule_from_name(options.at("rule")),
           .criterion = options.at("criterion").is_null() ? "" : options.at("criterion").get<std::string>(),
           .keep_multiple_of = options.at("keep_multiple_of"),
           .min_channels = options.at("min_channels"),
           .max_ratio = options.at("max_ratio"),
           .groups = group_filter(options, model)};
+}
+
+bool has_latency_budget(const Json& options) {
+  return !options.at("keep_latency").is_null() || !options.at("latency_ms").is_null();
 }
 
 Json prune_stage(const StageJob& job) {
@@ -75,15 +92,20 @@ Json prune_stage(const StageJob& job) {
     check_same_groups(sensitivity, model.graph, place);
   else
     check_same_model(sensitivity, model.graph, place);
-  const PruningPlan plan = select_channels(model.graph, sensitivity, select_options(options, model));
+  std::optional<LatencyTable> latencies;
+  if (has_latency_budget(options))
+    latencies = latency_table(model.graph.to(job.bench.device()), job.latencies, job.bench.machine());
+  const PruningPlan plan = select_channels(model.graph, sensitivity, select_options(options, model),
+                                           latencies ? &*latencies : nullptr);
   spdlog::info("pruning:\n{}", describe(plan));
   if (plan.after.parameters == plan.before.parameters)
     spdlog::warn("{}: nothing is removed: {}", job.stage.name,
                  plan.tolerance ? "every group loses more than the tolerance with its first step; raise it"
                                 : "the network is within the budget as it is");
+  const Graph before = model.graph;
   model.graph = prune(model.graph, plan);
   const Recalibration recalibration = recalibrate(job, model);
-  write_selection(job, plan, recalibration);
+  write_selection(job, plan, before, model.graph, recalibration);
   add_lineage(model, job, {{"sensitivity", file_hash(job.sensitivity)}, {"plan", to_json(plan)}});
   model.metrics = Json::object();  // those of the unpruned network
   save_model(job.model_out, model);

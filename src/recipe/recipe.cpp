@@ -258,13 +258,11 @@ class StageReader {
   }
 
   void check_prune(const StageSpec& stage) const {
-    int given = 0;
-    for (const char* key : {"keep_macs", "keep_parameters", "tolerance"})
-      given += !stage.options.at(key).is_null();
+    const auto given = std::count_if(kBudgetKeys.begin(), kBudgetKeys.end(),
+                                     [&](const char* key) { return !stage.options.at(key).is_null(); });
     if (given != 1)
-      document_.fail_at(stage.path,
-                        str(given ? "more than one" : "none",
-                            " of keep_macs, keep_parameters and tolerance is given; say exactly one"));
+      document_.fail_at(stage.path, str(given ? "more than one" : "none", " of ", kBudgetKeysText,
+                                        " is given; say exactly one"));
   }
 
   void check_models(const StageSpec& stage) const {

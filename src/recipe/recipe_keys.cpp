@@ -260,6 +260,12 @@ const std::vector<StageKind>& stage_kinds() {
            open_low(number("keep_macs", nullptr, 0, 1, "share of the multiply-accumulates to keep at most")),
            open_low(number("keep_parameters", nullptr, 0, 1, "share of the parameters to keep at most")),
            open_low(number("keep_bytes", nullptr, 0, 1, "share of the parameters' bytes to keep at most")),
+           open_low(
+               number("keep_latency", nullptr, 0, 1,
+                      "share of the latency at batch 1 to keep at most, by a table of the layers' times on "
+                      "this machine")),
+           open_low(
+               number("latency_ms", nullptr, 0, kAny, "milliseconds at batch 1, at most; by that table")),
            number("tolerance", nullptr, 0, 1, "largest loss of a single group (the reference's rule)"),
            choice(
                "rule", "tolerance", {"tolerance", "greedy", "uniform"},

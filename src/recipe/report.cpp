@@ -195,7 +195,7 @@ class Collector {
     }
     std::string extra;
     for (auto& [key, value] : options.items()) {
-      if (key.starts_with("keep_") && key != "keep_multiple_of") value = nullptr;  // budgets
+      if (std::find(kBudgetKeys.begin(), kBudgetKeys.end(), key) != kBudgetKeys.end()) value = nullptr;
       const bool ours =
           key == "name" || key == "from" || key == "sensitivity" || key == "tolerance" || key == "rule";
       if (!ours && !value.is_null() && value != defaults.value(key, Json(nullptr)))

@@ -87,7 +87,10 @@ class Inputs {
       inputs["model"] = hash(model_of(stage.from));
     }
     if (!recipe_.task_options.empty()) inputs["task"] = recipe_.task_options;
-    if (stage.kind == "prune") inputs["sensitivity"] = hash(sensitivity_of(stage));
+    if (stage.kind == "prune") {
+      inputs["sensitivity"] = hash(sensitivity_of(stage));
+      if (has_latency_budget(stage.options)) inputs["machine"] = bench_.machine();
+    }
     if (stage.kind == "train") {
       inputs["train"] = bench_.data_hash("train");
       if (stage.options.at("batch").is_null()) inputs["options"]["batch"] = recipe_.data.batch;
@@ -103,12 +106,10 @@ class Inputs {
   Json of_bench(const StageSpec& stage, const std::vector<const StageSpec*>& variants) const {
     Json models = Json::object();
     for (const StageSpec* variant : variants) models[variant->name] = hash(model_of(variant->name));
-    return {{"kind", "bench"},
-            {"options", stage.options},
-            {"threads", bench_.threads()},
-            {"device", bench_.device_name()},
-            {"processor", bench_.processor()},
-            {"models", models}};
+    Json inputs = {{"kind", "bench"}, {"options", stage.options}};
+    inputs.update(bench_.machine());
+    inputs["models"] = models;
+    return inputs;
   }
 
  private:
@@ -146,6 +147,9 @@ std::string headline(const Recipe& recipe, const StageSpec& stage) {
   say("epochs", ", {} epochs");
   say("keep_macs", ", keep {} of the MACs");
   say("keep_parameters", ", keep {} of the parameters");
+  say("keep_bytes", ", keep {} of the bytes");
+  say("keep_latency", ", keep {} of the latency");
+  say("latency_ms", ", at most {} ms");
   say("tolerance", ", tolerance {}");
   say("ratios", ", ratios {}");
   say("calibrator", ", calibrator {}");
@@ -216,7 +220,8 @@ class Runner {
                                              ? run_.stage(stage.name) / kSensitivityFile
                                              : inputs_.sensitivity_of(stage),
                           .model_out = run_.stage(stage.name) / kModelFile,
-                          .selection = run_.stage(stage.name) / kSelectionFile};
+                          .selection = run_.stage(stage.name) / kSelectionFile,
+                          .latencies = run_.root() / kLatencyFile};
     StageRecord record;
     record.inputs = inputs;
     record.metrics = find_stage_function(stage.kind)(job);

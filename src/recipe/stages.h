@@ -29,6 +29,7 @@ class Workbench {
   std::string device_name() const { return name(device_); }
   const std::string& processor() const { return processor_; }  ///< "AMD EPYC 9B14"
   int threads() const;
+  Json machine() const;  ///< {"threads", "device", "processor"}: what times depend on
 
   const Task& task() const { return *task_; }
   std::string metric_name() const { return task_->metric_name(); }
@@ -77,6 +78,7 @@ struct StageJob {
   std::filesystem::path sensitivity;  ///< of prune: a file
   std::filesystem::path model_out;    ///< for stages that write one
   std::filesystem::path selection;    ///< of prune: where it writes what it decided
+  std::filesystem::path latencies;    ///< of prune: the table of layers' times, shared by all stages of a run
 };
 
 /// What a stage measured on its way; goes into its record.
@@ -103,6 +105,9 @@ SelectOptions select_options(const Json& options, const Model& model);
 
 /// The model of a stage that needs FP32. Throws Error for an INT8 one.
 Model load_float_model(const StageJob& job);
+
+/// Whether a prune stage's budget is counted in milliseconds.
+bool has_latency_budget(const Json& options);
 
 /// Which groups a stage's keys groups, include and exclude mean.
 GroupFilter group_filter(const Json& options, const Model& model);

@@ -40,6 +40,10 @@ Workbench::~Workbench() = default;
 
 int Workbench::threads() const { return kernels::threads(); }
 
+Json Workbench::machine() const {
+  return {{"threads", threads()}, {"device", device_name()}, {"processor", processor_}};
+}
+
 Json Workbench::task_options(const Model& model) const {
   Json options = model.task_options.is_null() ? Json::object() : model.task_options;
   options.update(recipe_.task_options);

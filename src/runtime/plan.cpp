@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "ops/conv2d.h"
 #include "ops/prepared_block.h"
 #include "runtime/arena.h"
 
@@ -44,8 +43,7 @@ std::vector<int> storage_of(const Graph& graph, const Metas& metas) {
 }  // namespace
 
 Plan::Plan(const Graph& graph, const Tensors& inputs, std::vector<std::shared_ptr<void>>& packed)
-    : graph_(graph), device_(graph.device()) {
-  find_blocks();
+    : graph_(graph), device_(graph.device()), blocks_(blocks_of(graph)) {
   place_values(graph.infer(metas(inputs)));
   prepare_kernels(packed);
   join_blocks();
@@ -53,24 +51,6 @@ Plan::Plan(const Graph& graph, const Tensors& inputs, std::vector<std::shared_pt
 }
 
 Plan::~Plan() = default;
-
-void Plan::find_blocks() {
-  const int count = static_cast<int>(graph_.items.size());
-  std::vector<int> uses(graph_.values.size(), 0);
-  for (const Graph::Item& item : graph_.items)
-    for (int v : item.in) ++uses[v];
-  for (int v : graph_.outputs) ++uses[v];
-  const auto follows = [&](int i) {
-    return graph_.items[i].in[0] == graph_.items[i - 1].out[0] && uses[graph_.items[i].in[0]] == 1;
-  };
-  for (int i = 0; i < count; ++i) blocks_.push_back({i, i});
-  for (int i = 0; i + 2 < count; ++i)
-    if (graph_.items[i].as<Conv2d>() && graph_.items[i + 1].as<DepthwiseConv2d>() &&
-        graph_.items[i + 2].as<Conv2d>() && follows(i + 1) && follows(i + 2)) {
-      blocks_[i] = blocks_[i + 1] = blocks_[i + 2] = {i, i + 2};
-      i += 2;
-    }
-}
 
 void Plan::place_values(const Metas& metas) {
   const std::vector<int> storage = storage_of(graph_, metas);

@@ -7,6 +7,7 @@
 #include "graph/graph.h"
 #include "kernels/launch_graph.h"
 #include "kernels/team.h"
+#include "runtime/blocks.h"
 
 namespace espalier {
 
@@ -37,12 +38,6 @@ class Plan {
     std::vector<Step> steps;  ///< empty for the latter
   };
 
-  /// Items [first, last] that run as one kernel if their ops allow it, so that their values live at once.
-  struct Block {
-    int first, last;
-  };
-
-  void find_blocks();
   void place_values(const Metas& metas);
   void prepare_kernels(std::vector<std::shared_ptr<void>>& packed);
   void join_blocks();
@@ -60,7 +55,7 @@ class Plan {
   Tensors at_;  ///< per value
   Tensors inputs_, outputs_;
   std::vector<std::unique_ptr<Prepared>> kernels_;  ///< per item
-  std::vector<Block> blocks_;                       ///< per item: the one that it belongs to, or itself alone
+  std::vector<Block> blocks_;                       ///< per item
   std::vector<std::unique_ptr<CooperativePrepared>> joined_;
   std::vector<CooperativePrepared*>
       cooperative_;  ///< per item; null for others and for joined ones but the last

@@ -164,11 +164,14 @@ TEST(RecipeTest, StagesThatCannotWork) {
             "r.yaml:10: stages.1.train.from: 'pruned' is no earlier stage that makes a model; known are "
             "scratch, baseline");
   EXPECT_EQ(error(with("keep_macs: 0.5", "keep_macs: 0.5, tolerance: 0.1")),
-            "r.yaml:12: stages.3.prune: more than one of keep_macs, keep_parameters and tolerance is given; "
-            "say exactly one");
+            "r.yaml:12: stages.3.prune: more than one of tolerance, keep_macs, keep_parameters, keep_bytes, "
+            "keep_latency and latency_ms is given; say exactly one");
   EXPECT_EQ(error(with(", keep_macs: 0.5", "")),
-            "r.yaml:12: stages.3.prune: none of keep_macs, keep_parameters and tolerance is given; say "
-            "exactly one");
+            "r.yaml:12: stages.3.prune: none of tolerance, keep_macs, keep_parameters, keep_bytes, "
+            "keep_latency and latency_ms is given; say exactly one");
+  EXPECT_EQ(error(with("keep_macs: 0.5", "keep_bytes: 0.5")), "no error");
+  EXPECT_EQ(error(with("keep_macs: 0.5", "latency_ms: 0")),
+            "r.yaml:12: stages.3.prune.latency_ms: is 0; it must be more than 0");
   EXPECT_EQ(error(with("{name: cut,", "{name: ../cut,")),
             "r.yaml:12: stages.3.prune.name: '../cut' is no name for a stage; use letters, digits, _ and -");
 }
