@@ -16,6 +16,7 @@
   X(depthwise_conv2d)           \
   X(dequantize)                 \
   X(dice_loss)                  \
+  X(distillation_loss)          \
   X(dropout)                    \
   X(global_avg_pool)            \
   X(linear)                     \
@@ -35,6 +36,7 @@
   X(sigmoid)                    \
   X(sigmoid_cross_entropy)      \
   X(softmax_cross_entropy)      \
+  X(yolo_distillation_loss)     \
   X(yolo_loss)
 
 namespace espalier {

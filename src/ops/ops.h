@@ -108,4 +108,16 @@ struct YoloLossOptions {
 /// the cell is the score of its last box. A scalar; boxes have no gradient. yolo_loss.cpp
 Tensor yolo_loss(const Tensor& head, const Tensor& boxes, const YoloLossOptions& options);
 
+/// Knowledge distillation (Hinton et al., 2015): mean over the rows whose label is not the ignored one of T^2
+/// KL(softmax(teacher / T) || softmax(logits / T)): logits and teacher [...,K], labels s32 [...], which
+/// nothing else is read of; a single logit stands for two classes. A scalar; the teacher has no gradient.
+/// distillation.cpp
+Tensor distillation_loss(const Tensor& logits, const Tensor& teacher, const Tensor& labels, float temperature,
+                         int ignored_label = -1);
+/// The same of one YOLOv3 head, mean over images, in the parts of yolo_loss(): the divergence of every
+/// objectness and, as far as the teacher sees an object (Mehta and Ozturk, 2018, who square differences), of
+/// tx, ty and the classes, which alone are softened, and half the squared differences of tw and th. head and
+/// teacher [N,H,W,A*(5+classes)]. A scalar; the teacher has no gradient. distillation.cpp
+Tensor yolo_distillation_loss(const Tensor& head, const Tensor& teacher, int classes, float temperature);
+
 }  // namespace espalier

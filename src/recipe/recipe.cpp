@@ -179,6 +179,7 @@ class StageReader {
     stage.name = name_of(entry, stage.kind);
     check_name(stage);
     if (kind.reads_model) find_source(stage);
+    if (stage.kind == "train") find_teacher(stage, given);
     if (stage.kind == "prune") find_sensitivity(stage);
     if (stage.kind == "prune") check_prune(stage);
     if (stage.options.contains("models")) check_models(stage);
@@ -213,25 +214,47 @@ class StageReader {
                           "two stages are called '" + name + "'; give one of them a name: {name: ...}");
   }
 
-  void find_source(StageSpec& stage) const {
-    const Json& from = stage.options.at("from");
-    std::vector<std::string> names = {"scratch"};
+  std::vector<std::string> models() const {
+    std::vector<std::string> names;
     for (const StageSpec& other : stages_)
       if (find_stage_kind(other.kind)->writes_model) names.push_back(other.name);
+    return names;
+  }
+
+  /// One of `names` or a model file.
+  void check_model_name(const std::string& path, const std::string& name,
+                        const std::vector<std::string>& names) const {
+    if (!name.ends_with(".safetensors") && std::find(names.begin(), names.end(), name) == names.end())
+      document_.fail_at(path,
+                        "'" + name + "' is no earlier stage that makes a model" + did_you_mean(name, names));
+  }
+
+  void find_source(StageSpec& stage) const {
+    const Json& from = stage.options.at("from");
+    std::vector<std::string> names = models();
+    names.insert(names.begin(), "scratch");
     if (from.is_null()) {
       stage.from = names.back();
     } else {
       stage.from = from.get<std::string>();
-      if (!stage.from.ends_with(".safetensors") &&
-          std::find(names.begin(), names.end(), stage.from) == names.end())
-        document_.fail_at(
-            stage.path + ".from",
-            "'" + stage.from + "' is no earlier stage that makes a model" + did_you_mean(stage.from, names));
+      check_model_name(stage.path + ".from", stage.from, names);
     }
     if (stage.from == "scratch" && stage.kind != "train" && stage.kind != "evaluate")
       document_.fail_at(stage.path,
                         "needs a model, and no stage before it makes one; put a train stage first, or "
                         "name a model file: {from: model.safetensors}");
+  }
+
+  /// A stage without a teacher has no such option, like those that were made before there was one.
+  void find_teacher(StageSpec& stage, const Json& given) const {
+    const Json& teacher = stage.options.at("distill").at("from");
+    if (!teacher.is_null())
+      check_model_name(stage.path + ".distill.from", teacher, models());
+    else if (given.contains("distill"))
+      document_.fail_at(stage.path + ".distill",
+                        "says no teacher; name an earlier stage or a model file: {from: baseline}");
+    else
+      stage.options.erase("distill");
   }
 
   void find_sensitivity(StageSpec& stage) const {
@@ -267,9 +290,7 @@ class StageReader {
 
   void check_models(const StageSpec& stage) const {
     if (stage.options.at("models").is_null()) return;
-    std::vector<std::string> names;
-    for (const StageSpec& other : stages_)
-      if (find_stage_kind(other.kind)->writes_model) names.push_back(other.name);
+    const std::vector<std::string> names = models();
     for (const std::string name : stage.options.at("models"))
       if (std::find(names.begin(), names.end(), name) == names.end())
         document_.fail_at(stage.path + ".models", "'" + name + "' is no earlier stage that makes a model" +

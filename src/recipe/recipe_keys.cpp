@@ -204,6 +204,23 @@ Key from_key() {
   return text("from", nullptr, "the stage whose model it reads (the one before), a model file, or 'scratch'");
 }
 
+/// Of one stage only: what a whole recipe learns from would have to come before all of it.
+Key distill_key() {
+  return section(
+      "distill",
+      {text("from", nullptr, "the teacher: an earlier stage or a model file; without it there is none"),
+       open_low(
+           number("weight", 0.5, 0, 1, "w in (1 - w) * (the task's loss) + w * (distance from the teacher)")),
+       open_low(number("temperature", 4.0, 0, 1000, "what logits are divided by before they are compared"))},
+      "learns from a better network's outputs too, such as the unpruned one's (Hinton et al., 2015)");
+}
+
+std::vector<Key> train_keys() {
+  std::vector<Key> keys = training_keys();
+  keys.push_back(distill_key());
+  return keys;
+}
+
 std::vector<Key> with_common(std::vector<Key> keys) {
   keys.insert(keys.begin(), {name_key(), from_key()});
   return keys;
@@ -233,7 +250,7 @@ std::vector<Key> recipe_keys() {
 
 const std::vector<StageKind>& stage_kinds() {
   static const std::vector<StageKind> kinds = {
-      {"train", "trains a network, new or read", true, true, with_common(training_keys())},
+      {"train", "trains a network, new or read", true, true, with_common(train_keys())},
       {"sensitivity", "how much each group of channels matters", true, false,
        with_common({
            list(Kind::kNumbers, "ratios", Json::array({0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}), 0.01,

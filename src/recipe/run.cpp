@@ -59,6 +59,11 @@ StageSpec bench_stage_of(const Recipe& recipe) {
 
 const char* kStateWords[] = {"done", "continues", "runs again", "runs"};
 
+/// What a train stage learns from; empty for most.
+std::string teacher_name(const StageSpec& stage) {
+  return stage.options.contains("distill") ? stage.options.at("distill").at("from").get<std::string>() : "";
+}
+
 /// Where the stages of one recipe stand in one folder.
 class Inputs {
  public:
@@ -67,6 +72,11 @@ class Inputs {
   fs::path model_of(const std::string& from) const {
     if (from == "scratch") return {};
     return recipe_.find(from) ? out_ / from / kModelFile : fs::path(from);
+  }
+
+  fs::path teacher_of(const StageSpec& stage) const {
+    const std::string name = teacher_name(stage);
+    return name.empty() ? fs::path() : model_of(name);
   }
 
   fs::path sensitivity_of(const StageSpec& stage) const {
@@ -91,6 +101,7 @@ class Inputs {
       inputs["sensitivity"] = hash(sensitivity_of(stage));
       if (has_latency_budget(stage.options)) inputs["machine"] = bench_.machine();
     }
+    if (const fs::path teacher = teacher_of(stage); !teacher.empty()) inputs["teacher"] = hash(teacher);
     if (stage.kind == "train") {
       inputs["train"] = bench_.data_hash("train");
       if (stage.options.at("batch").is_null()) inputs["options"]["batch"] = recipe_.data.batch;
@@ -145,6 +156,7 @@ std::string headline(const Recipe& recipe, const StageSpec& stage) {
       text += fmt::format(fmt::runtime(words), stage.options.at(key).dump());
   };
   say("epochs", ", {} epochs");
+  if (const std::string teacher = teacher_name(stage); !teacher.empty()) text += ", taught by " + teacher;
   say("keep_macs", ", keep {} of the MACs");
   say("keep_parameters", ", keep {} of the parameters");
   say("keep_bytes", ", keep {} of the bytes");
@@ -219,6 +231,7 @@ class Runner {
                           .sensitivity = stage.kind == "sensitivity"
                                              ? run_.stage(stage.name) / kSensitivityFile
                                              : inputs_.sensitivity_of(stage),
+                          .teacher = inputs_.teacher_of(stage),
                           .model_out = run_.stage(stage.name) / kModelFile,
                           .selection = run_.stage(stage.name) / kSelectionFile,
                           .latencies = run_.root() / kLatencyFile};
@@ -364,6 +377,7 @@ std::string plan_text(const Recipe& recipe, const fs::path& out) {
     if (stage.kind == "bench") continue;
     std::vector<std::string> needs = {stage.from};
     if (stage.kind == "prune") needs.push_back(stage.options.at("sensitivity"));
+    if (const std::string teacher = teacher_name(stage); !teacher.empty()) needs.push_back(teacher);
     line(stage, needs, inputs.of(stage));
   }
   const StageSpec bench_stage = bench_stage_of(recipe);

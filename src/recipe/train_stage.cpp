@@ -33,6 +33,32 @@ void check_input_size(const Model& model, int size, const std::string& file) {
                  " pictures but data.size is ", size, "; set data.size=", input[1]);
 }
 
+/// The entry of a pipeline that scales pixels, or null.
+Json normalization(const Json& transforms) {
+  for (const Json& entry : transforms)
+    if (entry.value("name", "") == "normalize") return entry;
+  return nullptr;
+}
+
+/// The teacher sees what the student sees, so it must be made for that.
+DistillOptions distillation(const StageJob& job, const Json& preprocessing) {
+  if (job.teacher.empty()) return {};
+  const std::string file = job.teacher.string();
+  const Model teacher = load_model(job.teacher);
+  job.bench.check_model(teacher, file);
+  check_input_size(teacher, job.bench.recipe().data.size, file);
+  ESPALIER_CHECK(normalization(teacher.preprocessing) == normalization(preprocessing), file,
+                 ": the teacher's pixels are scaled by ", normalization(teacher.preprocessing).dump(),
+                 " but data.transforms.eval has ", normalization(preprocessing).dump(),
+                 "; take a teacher that was trained on the same");
+  const Json& options = job.stage.options.at("distill");
+  return {.teacher = std::make_shared<Graph>(teacher.graph),
+          .name = file,
+          .hash = file_hash(job.teacher),
+          .weight = options.at("weight"),
+          .temperature = options.at("temperature")};
+}
+
 }  // namespace
 
 Model new_model(Workbench& bench) {
@@ -128,6 +154,7 @@ Json train_stage(const StageJob& job) {
   train.seed = recipe.seed;
   train.device = bench.device();
   train.folder = job.folder;
+  train.distill = distillation(job, model.preprocessing);
   const std::string identity = options.dump() + (job.model_in.empty() ? "" : file_hash(job.model_in));
   train.recipe_hash = fnv1a(identity.data(), identity.size());
   const TrainResult result =
@@ -137,8 +164,9 @@ Json train_stage(const StageJob& job) {
 
   model.metrics = {{job.stage.name, {{"best", to_json(result.best)}, {"last", to_json(result.last)}}}};
   for (auto& [when, metric] : model.metrics[job.stage.name].items()) metric.erase("details");
-  add_lineage(model, job,
-              {{"epochs", result.epochs.size()}, {"data", hex(source->hash())}, {"options", options}});
+  Json lineage = {{"epochs", result.epochs.size()}, {"data", hex(source->hash())}, {"options", options}};
+  if (train.distill.teacher) lineage["teacher"] = train.distill.hash;
+  add_lineage(model, job, lineage);
   model.graph = model.graph.to(Device::kCpu);
   save_model(job.model_out, model);
 

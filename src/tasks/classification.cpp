@@ -51,6 +51,12 @@ const Tensor& logits_of(const Tensors& outputs) {
   return outputs[0];
 }
 
+const Tensor& labels_of(const Batch& batch) {
+  ESPALIER_CHECK(batch.targets.size() == 1, "classification: a batch has ", batch.targets.size(),
+                 " targets; one is needed, the labels");
+  return batch.targets[0];
+}
+
 class ClassificationMetric final : public Metric {
  public:
   explicit ClassificationMetric(const char* name) : name_(name) {}
@@ -134,10 +140,15 @@ struct Classification final : Task {
   const char* metric_name() const override { return "top1"; }
 
   Tensor loss(const Tensors& outputs, const Batch& batch) const override {
-    ESPALIER_CHECK(batch.targets.size() == 1, "classification: a batch has ", batch.targets.size(),
-                   " targets; one is needed, the labels");
     const Tensor& logits = logits_of(outputs);
-    return softmax_cross_entropy(logits, batch.targets[0].to(logits.device()), options);
+    return softmax_cross_entropy(logits, labels_of(batch).to(logits.device()), options);
+  }
+
+  Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,
+                      double temperature) const override {
+    const Tensor& logits = logits_of(outputs);
+    return distillation_loss(logits, logits_of(teacher), labels_of(batch).to(logits.device()),
+                             static_cast<float>(temperature));
   }
 
   std::unique_ptr<Metric> metric() const override {

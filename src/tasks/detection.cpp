@@ -148,6 +148,19 @@ struct Detection final : Task {
     return yolo_loss_of(options, outputs, batch);
   }
 
+  Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch&,
+                      double temperature) const override {
+    options.layout.check(outputs);
+    options.layout.check(teacher);
+    Tensor sum;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const Tensor loss = yolo_distillation_loss(outputs[i], teacher[i], options.layout.classes,
+                                                 static_cast<float>(temperature));
+      sum = sum.defined() ? add(sum, loss) : loss;
+    }
+    return sum;
+  }
+
   std::unique_ptr<Metric> metric() const override {
     return std::make_unique<DetectionMetric>(options, metric_name());
   }

@@ -219,6 +219,13 @@ struct Segmentation final : Task {
     return sum.defined() ? add(sum, bce) : bce;
   }
 
+  Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,
+                      double temperature) const override {
+    const Tensor& logits = logits_of(outputs, options);
+    return distillation_loss(logits, logits_of(teacher, options), labels_of(batch).to(logits.device()),
+                             static_cast<float>(temperature), Mask::kIgnored);
+  }
+
   std::unique_ptr<Metric> metric() const override {
     return std::make_unique<SegmentationMetric>(options, metric_name());
   }

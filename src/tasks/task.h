@@ -48,6 +48,10 @@ struct Task {
   virtual const char* name() const = 0;                                       ///< "classification"
   virtual const char* metric_name() const = 0;                                ///< "top1"
   virtual Tensor loss(const Tensors& outputs, const Batch& batch) const = 0;  ///< a scalar with history
+  /// How far the outputs are from a teacher's for the same batch (ops.h: distillation_loss() and its kin); a
+  /// scalar with history. Of the targets only what is ignored counts.
+  virtual Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,
+                              double temperature) const = 0;
   virtual std::unique_ptr<Metric> metric() const = 0;
   /// What the outputs, on any device, say about image `image` of their batch. Of `picture` only the size and
   /// the map are read; classification reads neither.

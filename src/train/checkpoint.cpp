@@ -65,10 +65,15 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
 }
 
 void check_identity(const std::filesystem::path& path, const Json& saved, const Json& now) {
-  for (const auto& [key, value] : now.items())
-    ESPALIER_CHECK(saved.contains(key) && saved.at(key) == value, path.string(), ": belongs to another run (",
-                   key, " was ", saved.contains(key) ? saved.at(key).dump() : "unknown", ", is ",
-                   value.dump(), "); use another folder, or remove it to train from the start");
+  const auto text = [](const Json& of, const std::string& key) {
+    return of.contains(key) ? of.at(key).dump() : std::string("none");
+  };
+  Json keys = now;
+  keys.update(saved);
+  for (const auto& [key, value] : keys.items())
+    ESPALIER_CHECK(saved.contains(key) && now.contains(key) && saved.at(key) == now.at(key), path.string(),
+                   ": belongs to another run (", key, " was ", text(saved, key), ", is ", text(now, key),
+                   "); use another folder, or remove it to train from the start");
 }
 
 }  // namespace espalier

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/random.h"
-#include "ops/autograd.h"
 #include "ops/ops.h"
 #include "optim/ema.h"
 #include "passes/fuse_training.h"
@@ -86,6 +85,7 @@ class Trainer {
         graph_(model.graph.to(options.device)),
         fused_(graph_),
         statistics_(graph_),
+        objective_(task, o_.distill, model.graph, options.device),
         schedule_(options.schedule, checked_batches(data), options.epochs),
         stop_(options.early_stop),
         log_(options, task.metric_name()) {
@@ -119,15 +119,17 @@ class Trainer {
   // --- the folder ---
 
   Json identity() const {
-    return {{"recipe", fmt::format("{:016x}", o_.recipe_hash)},
-            {"model", structure_hash(model_.graph)},
-            {"training data", fmt::format("{:016x}", data_.hash())},
-            {"evaluation data", fmt::format("{:016x}", eval_.hash())},
-            {"batches an epoch", steps_per_epoch_},
-            {"epochs", o_.epochs},
-            {"optimizer", optimizer_->name()},
-            {"ema", o_.ema},
-            {"seed", o_.seed}};
+    Json all = {{"recipe", fmt::format("{:016x}", o_.recipe_hash)},
+                {"model", structure_hash(model_.graph)},
+                {"training data", fmt::format("{:016x}", data_.hash())},
+                {"evaluation data", fmt::format("{:016x}", eval_.hash())},
+                {"batches an epoch", steps_per_epoch_},
+                {"epochs", o_.epochs},
+                {"optimizer", optimizer_->name()},
+                {"ema", o_.ema},
+                {"seed", o_.seed}};
+    if (o_.distill.teacher) all["teacher"] = o_.distill.hash;
+    return all;
   }
 
   void open_folder() {
@@ -258,10 +260,10 @@ class Trainer {
     set_dropout_step(o_.seed, static_cast<uint64_t>(state_.step));
     const TrainingMode training;
     const Tensor images = batch.images.to(o_.device);
-    const Tensor loss = task_.loss(fused_.run({images}), batch);
-    report.loss = loss.item();
+    const LossMix loss = objective_.of(fused_.run({images}), images, batch);
+    report.loss = loss.value();
     if (!std::isfinite(report.loss)) diverged(str("the loss is ", report.loss), report, images);
-    backward(loss);
+    loss.backward();
     report.gradient_norm = optimizer_->gradient_norm();
     if (!std::isfinite(report.gradient_norm))
       diverged(str("the norm of the gradients is ", report.gradient_norm), report, images);
@@ -385,6 +387,7 @@ class Trainer {
   const TrainCallbacks& callbacks_;
   Graph graph_, fused_;  ///< the same parameters: as it is kept, and as it is trained
   StatisticsWatch statistics_;
+  Objective objective_;
   Schedule schedule_;
   EarlyStop stop_;
   std::unique_ptr<Optimizer> optimizer_;

@@ -10,6 +10,7 @@
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "tasks/task.h"
+#include "train/distill.h"
 #include "train/early_stop.h"
 
 namespace espalier {
@@ -23,6 +24,7 @@ struct TrainOptions {
   double ema = 0;   ///< decay of the averaged weights, in [0, 1); 0: off
   double clip = 0;  ///< largest norm of all gradients together; 0: off
   EarlyStopOptions early_stop;
+  DistillOptions distill;
   int evaluate_every = 1;             ///< epochs; the last epoch is always evaluated
   KeptModel keep = KeptModel::kBest;  ///< which parameters the model has afterwards
   uint64_t seed = 1;                  ///< of dropout; data order and augmentation belong to the source

@@ -182,6 +182,10 @@ struct InterruptingTask final : Task {
   Tensor loss(const Tensors& outputs, const Batch& batch) const override {
     return inner.loss(outputs, batch);
   }
+  Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,
+                      double temperature) const override {
+    return inner.distillation(outputs, teacher, batch, temperature);
+  }
   std::unique_ptr<Metric> metric() const override {
     if ((*left)-- == 0) request_interrupt();
     return inner.metric();

@@ -161,6 +161,22 @@ std::vector<OpCase> make_cases() {
       return {{{3, 4, C, 1}}, {{3, 4, C}, Values::kBits, true, kS32}};
     });
 
+  add("distillation_loss", fixed(R"({"temperature": 2, "ignored_label": 2})"),
+      [](int C) -> std::vector<Input> {
+        return {{{3, C, 5}}, {{3, C, 5}, Values::kNormal, true}, {{3, C}, Values::kLabels, true, kS32}};
+      });
+  add("distillation_loss", fixed(R"({"temperature": 1.5, "ignored_label": 2})"),
+      [](int C) -> std::vector<Input> {
+        return {{{3, C, 1}}, {{3, C, 1}, Values::kNormal, true}, {{3, C}, Values::kLabels, true, kS32}};
+      });
+  add(
+      "yolo_distillation_loss",
+      [](int C) {
+        return Json{{"temperature", 2}, {"classes", C + 1}};
+      },
+      [](int C) -> std::vector<Input> {
+        return {{{2, 3, 2, 2 * (6 + C)}}, {{2, 3, 2, 2 * (6 + C)}, Values::kNormal, true}};
+      });
   // So many boxes that most predictors answer for one: a gradient of zeros proves nothing.
   add(
       "yolo_loss",

@@ -172,6 +172,17 @@ TEST(RecipeTest, StagesThatCannotWork) {
   EXPECT_EQ(error(with("keep_macs: 0.5", "keep_bytes: 0.5")), "no error");
   EXPECT_EQ(error(with("keep_macs: 0.5", "latency_ms: 0")),
             "r.yaml:12: stages.3.prune.latency_ms: is 0; it must be more than 0");
+  EXPECT_EQ(error(with("from: baseline, epochs", "distill: {from: baseline}, epochs")), "no error");
+  EXPECT_EQ(
+      error(with("from: baseline, epochs", "distill: {from: better}, epochs")),
+      "r.yaml:10: stages.1.train.distill.from: 'better' is no earlier stage that makes a model; known are "
+      "baseline");
+  EXPECT_EQ(
+      error(with("from: baseline, epochs", "distill: {weight: 0.5}, epochs")),
+      "r.yaml:10: stages.1.train.distill: says no teacher; name an earlier stage or a model file: {from: "
+      "baseline}");
+  EXPECT_EQ(error(with("from: baseline, epochs", "distill: {from: baseline, weight: 0}, epochs")),
+            "r.yaml:10: stages.1.train.distill.weight: is 0; it must be in (0, 1]");
   EXPECT_EQ(error(with("{name: cut,", "{name: ../cut,")),
             "r.yaml:12: stages.3.prune.name: '../cut' is no name for a stage; use letters, digits, _ and -");
 }

@@ -89,6 +89,10 @@ struct SmallMemory final : Task {
     if (left-- <= 0 && batch.size() > fits) throw OutOfMemory("out of memory: 7 bytes were asked for");
     return task->loss(outputs, batch);
   }
+  Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,
+                      double temperature) const override {
+    return task->distillation(outputs, teacher, batch, temperature);
+  }
   std::unique_ptr<Metric> metric() const override { return task->metric(); }
   Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
     return task->decode(outputs, image, picture);

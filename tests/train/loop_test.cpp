@@ -205,6 +205,10 @@ struct OverflowingTask final : Task {
     }
     return inner->loss({add(outputs[0], x)}, batch);
   }
+  Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,
+                      double temperature) const override {
+    return inner->distillation(outputs, teacher, batch, temperature);
+  }
   std::unique_ptr<Metric> metric() const override { return inner->metric(); }
   Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
     return inner->decode(outputs, image, picture);
