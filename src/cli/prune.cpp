@@ -1,3 +1,4 @@
+#include "base/error.h"
 #include "cli/command.h"
 #include "cli/step.h"
 #include "compress/sensitivity.h"
@@ -17,7 +18,7 @@ Command add_prune(CLI::App& program) {
   app->add_option("MODEL", options->model, "a model file")->required();
   app->add_option("--out", options->out, "the pruned model's file")->required();
   add_data_options(app, options->step);
-  add_stage_flags(app, "prune", options->step, {"sensitivity"});
+  add_stage_flags(app, "prune", options->step, {"sensitivity", "rounds", "round_epochs"});
   auto sensitivity = std::make_shared<std::string>();
   app->add_option("--sensitivity", *sensitivity, "the JSON file of `espalier sensitivity`, or DEFAULT")
       ->required();
@@ -28,6 +29,8 @@ Command add_prune(CLI::App& program) {
             std::string& recalibrate = options->step.flags["recalibrate"];
             if (!data && recalibrate.empty()) recalibrate = "0";
             const Recipe recipe = step_recipe(options->step, options->model, recalibrate != "0");
+            ESPALIER_CHECK(recipe.stages.size() == 1, "prune: makes one model, and a list of ",
+                           recipe.stages.size(), " budgets is given; give one, or write a recipe");
             Workbench bench(recipe);
             const Model model = load_model(options->model);
             const auto selection = std::filesystem::path(options->out).replace_extension(kSelectionFile);
@@ -38,6 +41,7 @@ Command add_prune(CLI::App& program) {
                 .sensitivity = *sensitivity == "DEFAULT"
                                    ? default_sensitivities(model.architecture.at("name"))
                                    : std::filesystem::path(*sensitivity),
+                .whole = options->step.flags["share_of"],
                 .model_out = options->out,
                 .selection = selection,
                 .latencies = std::filesystem::path(selection).replace_filename(kLatencyFile)};

@@ -78,6 +78,20 @@ SelectOptions select_options(const Json& options, const Model& model) {
           .groups = group_filter(options, model)};
 }
 
+namespace {
+
+/// Shares of another model as shares of this one.
+void refer_to(const Cost& whole, const Cost& now, SelectOptions& o) {
+  for (const auto& [share, counts] : {std::pair{&o.keep_macs, &Cost::macs},
+                                      {&o.keep_parameters, &Cost::parameters},
+                                      {&o.keep_bytes, &Cost::bytes}})
+    if (*share)
+      **share =
+          std::min(1.0, **share * static_cast<double>(whole.*counts) / static_cast<double>(now.*counts));
+}
+
+}  // namespace
+
 bool has_latency_budget(const Json& options) {
   return !options.at("keep_latency").is_null() || !options.at("latency_ms").is_null();
 }
@@ -95,8 +109,10 @@ Json prune_stage(const StageJob& job) {
   std::optional<LatencyTable> latencies;
   if (has_latency_budget(options))
     latencies = latency_table(model.graph.to(job.bench.device()), job.latencies, job.bench.machine());
-  const PruningPlan plan = select_channels(model.graph, sensitivity, select_options(options, model),
-                                           latencies ? &*latencies : nullptr);
+  SelectOptions select = select_options(options, model);
+  if (!job.whole.empty()) refer_to(cost(load_model(job.whole).graph), cost(model.graph), select);
+  const PruningPlan plan =
+      select_channels(model.graph, sensitivity, select, latencies ? &*latencies : nullptr);
   spdlog::info("pruning:\n{}", describe(plan));
   if (plan.after.parameters == plan.before.parameters)
     spdlog::warn("{}: nothing is removed: {}", job.stage.name,

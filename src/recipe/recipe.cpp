@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "datasets/transforms.h"
+#include "recipe/expand.h"
 #include "recipe/result.h"
 #include "recipe/stages.h"
 #include "tasks/task.h"
@@ -185,6 +186,8 @@ class StageReader {
     if (stage.options.contains("models")) check_models(stage);
     stage.options.erase("name");
     stage.options.erase("from");
+    if (stage.kind == "prune")
+      for (const char* key : {"rounds", "round_epochs"}) stage.options.erase(key);  // are stages by now
     stages_.push_back(std::move(stage));
   }
 
@@ -286,6 +289,12 @@ class StageReader {
     if (given != 1)
       document_.fail_at(stage.path, str(given ? "more than one" : "none", " of ", kBudgetKeysText,
                                         " is given; say exactly one"));
+    const Json& whole = stage.options.at("share_of");
+    if (whole.is_null()) return;
+    check_model_name(stage.path + ".share_of", whole, models());
+    if (stage.options.at("keep_macs").is_null() && stage.options.at("keep_parameters").is_null() &&
+        stage.options.at("keep_bytes").is_null())
+      document_.fail_at(stage.path + ".share_of", "is for keep_macs, keep_parameters and keep_bytes");
   }
 
   void check_models(const StageSpec& stage) const {
@@ -358,6 +367,7 @@ Recipe load_recipe(const fs::path& file, const Overrides& overrides) {
 
 Recipe make_recipe(Document document, const std::string& name, const Overrides& overrides) {
   apply_overrides(document, overrides);
+  expand_stages(document);
   Recipe recipe;
   recipe.name = name;
   recipe.document = std::move(document);

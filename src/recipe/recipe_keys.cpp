@@ -274,7 +274,10 @@ const std::vector<StageKind>& stage_kinds() {
            text("sensitivity", nullptr,
                 "a sensitivity stage (the one before), a JSON file, or DEFAULT: the file shipped for the "
                 "model"),
-           open_low(number("keep_macs", nullptr, 0, 1, "share of the multiply-accumulates to keep at most")),
+           open_low(
+               number("keep_macs", nullptr, 0, 1,
+                      "share of the multiply-accumulates to keep at most; a list of this or any budget makes "
+                      "one stage of each, and of what reads them")),
            open_low(number("keep_parameters", nullptr, 0, 1, "share of the parameters to keep at most")),
            open_low(number("keep_bytes", nullptr, 0, 1, "share of the parameters' bytes to keep at most")),
            open_low(
@@ -284,6 +287,13 @@ const std::vector<StageKind>& stage_kinds() {
            open_low(
                number("latency_ms", nullptr, 0, kAny, "milliseconds at batch 1, at most; by that table")),
            number("tolerance", nullptr, 0, 1, "largest loss of a single group (the reference's rule)"),
+           text("share_of", nullptr,
+                "the stage or model file that keep_macs, keep_parameters and keep_bytes are shares of; by "
+                "default "
+                "what is cut"),
+           integer("rounds", 1, 1, 20,
+                   "cut in so many steps to the budget, trained and measured anew between them"),
+           integer("round_epochs", nullptr, 1, kAny, "of the trainings between rounds; default 1"),
            choice(
                "rule", "tolerance", {"tolerance", "greedy", "uniform"},
                "for a budget; tolerance: each group loses as much of the metric as the others; greedy: "

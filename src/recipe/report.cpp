@@ -196,8 +196,8 @@ class Collector {
     std::string extra;
     for (auto& [key, value] : options.items()) {
       if (std::find(kBudgetKeys.begin(), kBudgetKeys.end(), key) != kBudgetKeys.end()) value = nullptr;
-      const bool ours =
-          key == "name" || key == "from" || key == "sensitivity" || key == "tolerance" || key == "rule";
+      const bool ours = key == "name" || key == "from" || key == "sensitivity" || key == "tolerance" ||
+                        key == "rule" || key == "share_of";
       if (!ours && !value.is_null() && value != defaults.value(key, Json(nullptr)))
         extra += ", " + key + ": " + value.dump();
     }

@@ -33,9 +33,11 @@ bool makes_model(const StageSpec& stage) { return find_stage_kind(stage.kind)->w
 /// A row of the table: every model but those that are only cut and then retrained.
 bool is_variant(const Recipe& recipe, const StageSpec& stage) {
   if (!makes_model(stage)) return false;
-  if (stage.kind != "prune") return true;
+  // A cut that is trained and a training between two cuts are steps on the way.
   return std::none_of(recipe.stages.begin(), recipe.stages.end(), [&](const StageSpec& other) {
-    return other.kind == "train" && other.from == stage.name;
+    return other.from == stage.name &&
+           (stage.kind == "prune" ? other.kind == "train"
+                                  : other.kind == "prune" && !other.options.at("share_of").is_null());
   });
 }
 
@@ -79,6 +81,12 @@ class Inputs {
     return name.empty() ? fs::path() : model_of(name);
   }
 
+  /// What a prune stage's shares are of; empty where it is the model that is cut.
+  fs::path whole_of(const StageSpec& stage) const {
+    if (stage.kind != "prune" || stage.options.at("share_of").is_null()) return {};
+    return model_of(stage.options.at("share_of"));
+  }
+
   fs::path sensitivity_of(const StageSpec& stage) const {
     if (stage.kind != "prune") return {};
     const std::string name = stage.options.at("sensitivity");
@@ -100,6 +108,7 @@ class Inputs {
     if (stage.kind == "prune") {
       inputs["sensitivity"] = hash(sensitivity_of(stage));
       if (has_latency_budget(stage.options)) inputs["machine"] = bench_.machine();
+      if (const fs::path whole = whole_of(stage); !whole.empty()) inputs["whole"] = hash(whole);
     }
     if (const fs::path teacher = teacher_of(stage); !teacher.empty()) inputs["teacher"] = hash(teacher);
     if (stage.kind == "train") {
@@ -231,6 +240,7 @@ class Runner {
                           .sensitivity = stage.kind == "sensitivity"
                                              ? run_.stage(stage.name) / kSensitivityFile
                                              : inputs_.sensitivity_of(stage),
+                          .whole = inputs_.whole_of(stage),
                           .teacher = inputs_.teacher_of(stage),
                           .model_out = run_.stage(stage.name) / kModelFile,
                           .selection = run_.stage(stage.name) / kSelectionFile,

@@ -76,6 +76,7 @@ struct StageJob {
   std::filesystem::path folder;       ///< where it works and writes
   std::filesystem::path model_in;     ///< empty for "scratch"
   std::filesystem::path sensitivity;  ///< of prune: a file
+  std::filesystem::path whole;        ///< of prune: the model that shares are of; empty: model_in
   std::filesystem::path teacher;      ///< of train: a model file; empty without distillation
   std::filesystem::path model_out;    ///< for stages that write one
   std::filesystem::path selection;    ///< of prune: where it writes what it decided
