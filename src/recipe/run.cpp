@@ -33,11 +33,13 @@ bool makes_model(const StageSpec& stage) { return find_stage_kind(stage.kind)->w
 /// A row of the table: every model but those that are only cut and then retrained.
 bool is_variant(const Recipe& recipe, const StageSpec& stage) {
   if (!makes_model(stage)) return false;
-  // A cut that is trained and a training between two cuts are steps on the way.
+  const StageSpec* from = recipe.find(stage.from);
+  const bool between_cuts = stage.kind == "train" && from && from->kind == "prune";
+  if (stage.kind != "prune" && !between_cuts) return true;
   return std::none_of(recipe.stages.begin(), recipe.stages.end(), [&](const StageSpec& other) {
-    return other.from == stage.name &&
-           (stage.kind == "prune" ? other.kind == "train"
-                                  : other.kind == "prune" && !other.options.at("share_of").is_null());
+    if (other.from != stage.name) return false;
+    return between_cuts ? other.kind == "prune" && !other.options.at("share_of").is_null()
+                        : other.kind == "train";
   });
 }
 
