@@ -9,6 +9,7 @@
 #include "ops/ops.h"
 #include "runtime/session.h"
 #include "support/messages.h"
+#include "support/random_tensor.h"
 #include "support/temporary_directory.h"
 #include "tasks/evaluate.h"
 #include "train/tiny_training.h"
@@ -55,6 +56,24 @@ TEST_F(DistillTest, MixesTheTasksLossAndTheDistance) {
   train(student, *task, data, eval, taught({}, 1),
         {.on_step = [&](const StepReport& s) { losses.push_back(s.loss); }});
   EXPECT_NEAR(losses.at(0), want, 1e-5 * want);
+}
+
+TEST_F(DistillTest, GradientsAreMixedAsTheLossesAre) {
+  const Tensor x = test::random_tensor({4, 3}, Device::kCpu, 1), t = test::random_tensor({4, 3}, Device::kCpu, 2);
+  const Tensor labels = Tensor::from(std::vector<int32_t>{0, 2, 1, 1}, {4});
+  x.set_requires_grad();
+  const auto gradient = [&](const LossMix& mix) {
+    x.clear_grad();
+    mix.backward();
+    return x.grad().to_vector();
+  };
+  const Tensor task_loss = softmax_cross_entropy(x, labels, {}), distance = distillation_loss(x, t, labels, 2);
+  const LossMix mix{{task_loss, distance}, {0.25, 0.75}};
+  EXPECT_NEAR(mix.value(), 0.25 * task_loss.item() + 0.75 * distance.item(), 1e-6);
+  const std::vector<float> both = gradient(mix),
+                           one = gradient({{softmax_cross_entropy(x, labels, {})}, {1}}),
+                           other = gradient({{distillation_loss(x, t, labels, 2)}, {1}});
+  for (size_t i = 0; i < both.size(); ++i) EXPECT_NEAR(both[i], 0.25f * one[i] + 0.75f * other[i], 1e-6f);
 }
 
 /// The pictures with labels that say nothing.
