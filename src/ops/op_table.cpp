@@ -18,6 +18,7 @@
   X(dice_loss)                  \
   X(distillation_loss)          \
   X(dropout)                    \
+  X(fake_quantize)              \
   X(global_avg_pool)            \
   X(linear)                     \
   X(max_pool)                   \

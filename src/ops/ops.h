@@ -120,4 +120,10 @@ Tensor distillation_loss(const Tensor& logits, const Tensor& teacher, const Tens
 /// teacher [N,H,W,A*(5+classes)]. A scalar; the teacher has no gradient. distillation.cpp
 Tensor yolo_distillation_loss(const Tensor& head, const Tensor& teacher, int classes, float temperature);
 
+/// What INT8 makes of x: scale * clamp(round(x / scale), low, high), with one scale [1], or one for each
+/// position of `axis` of x. Its gradients are not those of the steps: x's is dy where nothing is clamped, the
+/// scale's that of Esser et al., 2020, "Learned Step Size Quantization", divided by sqrt(elements of the
+/// scale * high). fake_quantize.cpp
+Tensor fake_quantize(const Tensor& x, const Tensor& scale, float low, float high, int axis = -1);
+
 }  // namespace espalier

@@ -178,7 +178,8 @@ TEST_P(EveryOpHasAGradientTest, OfEveryOutputInEveryInput) {
   for (const OpCase& c : op_cases()) {
     SCOPED_TRACE(c.describe(C));
     const std::shared_ptr<Op> op = c.make(C);
-    if (!op->differentiable()) continue;
+    // Its gradient is by definition not that of its steps: fake_quantize_test.cpp.
+    if (!op->differentiable() || c.op == "fake_quantize") continue;
     const TrainingMode mode(c.training);
     set_dropout_step(1, 2);
     const std::vector<Input> inputs = c.inputs(C);

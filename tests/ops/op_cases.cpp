@@ -177,6 +177,15 @@ std::vector<OpCase> make_cases() {
       [](int C) -> std::vector<Input> {
         return {{{2, 3, 2, 2 * (6 + C)}}, {{2, 3, 2, 2 * (6 + C)}, Values::kNormal, true}};
       });
+  for (const int axis : {-1, 0, 3})  // codes of thousands, most of them within the limits
+    add(
+        "fake_quantize",
+        [axis](int) {
+          return Json{{"low", -700}, {"high", 900}, {"axis", axis}};
+        },
+        [axis](int C) -> std::vector<Input> {
+          return {{{C, 3, 4, C}}, {{axis < 0 ? 1 : C}, Values::kTiny}};
+        });
   // So many boxes that most predictors answer for one: a gradient of zeros proves nothing.
   add(
       "yolo_loss",
