@@ -67,6 +67,14 @@ class Quantizer {
     return names;
   }
 
+  QuantizationPlan plan() {
+    run();
+    QuantizationPlan plan{quantized_, std::vector<QuantizationPlan::Codes>(from_.values.size())};
+    for (int v = 0; v < static_cast<int>(from_.values.size()); ++v)
+      if (codes_[v] >= 0) plan.codes[v] = {scale_[v], is_unsigned(v), shared_->made(v).front()};
+    return plan;
+  }
+
   Graph run() {
     choose_items();
     shared_ = std::make_unique<SharedScales>(from_, quantized_);
@@ -264,7 +272,10 @@ class Quantizer {
     const int K = layer.depthwise ? w.meta.shape.back() : w.meta.shape[0];
     std::vector<float> bias =
         layer.has_bias ? from_.values[item.in[2]].param.to_vector() : std::vector<float>(K, 0.0f);
-    std::vector<double> scale = filter_scales(w.param, layer.depthwise, options_.per_channel);
+    const auto learned = options_.filter_scales.find(w.name);
+    std::vector<double> scale = learned != options_.filter_scales.end()
+                                    ? learned->second
+                                    : filter_scales(w.param, layer.depthwise, options_.per_channel);
     // A filter near zero must not blow its bias up past 32 bits.
     constexpr double kLargestBias = 1 << 30;
     for (int k = 0; k < K; ++k)
@@ -367,6 +378,11 @@ int filter_channel(const Shape& w, bool depthwise, int64_t element) {
 std::vector<std::string> quantizable_items(const Graph& prepared, const QuantizeOptions& options) {
   const std::map<std::string, float> none;
   return Quantizer(prepared, none, options).chosen();
+}
+
+QuantizationPlan plan_quantization(const Graph& prepared, const std::map<std::string, float>& ranges,
+                                   const QuantizeOptions& options) {
+  return Quantizer(prepared, ranges, options).plan();
 }
 
 bool never_negative(const Graph& graph, int value) {

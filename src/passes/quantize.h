@@ -24,6 +24,9 @@ struct QuantizeOptions {
   /// By name of a layer's filters: s8 like them, what is added to each code after rounding to the nearest;
   /// compress/rounding.h chooses it. Layers that are not here are rounded to the nearest.
   std::map<std::string, Tensor> rounding;
+  /// By name of a layer's filters: the scale of each output channel, learned; others have that of
+  /// filter_scales().
+  std::map<std::string, std::vector<double>> filter_scales;
 };
 
 /// One filter scale per output channel, `max|w| / 127`, or the largest of them for all.
@@ -41,6 +44,20 @@ std::vector<std::string> quantizable_items(const Graph& prepared, const Quantize
 /// positive, or when a pattern matches nothing.
 Graph quantize(const Graph& prepared, const std::map<std::string, float>& ranges,
                const QuantizeOptions& options = {});
+
+/// What quantize() decides.
+struct QuantizationPlan {
+  struct Codes {
+    float scale = 0;  ///< 0: the value never exists as codes
+    bool is_unsigned = false;
+    int shares = -1;  ///< the first of the values with the same scale
+  };
+  std::vector<bool> int8;    ///< per item
+  std::vector<Codes> codes;  ///< per value
+};
+/// Errors as quantize().
+QuantizationPlan plan_quantization(const Graph& prepared, const std::map<std::string, float>& ranges,
+                                   const QuantizeOptions& options = {});
 
 /// A private copy with norms folded and epilogues fused: what is calibrated and then quantised.
 Graph prepare_for_quantization(const Graph& graph);
