@@ -5,12 +5,16 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/random.h"
 #include "compress/accuracy_control.h"
 #include "compress/calibrate.h"
 #include "compress/rounding.h"
 #include "io/file.h"
 #include "passes/equalize.h"
+#include "passes/fake_quantize.h"
+#include "recipe/run_folder.h"
 #include "recipe/stages.h"
+#include "train/loop.h"
 
 namespace espalier {
 
@@ -45,6 +49,7 @@ class Int8Job {
     images_ = observed.images;
     choose_filters();
     choose_ranges(observed);
+    finetune();
     std::vector<LayerError> layers = layer_errors(form_, *calibration_);
     std::optional<double> fp32, int8;
     if (!options_.at("max_drop").is_null()) {
@@ -72,6 +77,7 @@ class Int8Job {
 
  private:
   static constexpr int64_t kErrorImages = 16;
+  static constexpr double kClip = 10;  // a first step with all scales wrong must not throw the weights away
 
   std::filesystem::path beside(const char* name) const {
     return job_.folder.empty() ? std::filesystem::path() : job_.folder / name;
@@ -123,6 +129,40 @@ class Int8Job {
     spdlog::info("{}: calibrator {} gives the best {}", job_.stage.name, calibrator_,
                  measurements_->metric_name());
     use(observed, calibrator_);
+  }
+
+  /// Quantisation-aware training: the last resort, since it is the only step that needs labels and time.
+  void finetune() {
+    const Json& o = options_.at("finetune");
+    const int epochs = o.at("epochs");
+    if (epochs == 0) return;
+    ESPALIER_CHECK(
+        !form_.options.paddlex_compat, job_.stage.name,
+        ": finetune learns scales, which paddlex_compat takes from histograms; leave one of them out");
+    const Recipe& recipe = job_.bench.recipe();
+    const auto data =
+        job_.bench.training_batches(o.at("batch").is_null() ? recipe.data.batch : o.at("batch").get<int>());
+    Model rounded = model_;
+    rounded.graph = add_fake_quantization(form_.prepared, form_.ranges, form_.options);
+    TrainOptions train{.epochs = epochs,
+                       .optimizer = {.name = "sgd", .momentum = 0.9, .weight_decay = 0},
+                       .schedule = {.name = "cosine", .rate = o.at("lr")},
+                       .clip = kClip,
+                       .seed = recipe.seed};
+    train.device = job_.bench.device();
+    if (!job_.folder.empty()) train.folder = job_.folder / "finetune";
+    if (const double weight = o.at("teacher"); weight > 0)
+      train.distill = {.teacher = std::make_shared<Graph>(fp32_),
+                       .name = job_.model_in.string(),
+                       .hash = file_hash(job_.model_in),
+                       .weight = weight};
+    const std::string identity = options_.dump() + file_hash(job_.model_in);
+    train.recipe_hash = fnv1a(identity.data(), identity.size());
+    const TrainResult result =
+        espalier::train(rounded, *task_, *data, *measured_on_, train, show_progress(*task_, train));
+    take_fake_quantization(rounded.graph.to(Device::kCpu), form_.prepared, form_.ranges, form_.options);
+    spdlog::info("{}: {} {:.2f} % after {} epochs of training with rounding", job_.stage.name,
+                 measurements_->metric_name(), 100 * result.best.value, result.epochs.size());
   }
 
   void tell(const AccuracyControl& found) {

@@ -183,6 +183,10 @@ class StageReader {
     if (stage.kind == "train") find_teacher(stage, given);
     if (stage.kind == "prune") find_sensitivity(stage);
     if (stage.kind == "prune") check_prune(stage);
+    if (stage.kind == "int8" && stage.options.at("finetune").at("epochs") > 0 &&
+        stage.options.at("paddlex_compat"))
+      document_.fail_at(stage.path + ".finetune",
+                        "learns scales, which paddlex_compat takes from histograms; leave one of them out");
     if (stage.options.contains("models")) check_models(stage);
     stage.options.erase("name");
     stage.options.erase("from");

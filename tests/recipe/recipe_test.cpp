@@ -183,6 +183,13 @@ TEST(RecipeTest, StagesThatCannotWork) {
       "baseline}");
   EXPECT_EQ(error(with("from: baseline, epochs", "distill: {from: baseline, weight: 0}, epochs")),
             "r.yaml:10: stages.1.train.distill.weight: is 0; it must be in (0, 1]");
+  EXPECT_EQ(error(with("int8: {from: baseline}", "int8: {from: baseline, finetune: {epochs: 1}}")),
+            "no error");
+  EXPECT_EQ(error(with("int8: {from: baseline}",
+                       "int8: {from: baseline, finetune: {epochs: 1}, paddlex_compat: true}")),
+            "r.yaml:14: stages.5.int8.finetune: learns scales, which paddlex_compat takes from histograms; "
+            "leave one "
+            "of them out");
   EXPECT_EQ(error(with("{name: cut,", "{name: ../cut,")),
             "r.yaml:12: stages.3.prune.name: '../cut' is no name for a stage; use letters, digits, _ and -");
 }
