@@ -316,4 +316,19 @@ PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, 
   return selector.finish();
 }
 
+std::vector<PointName> decisive_points(const Sensitivity& sensitivity, const PruningPlan& plan) {
+  std::vector<PointName> points;
+  if (plan.rule == name(SelectionRule::kUniform)) return points;
+  for (const GroupPlan& group : plan.groups) {
+    const GroupSensitivity* curve = sensitivity.find(group.name);
+    if (!curve || group.reason == "excluded" || group.reason == "narrow") continue;
+    const std::vector<SensitivityPoint>& all = curve->points;
+    const auto above =
+        std::find_if(all.begin(), all.end(), [&](const auto& p) { return p.ratio > group.ratio; });
+    if (above != all.begin()) points.push_back({group.name, std::prev(above)->ratio});
+    if (above != all.end()) points.push_back({group.name, above->ratio});
+  }
+  return points;
+}
+
 }  // namespace espalier

@@ -60,4 +60,8 @@ double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double t
 PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options,
                             const LatencyTable* latency = nullptr);
 
+/// The measured points that a plan by curves stands on: of every group those on both sides of what it loses,
+/// or the first where it stays whole although it may be cut. A uniform cut stands on none.
+std::vector<PointName> decisive_points(const Sensitivity& sensitivity, const PruningPlan& plan);
+
 }  // namespace espalier

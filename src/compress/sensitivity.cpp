@@ -55,6 +55,14 @@ GroupSensitivity describe(const Graph& graph, const ChannelGroup& group) {
   return g;
 }
 
+SensitivityPoint point_of(const MetricResult& result, int removed) {
+  return {.removed = removed,
+          .metric = result.value,
+          .evaluation_loss = result.loss,
+          .low = result.low,
+          .high = result.high};
+}
+
 /// One sweep: the file's contents, and which groups of the graph are wanted.
 class Measurement {
  public:
@@ -184,6 +192,8 @@ class Measurement {
     result_.baseline = result.value;
     result_.baseline_loss = result.loss;
     result_.samples = result.samples;
+    result_.baseline_low = result.low;
+    result_.baseline_high = result.high;
     spdlog::info("sensitivity: {} {:.2f} % with nothing removed, {} images", result.name, 100 * result.value,
                  result.samples);
     save_sensitivity(file_, result_);
@@ -205,11 +215,12 @@ class Measurement {
     const std::vector<int> order =
         curve.order.empty() ? removal_order(graph_, group, options_.criterion) : curve.order;
     // Ratios that round to the same count are measured once; none removed is the baseline.
-    struct Measured {
-      double metric, evaluation_loss;
-    };
-    std::map<int, Measured> known = {{0, {result_.baseline, result_.baseline_loss}}};
-    for (const SensitivityPoint& p : curve.points) known[p.removed] = {p.metric, p.evaluation_loss};
+    std::map<int, SensitivityPoint> known = {{0,
+                                              {.metric = result_.baseline,
+                                               .evaluation_loss = result_.baseline_loss,
+                                               .low = result_.baseline_low,
+                                               .high = result_.baseline_high}}};
+    for (const SensitivityPoint& p : curve.points) known[p.removed] = p;
     const auto wanted = [&](double ratio) {
       return !point_at(curve, ratio) && !ended_before(curve, ratio, options_.stop_loss);
     };
@@ -217,7 +228,7 @@ class Measurement {
       for (const double ratio : ratios_) {
         const int count = removed_count(group.channels, ratio);
         if (const auto at = known.find(count); at != known.end() && wanted(ratio))
-          record(curve, {ratio, count, at->second.metric, 0, at->second.evaluation_loss}, work);
+          record(curve, ratio, at->second, work);
       }
     };
     const int64_t done_before = done_, asked = missing(group);
@@ -233,7 +244,7 @@ class Measurement {
       ESPALIER_CHECK(std::isfinite(result.value) && std::isfinite(result.loss), "sensitivity: ", result.name,
                      " is ", result.value, " with loss ", result.loss, " after removing ", count,
                      " channels of ", group.name);
-      known[count] = {result.value, result.loss};
+      known[count] = point_of(result, count);
       record_known();
       return missing(group) > 0;
     });
@@ -244,7 +255,8 @@ class Measurement {
   }
 
   /// Adds a point; its loss follows from its metric.
-  void record(GroupSensitivity& curve, SensitivityPoint point, double work) {
+  void record(GroupSensitivity& curve, double ratio, SensitivityPoint point, double work) {
+    point.ratio = ratio;
     point.loss = (result_.baseline - point.metric) / result_.baseline;
     insert(curve, point);
     save_sensitivity(file_, result_);

@@ -21,6 +21,8 @@ struct SensitivityPoint {
   double metric = 0;
   double loss = 0;             ///< (baseline - metric) / baseline, as measured: noise can make it negative
   double evaluation_loss = 0;  ///< the task's mean loss, which still grows where the metric is saturated
+  double low = 0, high = 1;    ///< 95 % interval of the metric
+  int64_t samples = 0;         ///< images it was measured on; 0: as many as the file says
 };
 
 /// The curve of one group.
@@ -39,16 +41,25 @@ struct GroupSensitivity {
 
 /// What a sensitivity file holds: the curves, and on what they were measured.
 struct Sensitivity {
-  std::string metric_name;   ///< "top1"
-  double baseline = 0;       ///< the metric with nothing removed
-  double baseline_loss = 0;  ///< the task's mean loss with nothing removed
-  int64_t samples = 0;       ///< images the metric was measured on
-  double stop_loss = 1;      ///< a curve ends with its first point whose loss is larger
+  std::string metric_name;                     ///< "top1"
+  double baseline = 0;                         ///< the metric with nothing removed
+  double baseline_loss = 0;                    ///< the task's mean loss with nothing removed
+  double baseline_low = 0, baseline_high = 1;  ///< 95 % interval of the baseline
+  int64_t samples = 0;                         ///< images the metric was measured on
+  double stop_loss = 1;                        ///< a curve ends with its first point whose loss is larger
   std::string criterion;
-  std::vector<double> ratios;            ///< every ratio that was asked for
-  uint64_t data = 0;                     ///< BatchSource::hash()
-  uint64_t model = 0;                    ///< Graph::hash()
-  std::string note;                      ///< for people: what it was computed on
+  std::vector<double> ratios;  ///< every ratio that was asked for
+  uint64_t data = 0;           ///< BatchSource::hash()
+  uint64_t model = 0;          ///< Graph::hash()
+  std::string note;            ///< for people: what it was computed on
+  /// The baseline on more images, where points were measured again; samples is 0 where none was. The loss of
+  /// such a point is relative to this baseline, and its evaluation loss is moved by the difference of the two
+  /// baselines.
+  struct Refined {
+    double baseline = 0, baseline_loss = 0;
+    int64_t samples = 0;
+    uint64_t data = 0;
+  } refined;
   std::vector<GroupSensitivity> groups;  ///< in order of the network
 
   const GroupSensitivity* find(const std::string& group) const;  ///< nullptr if there is none
@@ -79,6 +90,21 @@ struct SensitivityOptions {
 Sensitivity measure_sensitivity(const Graph& graph, const Task& task, BatchSource& source,
                                 const std::filesystem::path& file, const SensitivityOptions& options = {});
 
+/// A point of a curve.
+struct PointName {
+  std::string group;
+  double ratio;
+  auto operator<=>(const PointName&) const = default;
+};
+
+/// Measures points of `sensitivity` again on `more` images than before, as measure_sensitivity() would; those
+/// that were are left out. `file` is written after every point, and what it holds of the same model,
+/// criterion and images is taken from it first. Returns how many were measured. Throws as
+/// measure_sensitivity().
+int64_t refine_sensitivity(const Graph& graph, const Task& task, BatchSource& more,
+                           const std::filesystem::path& file, const std::vector<PointName>& points,
+                           Sensitivity& sensitivity, int64_t memory = int64_t{1} << 30);
+
 Json to_json(const Sensitivity& sensitivity);
 /// Strict: version, types, values in range. `place` starts the messages.
 Sensitivity sensitivity_from_json(const Json& json, const std::string& place);
@@ -99,7 +125,7 @@ std::filesystem::path default_sensitivities(const std::string& model_name);
 
 /// The curves for people: one line a group, one column a ratio, losses in percent.
 std::string sensitivity_table(const Sensitivity& sensitivity);
-/// One line a point: group,channels,ratio,removed,metric,loss,evaluation_loss.
+/// One line a point: group,channels,ratio,removed,metric,low,high,images,loss,evaluation_loss.
 std::string sensitivity_csv(const Sensitivity& sensitivity);
 
 }  // namespace espalier

@@ -39,18 +39,18 @@ uint64_t from_hex(const std::string& text, const std::string& place) {
   return hash;
 }
 
-void check_keys(const Json& json, const std::set<std::string>& keys, const std::string& place) {
+void check_keys(const Json& json, std::set<std::string> keys, const std::string& place,
+                const std::set<std::string>& optional = {}) {
   ESPALIER_CHECK(json.is_object(), place, ": an object was expected");
   for (const std::string& key : keys) ESPALIER_CHECK(json.contains(key), place, ": '", key, "' is missing");
+  keys.insert(optional.begin(), optional.end());
   for (const auto& [key, value] : json.items())
     ESPALIER_CHECK(keys.count(key), place, ": the key '", key, "' is unknown",
                    did_you_mean(key, {keys.begin(), keys.end()}));
 }
 
 GroupSensitivity read_group(const Json& json, const std::string& place) {
-  std::set<std::string> keys = {"name", "channels", "members", "points"};
-  if (json.is_object() && json.contains("order")) keys.insert("order");  // criteria that need pictures
-  check_keys(json, keys, place);
+  check_keys(json, {"name", "channels", "members", "points"}, place, {"order"});
   GroupSensitivity group{.name = json.at("name"), .channels = json.at("channels")};
   const std::string here = place + " '" + group.name + "'";
   ESPALIER_CHECK(group.channels > 0, here, ": has ", group.channels, " channels");
@@ -68,9 +68,12 @@ GroupSensitivity read_group(const Json& json, const std::string& place) {
   }
   double before = 0;
   for (const Json& point : json.at("points")) {
-    check_keys(point, {"ratio", "removed", "metric", "loss", "evaluation_loss"}, here);
-    const SensitivityPoint p{point.at("ratio"), point.at("removed"), point.at("metric"), point.at("loss"),
-                             point.at("evaluation_loss")};
+    check_keys(point, {"ratio", "removed", "metric", "loss", "evaluation_loss"}, here,
+               {"low", "high", "samples"});
+    const SensitivityPoint p{point.at("ratio"),           point.at("removed"),
+                             point.at("metric"),          point.at("loss"),
+                             point.at("evaluation_loss"), point.value("low", 0.0),
+                             point.value("high", 1.0),    point.value("samples", int64_t{0})};
     ESPALIER_CHECK(p.ratio > before && p.ratio < 1, here, ": ratio ", p.ratio,
                    " is out of place; ratios rise between 0 and 1");
     ESPALIER_CHECK(p.removed >= 0 && p.removed < group.channels, here, ": ", p.removed, " of ",
@@ -116,20 +119,40 @@ Json to_json(const Sensitivity& s) {
     Json members = Json::array(), points = Json::array();
     for (const auto& m : g.members)
       members.push_back({{"parameter", m.parameter}, {"axis", m.axis}, {"role", m.role}});
-    for (const SensitivityPoint& p : g.points)
+    for (const SensitivityPoint& p : g.points) {
       points.push_back({{"ratio", p.ratio},
                         {"removed", p.removed},
                         {"metric", p.metric},
                         {"loss", p.loss},
-                        {"evaluation_loss", p.evaluation_loss}});
+                        {"evaluation_loss", p.evaluation_loss},
+                        {"low", p.low},
+                        {"high", p.high}});
+      if (p.samples > 0) points.back()["samples"] = p.samples;
+    }
     groups.push_back({{"name", g.name}, {"channels", g.channels}, {"members", members}, {"points", points}});
     if (!g.order.empty()) groups.back()["order"] = g.order;
   }
-  return {{"format", kFormat},       {"version", kVersion},      {"note", s.note},
-          {"metric", s.metric_name}, {"baseline", s.baseline},   {"baseline_loss", s.baseline_loss},
-          {"samples", s.samples},    {"stop_loss", s.stop_loss}, {"criterion", s.criterion},
-          {"ratios", s.ratios},      {"data", hex(s.data)},      {"model", hex(s.model)},
-          {"groups", groups}};
+  Json json = {{"format", kFormat},
+               {"version", kVersion},
+               {"note", s.note},
+               {"metric", s.metric_name},
+               {"baseline", s.baseline},
+               {"baseline_loss", s.baseline_loss},
+               {"samples", s.samples},
+               {"stop_loss", s.stop_loss},
+               {"criterion", s.criterion},
+               {"ratios", s.ratios},
+               {"data", hex(s.data)},
+               {"model", hex(s.model)},
+               {"baseline_low", s.baseline_low},
+               {"baseline_high", s.baseline_high}};
+  if (s.refined.samples > 0)
+    json["refined"] = {{"baseline", s.refined.baseline},
+                       {"baseline_loss", s.refined.baseline_loss},
+                       {"samples", s.refined.samples},
+                       {"data", hex(s.refined.data)}};
+  json["groups"] = std::move(groups);
+  return json;
 }
 
 Sensitivity sensitivity_from_json(const Json& json, const std::string& place) {
@@ -142,13 +165,21 @@ Sensitivity sensitivity_from_json(const Json& json, const std::string& place) {
     check_keys(json,
                {"format", "version", "note", "metric", "baseline", "baseline_loss", "samples", "stop_loss",
                 "criterion", "ratios", "data", "model", "groups"},
-               place);
+               place, {"baseline_low", "baseline_high", "refined"});
     Sensitivity s;
     s.note = json.at("note");
     s.metric_name = json.at("metric");
     s.baseline = json.at("baseline");
     s.baseline_loss = json.at("baseline_loss");
     s.samples = json.at("samples");
+    s.baseline_low = json.value("baseline_low", 0.0);
+    s.baseline_high = json.value("baseline_high", 1.0);
+    if (json.contains("refined")) {
+      const Json& refined = json.at("refined");
+      check_keys(refined, {"baseline", "baseline_loss", "samples", "data"}, place + ": refined");
+      s.refined = {refined.at("baseline"), refined.at("baseline_loss"), refined.at("samples"),
+                   from_hex(refined.at("data"), place)};
+    }
     s.stop_loss = json.at("stop_loss");
     s.criterion = json.at("criterion");
     s.ratios = json.at("ratios").get<std::vector<double>>();
@@ -220,9 +251,9 @@ std::string sensitivity_table(const Sensitivity& s) {
   size_t width = 5;
   for (const GroupSensitivity& g : s.groups) width = std::max(width, g.name.size());
   const auto padded = [width](std::string text) { return text.append(width - text.size(), ' '); };
-  std::string text =
-      fmt::format("loss of {} in % of its {:.2f} % ({} images), by the share of channels removed\n",
-                  s.metric_name, 100 * s.baseline, s.samples);
+  std::string text = fmt::format(
+      "loss of {} in % of its {:.2f} % ({:.1f}-{:.1f} on {} images), by the share of channels removed\n",
+      s.metric_name, 100 * s.baseline, 100 * s.baseline_low, 100 * s.baseline_high, s.samples);
   text += padded("group") + " channels";
   for (const double ratio : s.ratios) text += fmt::format("{:7.2f}", ratio);
   text += '\n';
@@ -239,11 +270,11 @@ std::string sensitivity_table(const Sensitivity& s) {
 }
 
 std::string sensitivity_csv(const Sensitivity& s) {
-  std::string text = "group,channels,ratio,removed,metric,loss,evaluation_loss\n";
+  std::string text = "group,channels,ratio,removed,metric,low,high,images,loss,evaluation_loss\n";
   for (const GroupSensitivity& g : s.groups)
     for (const SensitivityPoint& p : g.points)
-      text += fmt::format("{},{},{},{},{},{},{}\n", g.name, g.channels, p.ratio, p.removed, p.metric, p.loss,
-                          p.evaluation_loss);
+      text += fmt::format("{},{},{},{},{},{},{},{},{},{}\n", g.name, g.channels, p.ratio, p.removed, p.metric,
+                          p.low, p.high, p.samples > 0 ? p.samples : s.samples, p.loss, p.evaluation_loss);
   return text;
 }
 

@@ -96,10 +96,36 @@ bool has_latency_budget(const Json& options) {
   return !options.at("keep_latency").is_null() || !options.at("latency_ms").is_null();
 }
 
+namespace {
+
+/// Selects, measures what decided again on all images, and selects anew, until the decision stands on those.
+PruningPlan select_refined(const StageJob& job, const Model& model, const SelectOptions& select,
+                           const LatencyTable* latencies, Sensitivity& sensitivity) {
+  PruningPlan plan = select_channels(model.graph, sensitivity, select, latencies);
+  const StageSpec* measured = job.bench.recipe().find(job.stage.options.at("sensitivity"));
+  if (!job.stage.options.at("refine") || !measured || job.folder.empty()) return plan;
+  const auto all = job.bench.evaluation_batches(measured->options.at("list"), model.preprocessing,
+                                                job.bench.recipe().data.batch);
+  if (all->samples() <= sensitivity.samples) return plan;
+  const auto task = job.bench.task_of(model);
+  const Graph graph = model.graph.to(job.bench.device());
+  int64_t points = 0;
+  while (const int64_t more = refine_sensitivity(graph, *task, *all, job.folder / kRefinedFile,
+                                                 decisive_points(sensitivity, plan), sensitivity)) {
+    points += more;
+    plan = select_channels(model.graph, sensitivity, select, latencies);
+  }
+  spdlog::info("{}: the decision stands on {} points measured again on {} images", job.stage.name, points,
+               sensitivity.refined.samples);
+  return plan;
+}
+
+}  // namespace
+
 Json prune_stage(const StageJob& job) {
   Model model = load_float_model(job);
   const Json& options = job.stage.options;
-  const Sensitivity sensitivity = load_sensitivity(job.sensitivity);
+  Sensitivity sensitivity = load_sensitivity(job.sensitivity);
   const std::string place = job.sensitivity.string();
   // DEFAULT was measured on other weights of the same network; anything else must be of this very model.
   if (options.at("sensitivity") == "DEFAULT")
@@ -111,8 +137,7 @@ Json prune_stage(const StageJob& job) {
     latencies = latency_table(model.graph.to(job.bench.device()), job.latencies, job.bench.machine());
   SelectOptions select = select_options(options, model);
   if (!job.whole.empty()) refer_to(cost(load_model(job.whole).graph), cost(model.graph), select);
-  const PruningPlan plan =
-      select_channels(model.graph, sensitivity, select, latencies ? &*latencies : nullptr);
+  const PruningPlan plan = select_refined(job, model, select, latencies ? &*latencies : nullptr, sensitivity);
   spdlog::info("pruning:\n{}", describe(plan));
   if (plan.after.parameters == plan.before.parameters)
     spdlog::warn("{}: nothing is removed: {}", job.stage.name,

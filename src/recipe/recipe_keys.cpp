@@ -308,6 +308,10 @@ const std::vector<StageKind>& stage_kinds() {
                   "which may go; reference: those that the reference can prune in this network"),
            of_kind(Kind::kTexts, "include", nullptr, "only groups with a layer that matches (* and ?)"),
            of_kind(Kind::kTexts, "exclude", nullptr, "no group with a layer that matches (* and ?)"),
+           boolean("refine", true,
+                   "measure the points that decide again on all images, where the stage of the sensitivities "
+                   "took a "
+                   "part of them"),
            integer("recalibrate", 10, 0, 100000,
                    "training batches to measure the norms' statistics anew on; 0: none"),
        })},

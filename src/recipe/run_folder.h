@@ -16,6 +16,7 @@ namespace espalier {
 inline constexpr const char* kModelFile = "model.safetensors";
 inline constexpr const char* kSensitivityFile = "sensitivity.json";
 inline constexpr const char* kSelectionFile = "selection.json";
+inline constexpr const char* kRefinedFile = "refined.json";  ///< of prune: curves with points measured again
 inline constexpr const char* kLatencyFile = "latency_table.json";  ///< of the run, not of a stage
 inline constexpr const char* kEvaluationFile = "evaluation.json";
 

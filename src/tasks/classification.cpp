@@ -97,12 +97,12 @@ class ClassificationMetric final : public Metric {
     r.samples = samples_;
     r.value = share(hits_, samples_);
     r.loss = loss_ / static_cast<double>(samples_);
+    std::tie(r.low, r.high) = wilson(hits_, samples_);
     return r;
   }
 
   MetricResult result() const override {
     MetricResult r = summary();
-    std::tie(r.low, r.high) = wilson(hits_, samples_);
     Json per_class = Json::array(), counts = Json::array(), confusion = Json::array();
     for (int label = 0; label < classes_; ++label) {
       const auto row = confusion_.begin() + int64_t{label} * classes_;

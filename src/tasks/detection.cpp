@@ -107,13 +107,15 @@ class DetectionMetric final : public Metric {
     r.name = name_;
     r.samples = samples_;
     r.loss = loss_ / static_cast<double>(samples_);
-    if (precision_.objects() > 0) r.value = precision_.mean();
+    if (precision_.objects() > 0) {
+      r.value = precision_.mean();
+      std::tie(r.low, r.high) = precision_.interval();
+    }
     return r;
   }
 
   MetricResult result() const override {
     MetricResult r = summary();
-    if (precision_.objects() > 0) std::tie(r.low, r.high) = precision_.interval();
     Json average = Json::array(), counts = Json::array(), boxes = Json::array(), curves = Json::array();
     for (int k = 0; k < options_.layout.classes; ++k) {
       average.push_back(number_or_null(precision_.of_class(k)));

@@ -150,12 +150,12 @@ class SegmentationMetric final : public Metric {
     r.samples = confusion_.pictures();
     r.value = confusion_.mean_iou();
     r.loss = loss_ / static_cast<double>(r.samples);
+    std::tie(r.low, r.high) = confusion_.mean_iou_interval();
     return r;
   }
 
   MetricResult result() const override {
     MetricResult r = summary();
-    std::tie(r.low, r.high) = confusion_.mean_iou_interval();
     Json iou = Json::array(), recall = Json::array(), precision = Json::array(), f1 = Json::array(),
          counts = Json::array(), matrix = Json::array();
     for (int k = 0; k < options_.classes; ++k) {

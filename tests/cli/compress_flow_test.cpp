@@ -75,6 +75,10 @@ TEST_F(CompressFlow, EveryPartIsAStageOfTheRun) {
   EXPECT_LE(round.at("after").at("macs").get<double>(), std::sqrt(0.8) * whole);
   EXPECT_EQ(last.at("before").at("macs"), round.at("after").at("macs"));
   EXPECT_EQ(last.at("criterion"), "taylor");
+  // The curves are of 8 images; what decides is measured again on all 30.
+  const Json refined = Json::parse(read_file(out("quick/refined.json")));
+  EXPECT_EQ(refined.at("samples"), 8);
+  EXPECT_EQ(refined.at("refined").at("samples"), 30);
   // A latency is predicted, and measured afterwards.
   const Json quick = selection("quick");
   EXPECT_LE(quick.at("after").at("predicted_ms").get<double>(),
