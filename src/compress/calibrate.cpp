@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "compress/watch.h"
 
 namespace espalier {
@@ -110,6 +111,7 @@ Observed observe(const Graph& g, BatchSource& source, int64_t most) {
   Batch batch;
   int64_t batches = 0;
   while ((most < 0 || batches < most) && source.next(batch)) {
+    if (interrupt_requested()) throw Interrupted("interrupted during the calibration");
     ++batches;
     result.images += batch.size();
     watch(g, batch.images, [&](int v, const Tensor& values) {
@@ -137,6 +139,7 @@ Calibration calibration_of(const Observed& observed, const CalibrateOptions& opt
           "calibrate: {}: a few values reach {:g}, nearly all others stay under {:g}, which is taken", name,
           histogram.largest(), bulk);
       range = bulk;
+      result.means.erase(name);  // they are of the few
     }
     result.ranges[name] = static_cast<float>(range);
   }

@@ -80,13 +80,14 @@ struct Observed {
 };
 
 /// Runs at most `batches` (-1: all) through the graph of prepare_for_quantization(). Throws Error naming the
-/// layer whose activation holds NaN, and when the source gives nothing.
+/// layer whose activation holds NaN, and when the source gives nothing; Interrupted after Ctrl-C.
 Observed observe(const Graph& prepared, BatchSource& source, int64_t batches = -1);
-/// The ranges that a calibrator reads from it. Warns of outliers that would leave the others no codes.
+/// The ranges that a calibrator reads from it. Warns of outliers that would leave the others no codes, and
+/// leaves the means of their activations out, which would be theirs alone.
 Calibration calibration_of(const Observed& observed, const CalibrateOptions& options = {});
 
 /// Measures all activations, on the graph of prepare_for_quantization(). Throws Error naming the layer whose
-/// activation holds NaN, and when the source gives nothing.
+/// activation holds NaN, and when the source gives nothing; Interrupted after Ctrl-C.
 Calibration calibrate(const Graph& prepared, BatchSource& source, const CalibrateOptions& options = {});
 
 struct QuantizeReport {

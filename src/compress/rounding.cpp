@@ -1,5 +1,7 @@
 #include "compress/rounding.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -23,6 +25,7 @@ struct Moments {
   int first = 0, size = 0;      ///< elements of the row
   std::vector<float> products;  ///< [size, size]
   std::vector<double> sums;
+  bool finite = true;  ///< set by finish()
 
   void allocate() {
     products.assign(static_cast<size_t>(size) * size, 0.0f);
@@ -54,6 +57,7 @@ struct Moments {
       }
     for (int i = 0; i < size; ++i)
       products[static_cast<size_t>(i) * size + i] += static_cast<float>(0.01 * trace / size);
+    finite = std::isfinite(trace);
   }
 };
 
@@ -157,7 +161,7 @@ Tensor round(const Layer& layer, const Tensor& w, bool per_channel, RoundedLayer
     const double scale = std::max(scales[k], 1e-30);
     for (size_t b = 0; b < layer.blocks.size(); ++b) {
       const Moments& block = layer.blocks[b];
-      if (layer.depthwise && static_cast<int>(b) != k) continue;
+      if ((layer.depthwise && static_cast<int>(b) != k) || !block.finite) continue;
       const auto index = [&](int i) {
         return layer.depthwise ? int64_t{i} * K + k : k * layer.width + block.first + i;
       };
@@ -244,6 +248,11 @@ std::map<std::string, Tensor> choose_rounding(const Graph& prepared, BatchSource
       Layer& layer = layers[l];
       for (Moments& block : layer.blocks) block.finish(layer.rows, options.bias_correction);
       const Graph::Value& w = prepared.values[prepared.items[layer.item].in[1]];
+      if (std::any_of(layer.blocks.begin(), layer.blocks.end(), [](const Moments& m) { return !m.finite; }))
+        spdlog::warn(
+            "rounding: {}: is fed values too large to be squared; the filters that read them are "
+            "rounded to the nearest",
+            w.name);
       RoundedLayer came_to;
       rounding[w.name] = round(layer, w.param.to(Device::kCpu), options.per_channel, came_to);
       if (report) (*report)[w.name] = came_to;

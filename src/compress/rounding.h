@@ -29,7 +29,8 @@ struct RoundedLayer {
 /// for Post-Training Quantization", 2020, equation 13, solved by going through the weights again and again
 /// and taking every change that lowers the error. Of the inputs only second moments are kept, for blocks of
 /// at most 1024 filter elements. Returns QuantizeOptions::rounding. Deterministic; `report` by filters' name.
-/// Throws Error when the source gives nothing, Interrupted after Ctrl-C.
+/// Where inputs are too large to be squared it warns and rounds to the nearest. Throws Error when the source
+/// gives nothing, Interrupted after Ctrl-C.
 std::map<std::string, Tensor> choose_rounding(const Graph& prepared, BatchSource& source,
                                               const RoundingOptions& options = {},
                                               std::map<std::string, RoundedLayer>* report = nullptr);

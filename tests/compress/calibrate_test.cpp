@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "compress/fixed_batches.h"
 #include "nn/layers.h"
 #include "support/random_tensor.h"
 
@@ -152,21 +153,6 @@ TEST(Calibrators, OneHugeValueDoesNotTakeAllCodes) {
 
 TEST(Calibrators, UnknownNamesAreErrors) { EXPECT_THROW(find_calibrator("magic"), Error); }
 
-/// Fixed batches.
-struct Fixed final : BatchSource {
-  Tensors images;
-  size_t at = 0;
-  void start(int, int64_t first) override { at = static_cast<size_t>(first); }
-  bool next(Batch& batch) override {
-    if (at >= images.size()) return false;
-    batch.images = images[at++];
-    return true;
-  }
-  int64_t batches() const override { return static_cast<int64_t>(images.size()); }
-  int64_t samples() const override { return batches() * (images.empty() ? 0 : images[0].shape()[0]); }
-  uint64_t hash() const override { return 1; }
-};
-
 Graph network() {
   return build_graph(
       [](Scope s, const Tensor& x) {
@@ -177,7 +163,7 @@ Graph network() {
 }
 
 TEST(QuantizeModel, CalibratesConvertsAndReports) {
-  Fixed source;
+  FixedBatches source;
   for (uint64_t seed : {1, 2, 3}) source.images.push_back(random_tensor({2, 9, 9, 3}, Device::kCpu, seed));
   for (const char* calibrator : {"kl", "mse", "min_max", "percentile"}) {
     QuantizeReport report;
@@ -194,7 +180,7 @@ TEST(QuantizeModel, CalibratesConvertsAndReports) {
 }
 
 TEST(QuantizeModel, RangesDoNotDependOnTheBatchSize) {
-  Fixed ones, four;
+  FixedBatches ones, four;
   Tensor all({4, 9, 9, 3});
   for (uint64_t i = 0; i < 4; ++i) {
     ones.images.push_back(random_tensor({1, 9, 9, 3}, Device::kCpu, i));
@@ -219,7 +205,7 @@ TEST(QuantizeModel, BiasCorrectionKeepsTheMeanOutput) {
       9, 9, 6, 1);
   const Tensor w = g.values[g.find("w")].param;
   for (int i = 0; i < 24; ++i) w.f32()[i] *= i < 6 ? 1.0f : 0.01f;
-  Fixed source;
+  FixedBatches source;
   source.images = {random_tensor({8, 9, 9, 6}, Device::kCpu, 3)};
   for (int i = 0; i < 8 * 81 * 6; ++i) source.images[0].f32()[i] += 1.5f;
   const NoGrad no_grad;
@@ -242,7 +228,7 @@ TEST(QuantizeModel, BiasCorrectionKeepsTheMeanOutput) {
 }
 
 TEST(QuantizeModel, AConstantPictureStillGivesScales) {
-  Fixed source;
+  FixedBatches source;
   source.images = {Tensor::zeros({1, 9, 9, 3})};
   const Graph int8 = quantize_model(network(), source);
   const NoGrad no_grad;
@@ -250,7 +236,7 @@ TEST(QuantizeModel, AConstantPictureStillGivesScales) {
 }
 
 TEST(QuantizeModel, NamesTheLayerOfANaN) {
-  Fixed source;
+  FixedBatches source;
   source.images = {random_tensor({1, 9, 9, 3}, Device::kCpu, 1)};
   Graph g = prepare_for_quantization(network());
   g.values[g.find("conv/w")].param.f32()[0] = std::numeric_limits<float>::quiet_NaN();
@@ -263,7 +249,7 @@ TEST(QuantizeModel, NamesTheLayerOfANaN) {
 }
 
 TEST(QuantizeModel, NothingToCalibrateOnIsAnError) {
-  Fixed empty;
+  FixedBatches empty;
   EXPECT_THROW(quantize_model(network(), empty), Error);
 }
 
