@@ -5,7 +5,7 @@
 
 namespace espalier::test {
 
-struct FixedBatches final : BatchSource {
+struct FixedBatches : BatchSource {
   Tensors images;
   size_t at = 0;
   void start(int, int64_t first) override { at = static_cast<size_t>(first); }

@@ -1,4 +1,5 @@
 #include "compress/rounding.h"
+#include "compress/fixed_batches.h"
 
 #include <gtest/gtest.h>
 
@@ -13,9 +14,7 @@ namespace espalier::test {
 namespace {
 
 /// Inputs whose channels go together, which is what rounding can use.
-struct Correlated final : BatchSource {
-  Tensors images;
-  size_t at = 0;
+struct Correlated : FixedBatches {
   explicit Correlated(int channels) {
     for (uint64_t seed = 0; seed < 4; ++seed) {
       const Tensor base = random_tensor({4, 11, 9, 3}, Device::kCpu, seed), own({4, 11, 9, channels});
@@ -25,15 +24,6 @@ struct Correlated final : BatchSource {
       images.push_back(own);
     }
   }
-  void start(int, int64_t first) override { at = static_cast<size_t>(first); }
-  bool next(Batch& batch) override {
-    if (at >= images.size()) return false;
-    batch.images = images[at++];
-    return true;
-  }
-  int64_t batches() const override { return static_cast<int64_t>(images.size()); }
-  int64_t samples() const override { return 4 * batches(); }
-  uint64_t hash() const override { return 1; }
 };
 
 /// Dense with unequal padding, depthwise and linear.
