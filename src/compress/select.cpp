@@ -117,6 +117,17 @@ class Selector {
         set(g, ratio_for_tolerance(sensitivity_.find(groups_[g].name)->points, *options_.tolerance));
   }
 
+  /// The least loss of a point at which a group is smaller.
+  std::optional<double> least_loss() const {
+    std::optional<double> least;
+    for (size_t g = 0; g < groups_.size(); ++g)
+      if (may_shrink(g))
+        for (const SensitivityPoint& p : sensitivity_.find(groups_[g].name)->points)
+          if (kept_at(g, groups_[g].channels, p.ratio) < groups_[g].channels && (!least || p.loss < *least))
+            least = p.loss;
+    return least;
+  }
+
   /// The least tolerance whose counts meet the budget: what is kept never grows with the tolerance.
   void by_tolerance() {
     double high = 0;
@@ -143,7 +154,7 @@ class Selector {
         int& kept = plan_.groups[g].kept;
         const int before = kept;
         if (before <= least_[g]) continue;
-        kept = std::max(least_[g], next_below(before));
+        kept = std::max(least_[g], next_below(g, before));
         // Fewer channels may save no time at all.
         const double saved = std::max(now - price(), 1e-9 * now);
         const double rate = (damage(g, kept) - damage(g, before)) / saved;
@@ -155,7 +166,7 @@ class Selector {
         }
       }
       int& kept = plan_.groups[best].kept;
-      kept = std::max(least_[best], next_below(kept));
+      kept = std::max(least_[best], next_below(best, kept));
     }
   }
 
@@ -216,8 +227,13 @@ class Selector {
   bool may_shrink(size_t g) const { return least_[g] < groups_[g].channels; }
   double ratio_of(size_t g, int kept) const { return 1.0 - static_cast<double>(kept) / groups_[g].channels; }
   double damage(size_t g, int kept) const { return damages_[g].loss(ratio_of(g, kept)); }
-  int rounded_up(int channels) const {
+  int multiple_of(size_t g) const {
     const int multiple = options_.keep_multiple_of;
+    const bool narrow = groups_[g].channels < 4 * multiple;
+    return options_.halve_for_narrow && narrow ? std::max(1, multiple / 2) : multiple;
+  }
+  int rounded_up(size_t g, int channels) const {
+    const int multiple = multiple_of(g);
     return (channels + multiple - 1) / multiple * multiple;
   }
 
@@ -226,10 +242,10 @@ class Selector {
     ratio = std::min(ratio, options_.max_ratio);
     if (options_.rule != SelectionRule::kUniform) ratio = std::min(ratio, curves_[g].largest_ratio());
     const int kept = std::max(options_.min_channels, channels - removed_count(channels, ratio));
-    return std::min(channels, rounded_up(kept));
+    return std::min(channels, rounded_up(g, kept));
   }
   void set(size_t g, double ratio) { plan_.groups[g].kept = kept_at(g, groups_[g].channels, ratio); }
-  int next_below(int kept) const { return rounded_up(kept) - options_.keep_multiple_of; }
+  int next_below(size_t g, int kept) const { return rounded_up(g, kept) - multiple_of(g); }
 
   std::vector<int> kept_now() const {
     std::vector<int> kept;
@@ -288,6 +304,11 @@ double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double t
     return a.ratio + (tolerance - a.loss) * (b.ratio - a.ratio) / (b.loss - a.loss);
   }
   return 0;
+}
+
+std::optional<double> tolerance_that_removes(const Graph& graph, const Sensitivity& sensitivity,
+                                             const SelectOptions& options) {
+  return Selector(graph, sensitivity, options, nullptr).least_loss();
 }
 
 PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options,

@@ -43,14 +43,21 @@ struct SelectOptions {
   SelectionRule rule = SelectionRule::kTolerance;  ///< for budgets
   std::string criterion;  ///< which channels of a group go first; empty: what the curves were measured with
   int keep_multiple_of = 8;  ///< channels left are a multiple, unless nothing is removed
-  int min_channels = 8;      ///< least width of a group; narrower groups stay whole
-  double max_ratio = 0.9;    ///< largest share of one group to remove
-  GroupFilter groups;        ///< which ones may be cut
+  /// Groups of fewer than four multiples keep one of half of it: a whole one would be a quarter of the group.
+  bool halve_for_narrow = false;
+  int min_channels = 8;    ///< least width of a group; narrower groups stay whole
+  double max_ratio = 0.9;  ///< largest share of one group to remove
+  GroupFilter groups;      ///< which ones may be cut
 };
 
 /// The reference's rule on one curve: the largest ratio whose loss is within the tolerance, interpolated
 /// linearly towards the next point; 0 if there is none.
 double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double tolerance);
+
+/// A tolerance with which the reference's rule removes something, and less than which it hardly does: the
+/// least loss of a measured point that is within the options' bounds. Nothing where no point is.
+std::optional<double> tolerance_that_removes(const Graph& graph, const Sensitivity& sensitivity,
+                                             const SelectOptions& options);
 
 /// Budgets of latency are counted with `latency`, which is of the same graph; where it is given, the plan
 /// says what it predicts. Decides for every group of the graph. Groups that the curves do not cover stay

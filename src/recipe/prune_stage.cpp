@@ -3,9 +3,12 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
+#include <cmath>
+
 #include "base/error.h"
 #include "compress/prune.h"
 #include "io/file.h"
+#include "kernels/channel_block.h"
 #include "recipe/benchmark.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
@@ -63,7 +66,12 @@ void write_selection(const StageJob& job, const PruningPlan& plan, const Graph& 
 
 }  // namespace
 
-SelectOptions select_options(const Json& options, const Model& model) {
+int channel_multiple(const Json& options, Device device) {
+  const Json& multiple = options.at("keep_multiple_of");
+  return multiple == "auto" ? kernels::channel_block(device) : multiple.get<int>();
+}
+
+SelectOptions select_options(const Json& options, const Model& model, Device device) {
   return {.tolerance = number_of(options, "tolerance"),
           .keep_macs = number_of(options, "keep_macs"),
           .keep_parameters = number_of(options, "keep_parameters"),
@@ -72,7 +80,8 @@ SelectOptions select_options(const Json& options, const Model& model) {
           .latency_ms = number_of(options, "latency_ms"),
           .rule = selection_rule_from_name(options.at("rule")),
           .criterion = options.at("criterion").is_null() ? "" : options.at("criterion").get<std::string>(),
-          .keep_multiple_of = options.at("keep_multiple_of"),
+          .keep_multiple_of = channel_multiple(options, device),
+          .halve_for_narrow = options.at("keep_multiple_of") == "auto",
           .min_channels = options.at("min_channels"),
           .max_ratio = options.at("max_ratio"),
           .groups = group_filter(options, model)};
@@ -135,14 +144,20 @@ Json prune_stage(const StageJob& job) {
   std::optional<LatencyTable> latencies;
   if (has_latency_budget(options))
     latencies = latency_table(model.graph.to(job.bench.device()), job.latencies, job.bench.machine());
-  SelectOptions select = select_options(options, model);
+  SelectOptions select = select_options(options, model, job.bench.device());
   if (!job.whole.empty()) refer_to(cost(load_model(job.whole).graph), cost(model.graph), select);
   const PruningPlan plan = select_refined(job, model, select, latencies ? &*latencies : nullptr, sensitivity);
   spdlog::info("pruning:\n{}", describe(plan));
-  if (plan.after.parameters == plan.before.parameters)
+  if (plan.after.parameters == plan.before.parameters) {
+    const std::optional<double> enough = tolerance_that_removes(model.graph, sensitivity, select);
     spdlog::warn("{}: nothing is removed: {}", job.stage.name,
-                 plan.tolerance ? "every group loses more than the tolerance with its first step; raise it"
-                                : "the network is within the budget as it is");
+                 !select.tolerance ? "the network is within the budget as it is"
+                 : enough ? fmt::format("every group loses more than the tolerance of {:g} with its first "
+                                        "step; with {:.4f} one does not",
+                                        *select.tolerance, std::ceil(1e4 * *enough) / 1e4)
+                          : "no group may be cut as far as its first measured point; lower "
+                            "keep_multiple_of or min_channels");
+  }
   const Graph before = model.graph;
   model.graph = prune(model.graph, plan);
   const Recalibration recalibration = recalibrate(job, model);

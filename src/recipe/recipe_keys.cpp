@@ -301,7 +301,10 @@ const std::vector<StageKind>& stage_kinds() {
                "the same share of every group, to compare with"),
            choice("criterion", nullptr, criteria(),
                   "which channels of a group go first; by default what the sensitivities were measured with"),
-           integer("keep_multiple_of", 8, 1, 1024, "channels left are a multiple: whole vectors"),
+           list(
+               Kind::kIntegerOrAuto, "keep_multiple_of", 8, 1, 1024,
+               "channels left are a multiple: whole vectors; auto: what this machine's kernels take at once, "
+               "half of it for groups of fewer than four"),
            integer("min_channels", 8, 1, 65536, "least width of a group"),
            open_high(number("max_ratio", 0.9, 0, 1, "largest share of one group to remove")),
            choice("groups", "all", {"all", "reference"},

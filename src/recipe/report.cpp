@@ -233,7 +233,7 @@ class Collector {
                             {"threads", kernels::threads()}},
                            [&, &options = options] {
                              const Model model = load_model(model_file);
-                             const SelectOptions select = select_options(options, model);
+                             const SelectOptions select = select_options(options, model, device());
                              return trade_off(model.graph, load_sensitivity(file), select, tolerances(),
                                               options_.seconds, device());
                            });

@@ -109,6 +109,8 @@ class Inputs {
     if (!recipe_.task_options.empty()) inputs["task"] = recipe_.task_options;
     if (stage.kind == "prune") {
       inputs["sensitivity"] = hash(sensitivity_of(stage));
+      if (stage.options.at("keep_multiple_of") == "auto")
+        inputs["multiple"] = channel_multiple(stage.options, bench_.device());
       if (has_latency_budget(stage.options)) inputs["machine"] = bench_.machine();
       if (const fs::path whole = whole_of(stage); !whole.empty()) inputs["whole"] = hash(whole);
     }

@@ -30,6 +30,8 @@ const char* name_of(Key::Kind kind) {
       return "list of numbers";
     case Key::Kind::kTexts:
       return "list of texts";
+    case Key::Kind::kIntegerOrAuto:
+      return "integer or auto";
     case Key::Kind::kSection:
       return "section";
     case Key::Kind::kOpen:
@@ -56,6 +58,8 @@ const char* expected(Key::Kind kind) {
       return "a list of numbers";
     case Key::Kind::kTexts:
       return "a list of texts";
+    case Key::Kind::kIntegerOrAuto:
+      return "an integer or auto";
     case Key::Kind::kSection:
       return "a section {key: value, ...}";
     case Key::Kind::kOpen:
@@ -105,6 +109,12 @@ Json check_value(const Document& document, const std::string& path, const Key& k
     return key.fallback;
   }
   switch (key.kind) {
+    case Kind::kIntegerOrAuto:
+      if (value == "auto") return value;
+      if (value.is_string())
+        document.fail_at(path, str("is ", show(value), ", expected ", expected(key.kind)));
+      check_number(document, path, key, value, true);
+      return value;
     case Kind::kInteger:
     case Kind::kNumber:
       check_number(document, path, key, value, key.kind == Kind::kInteger);

@@ -22,6 +22,7 @@ struct Key {
     kIntegers,  ///< a list
     kNumbers,   ///< a list
     kTexts,     ///< a list
+    kIntegerOrAuto,
     kSection,   ///< keys of its own
     kOpen,      ///< checked by whoever reads it: transforms, model options, bounds
   };

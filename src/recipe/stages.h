@@ -102,8 +102,11 @@ TrainOptions train_options(const Json& options);
 /// The recipe's network for the data's classes, with model.weights where it names them.
 Model new_model(Workbench& bench);
 
-/// What a prune stage's checked keys mean to the selection of channels. Throws Error for what does not fit.
-SelectOptions select_options(const Json& options, const Model& model);
+/// What a prune stage's checked keys mean to the selection of channels on a device. Throws Error for what
+/// does not fit.
+SelectOptions select_options(const Json& options, const Model& model, Device device);
+/// What `keep_multiple_of` is there.
+int channel_multiple(const Json& options, Device device);
 
 /// The model of a stage that needs FP32. Throws Error for an INT8 one.
 Model load_float_model(const StageJob& job);

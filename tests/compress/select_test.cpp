@@ -266,6 +266,37 @@ TEST_F(SelectTest, ABudgetOutOfReachSaysWhatIsNot) {
             (least + 0.001) * plan({.tolerance = 0}).before.macs);
 }
 
+TEST_F(SelectTest, NarrowGroupsKeepAMultipleOfHalf) {
+  for (const SelectionRule rule : {SelectionRule::kTolerance, SelectionRule::kGreedy}) {
+    const PruningPlan halved =
+        plan({.keep_macs = 0.5, .rule = rule, .keep_multiple_of = 16, .halve_for_narrow = true});
+    int narrow = 0, wide = 0;
+    for (const GroupPlan& group : halved.groups) {
+      if (group.kept == group.before) continue;
+      EXPECT_EQ(group.kept % (group.before < 64 ? 8 : 16), 0) << group.name;
+      narrow += group.before < 64 && group.kept % 16 != 0;
+      wide += group.before >= 64;
+    }
+    EXPECT_GT(narrow, 0);
+    EXPECT_GT(wide, 0);
+  }
+}
+
+TEST_F(SelectTest, ATolerancePastTheLeastLossRemovesSomething) {
+  for (GroupSensitivity& group : curves.groups)
+    for (SensitivityPoint& point : group.points) point.loss = std::abs(point.loss) + 0.02;
+  const auto removed = [&](double tolerance) {
+    const PruningPlan p = plan({.tolerance = tolerance});
+    return p.before.parameters - p.after.parameters;
+  };
+  EXPECT_EQ(removed(0.01), 0);
+  const std::optional<double> enough = tolerance_that_removes(graph, curves, {.tolerance = 0.01});
+  ASSERT_TRUE(enough.has_value());
+  EXPECT_GT(removed(*enough), 0);
+  for (GroupSensitivity& group : curves.groups) group.points.clear();
+  EXPECT_FALSE(tolerance_that_removes(graph, curves, {.tolerance = 0.01}).has_value());
+}
+
 TEST_F(SelectTest, ImpossibleOptionsAreErrors) {
   EXPECT_TRUE(contains(message_of([&] { plan({}); }), "none of tolerance, keep_macs"));
   EXPECT_TRUE(contains(message_of([&] { plan({.tolerance = 0.1, .keep_macs = 0.4}); }), "more than one"));

@@ -194,6 +194,17 @@ TEST(RecipeTest, StagesThatCannotWork) {
             "r.yaml:12: stages.3.prune.name: '../cut' is no name for a stage; use letters, digits, _ and -");
 }
 
+TEST(RecipeTest, MultiplesOfChannelsMayBeAuto) {
+  EXPECT_EQ(recipe(with("keep_macs: 0.5", "keep_macs: 0.5, keep_multiple_of: auto"))
+                .find("cut")
+                ->options.at("keep_multiple_of"),
+            "auto");
+  EXPECT_EQ(error(with("keep_macs: 0.5", "keep_macs: 0.5, keep_multiple_of: all")),
+            "r.yaml:12: stages.3.prune.keep_multiple_of: is \"all\", expected an integer or auto");
+  EXPECT_EQ(error(with("keep_macs: 0.5", "keep_macs: 0.5, keep_multiple_of: 0")),
+            "r.yaml:12: stages.3.prune.keep_multiple_of: is 0; it must be in [1, 1024]");
+}
+
 TEST(RecipeTest, BrokenFiles) {
   EXPECT_EQ(error("data: {root: x\nstages: [").substr(0, 25), "r.yaml:2: not valid YAML:");
   EXPECT_EQ(error("just words"), "r.yaml:1: this is no recipe: expected 'key: value' lines");
