@@ -1,4 +1,3 @@
-#include "base/error.h"
 #include "cli/command.h"
 #include "cli/step.h"
 #include "compress/sensitivity.h"
@@ -6,6 +5,32 @@
 #include "recipe/stages.h"
 
 namespace espalier {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// One model; what it decided goes beside it.
+Json cut(Workbench& bench, const StageSpec& stage, const fs::path& model, const std::string& sensitivity,
+         const fs::path& whole, const fs::path& out) {
+  const fs::path selection = fs::path(out).replace_extension(kSelectionFile);
+  const StageJob job = {.bench = bench,
+                        .stage = stage,
+                        .model_in = model,
+                        .sensitivity = sensitivity == "DEFAULT"
+                                           ? default_sensitivities(load_model(model).architecture.at("name"))
+                                           : fs::path(sensitivity),
+                        .whole = whole,
+                        .model_out = out,
+                        .selection = selection,
+                        .latencies = fs::path(out).replace_filename(kLatencyFile)};
+  Json metrics = prune_stage(job);
+  metrics["model"] = out.string();
+  metrics["selection"] = selection.string();
+  return metrics;
+}
+
+}  // namespace
 
 Command add_prune(CLI::App& program) {
   struct Options {
@@ -29,28 +54,19 @@ Command add_prune(CLI::App& program) {
             std::string& recalibrate = options->step.flags["recalibrate"];
             if (!data && recalibrate.empty()) recalibrate = "0";
             const Recipe recipe = step_recipe(options->step, options->model, recalibrate != "0");
-            ESPALIER_CHECK(recipe.stages.size() == 1, "prune: makes one model, and a list of ",
-                           recipe.stages.size(), " budgets is given; give one, or write a recipe");
             Workbench bench(recipe);
-            const Model model = load_model(options->model);
-            const auto selection = std::filesystem::path(options->out).replace_extension(kSelectionFile);
-            const StageJob job = {
-                .bench = bench,
-                .stage = recipe.stages.at(0),
-                .model_in = options->model,
-                .sensitivity = *sensitivity == "DEFAULT"
-                                   ? default_sensitivities(model.architecture.at("name"))
-                                   : std::filesystem::path(*sensitivity),
-                .whole = options->step.flags["share_of"],
-                .model_out = options->out,
-                .selection = selection,
-                .latencies = std::filesystem::path(selection).replace_filename(kLatencyFile)};
-            Json metrics = prune_stage(job);
-            metrics["model"] = options->out;
-            metrics["selection"] = selection.string();
-            output.text(options->out + ": " + metrics.at("summary").get<std::string>());
-            output.text("what each group keeps: " + selection.string());
-            output.object(metrics);
+            Json all = Json::array();
+            for (const StageSpec& stage : recipe.stages) {
+              // A list of budgets makes "small_75.safetensors" and "small_50.safetensors".
+              fs::path out = options->out;
+              out.replace_filename(out.stem().string() + stage.name.substr(stage.kind.size()) +
+                                   out.extension().string());
+              all.push_back(
+                  cut(bench, stage, options->model, *sensitivity, options->step.flags["share_of"], out));
+              output.text(out.string() + ": " + all.back().at("summary").get<std::string>());
+              output.text("what each group keeps: " + all.back().at("selection").get<std::string>());
+            }
+            output.object(all.size() == 1 ? all.at(0) : Json{{"models", all}});
             return kOk;
           }};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "compress/select.h"
 #include "datasets/dataset.h"
 #include "io/model_file.h"
 
@@ -32,7 +33,9 @@ void add_flags(CLI::App* app, const std::vector<Key>& keys, const std::string& p
   }
 }
 
-bool is_list(const std::string& kind, const std::string& path) {
+bool is_list(const std::string& kind, const std::string& path, const std::string& text) {
+  const bool budget = std::find(kBudgetKeys.begin(), kBudgetKeys.end(), path) != kBudgetKeys.end();
+  if (budget) return text.find(',') != std::string::npos;
   for (const Key& key : find_stage_kind(kind)->keys)
     if (key.name == path)
       return key.kind == Key::Kind::kIntegers || key.kind == Key::Kind::kNumbers ||
@@ -106,7 +109,7 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
   if (about.reads_model) document.root["stages"][0][kind]["from"] = from;
   for (const auto& [key, value] : options.flags) {
     if (value.empty()) continue;
-    const bool wrap = is_list(kind, key) && !value.starts_with("[");
+    const bool wrap = is_list(kind, key, value) && !value.starts_with("[");
     set_value(document, "stages.0." + kind + "." + key, wrap ? "[" + value + "]" : value,
               flag_name(key) + " " + value);
   }

@@ -10,6 +10,7 @@
 
 #include "base/interrupt.h"
 #include "command_line.h"
+#include "graph/cost.h"
 #include "io/file.h"
 #include "io/model_file.h"
 #include "recipe/run_folder.h"
@@ -256,6 +257,49 @@ TEST_F(FlowTest, StepsAloneFromFlags) {
                                             "--ratios", "0.5", "--images", "8", "--stop-loss", "1"}));
   ASSERT_EQ(measured.code, kOk) << measured.err;
   EXPECT_EQ(read_file(*folder / "s.json"), read_file(sensitivity)) << "the same sweep gives the same file";
+}
+
+TEST_F(FlowTest, PruneMakesOneModelPerTarget) {
+  const auto prune = [&](const std::string& budget, const std::string& target, const std::string& file) {
+    return run({"prune", model("baseline"), "--sensitivity", out + "/sensitivity/sensitivity.json", budget,
+                target, "--min-channels", "4", "--keep-multiple-of", "4", "--out", *folder / file, "--json"});
+  };
+  const test::Ran two = prune("--keep-macs", "0.9,0.75", "list.safetensors");
+  ASSERT_EQ(two.code, kOk) << two.err;
+  const Json models = two.json().at("models");
+  ASSERT_EQ(models.size(), 2u);
+  EXPECT_EQ(models.at(1).at("model"), *folder / "list_75.safetensors");
+  EXPECT_TRUE(fs::exists(*folder / "list_75.selection.json"));
+  const auto macs = [&](const std::string& file) { return cost(load_model(*folder / file).graph).macs; };
+  const double whole = static_cast<double>(cost(load_model(model("baseline")).graph).macs);
+  EXPECT_LE(macs("list_90.safetensors"), 0.9 * whole);
+  EXPECT_LE(macs("list_75.safetensors"), 0.75 * whole);
+  EXPECT_LE(macs("list_75.safetensors"), macs("list_90.safetensors"));
+  EXPECT_FALSE(fs::exists(*folder / "list.safetensors"));
+  const test::Ran one = prune("--keep-macs", "0.75", "one.safetensors");
+  ASSERT_EQ(one.code, kOk) << one.err;
+  EXPECT_EQ(load_model(*folder / "one.safetensors").graph.hash(),
+            load_model(*folder / "list_75.safetensors").graph.hash());
+}
+
+TEST_F(FlowTest, PruneByMeasuredLatency) {
+  const auto prune = [&](const std::string& budget, const std::string& target) {
+    return run({"prune", model("baseline"), "--sensitivity", out + "/sensitivity/sensitivity.json", budget,
+                target, "--min-channels", "4", "--keep-multiple-of", "4", "--threads", "1", "--out",
+                *folder / "fast.safetensors", "--json"});
+  };
+  const test::Ran ran = prune("--keep-latency", "0.97");
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  const Json selection = Json::parse(read_file(ran.json().at("selection").get<std::string>()));
+  const double before = selection.at("before").at("predicted_ms");
+  EXPECT_LE(selection.at("after").at("predicted_ms"), 0.97 * before * (1 + 1e-9));
+  EXPECT_GT(selection.at("after").at("latency_ms"), 0);
+  const std::string table = read_file(*folder / "latency_table.json");
+  const test::Ran out_of_reach = prune("--latency-ms", "1e-6");
+  EXPECT_EQ(out_of_reach.code, kBadInput);
+  EXPECT_NE(out_of_reach.err.find("prune: latency_ms 1e-06 cannot be met"), std::string::npos)
+      << out_of_reach.err;
+  EXPECT_EQ(read_file(*folder / "latency_table.json"), table) << "measured once";
 }
 
 TEST_F(FlowTest, SensitivityOfAnotherModelIsRefused) {
