@@ -27,20 +27,31 @@ class Refinement {
  public:
   Refinement(const Graph& graph, const Task& task, BatchSource& more, const std::filesystem::path& file,
              Sensitivity& sensitivity, int64_t memory)
-      : graph_(graph), file_(file), s_(sensitivity), source_(more), sweep_(graph, task, more, memory) {}
+      : graph_(graph),
+        file_(file),
+        s_(sensitivity),
+        known_(sensitivity),
+        source_(more),
+        sweep_(graph, task, more, memory) {}
 
   int64_t run(std::vector<PointName> points) {
     if (std::filesystem::exists(file_)) take_over(load_sensitivity(file_));
+    // Only what is asked for: a decision must not depend on what an interrupted one had asked for later.
+    int64_t done = 0;
     std::erase_if(points, [&](const PointName& name) {
-      const SensitivityPoint* point = find_point(s_, name);
+      SensitivityPoint* point = find_point(s_, name);
       ESPALIER_CHECK(point, "sensitivity: there is no point of ", name.group, " at ", name.ratio,
                      " to be measured again");
-      return s_.refined.samples > 0 && point->samples == s_.refined.samples;
+      const SensitivityPoint& known = *find_point(known_, name);
+      if (known_.refined.samples == 0 || known.samples != known_.refined.samples) return false;
+      done += point->samples != known.samples;
+      *point = known;
+      return true;
     });
-    if (points.empty()) return 0;
-    Progress progress("sensitivity", static_cast<int64_t>(points.size()));
+    s_.refined = known_.refined;
+    if (points.empty()) return done;
+    Progress progress("sensitivity", done + static_cast<int64_t>(points.size()));
     if (s_.refined.samples == 0) measure_baseline();
-    int64_t done = 0;
     for (const ChannelGroup& group : in_order(points)) {
       std::vector<double> ratios;
       for (const PointName& name : points)
@@ -52,7 +63,9 @@ class Refinement {
       for (const double ratio : ratios)
         removals.emplace_back(order.begin(), order.begin() + removed_count(group.channels, ratio));
       sweep_.measure(group, removals, [&](size_t i, const MetricResult& result) {
-        record(*find_point(s_, {group.name, ratios[i]}), result);
+        const PointName name{group.name, ratios[i]};
+        record(*find_point(known_, name), result);
+        *find_point(s_, name) = *find_point(known_, name);
         progress.update(++done, str(group.name, " ", std::lround(100 * ratios[i]), " %, on ",
                                     s_.refined.samples, " images"));
         return true;
@@ -62,17 +75,11 @@ class Refinement {
   }
 
  private:
-  /// What was measured again before the power failed.
+  /// What was measured again before, perhaps by a run that was killed.
   void take_over(const Sensitivity& old) {
-    if (old.model != s_.model || old.data != s_.data || old.criterion != s_.criterion ||
-        old.refined.data != source_.hash())
-      return;
-    s_.refined = old.refined;
-    for (const GroupSensitivity& group : old.groups)
-      for (const SensitivityPoint& point : group.points)
-        if (SensitivityPoint* ours = find_point(s_, {group.name, point.ratio});
-            ours && point.samples == old.refined.samples)
-          *ours = point;
+    if (old.model == s_.model && old.data == s_.data && old.criterion == s_.criterion &&
+        old.refined.data == source_.hash())
+      known_ = old;
   }
 
   void measure_baseline() {
@@ -80,8 +87,8 @@ class Refinement {
     ESPALIER_CHECK(result.value > 0 && std::isfinite(result.loss), "sensitivity: the model's ", result.name,
                    " is ", result.value, " on ", result.samples,
                    " images with nothing removed; its weights are broken or these are other data");
-    s_.refined = {result.value, result.loss, result.samples, source_.hash()};
-    save_sensitivity(file_, s_);
+    s_.refined = known_.refined = {result.value, result.loss, result.samples, source_.hash()};
+    save_sensitivity(file_, known_);
   }
 
   /// The groups of these points, by rising cuts.
@@ -107,12 +114,13 @@ class Refinement {
     point.low = result.low;
     point.high = result.high;
     point.samples = result.samples;
-    save_sensitivity(file_, s_);
+    save_sensitivity(file_, known_);
   }
 
   const Graph& graph_;
   const std::filesystem::path file_;
-  Sensitivity& s_;
+  Sensitivity& s_;     ///< the caller's
+  Sensitivity known_;  ///< the file's: more points, perhaps
   BatchSource& source_;
   Sweep sweep_;
 };

@@ -99,7 +99,7 @@ struct PointName {
 
 /// Measures points of `sensitivity` again on `more` images than before, as measure_sensitivity() would; those
 /// that were are left out. `file` is written after every point, and what it holds of the same model,
-/// criterion and images is taken from it first. Returns how many were measured. Throws as
+/// criterion and images is taken from it first. Returns how many are new in `sensitivity`. Throws as
 /// measure_sensitivity().
 int64_t refine_sensitivity(const Graph& graph, const Task& task, BatchSource& more,
                            const std::filesystem::path& file, const std::vector<PointName>& points,

@@ -82,9 +82,15 @@ TEST_F(RefineTest, GoesOnFromItsFile) {
   const Json want = to_json(curves);
   curves = load_sensitivity(file);
   const int before = all.batches_given;
-  EXPECT_EQ(refine({{"b", 0.5}, {"a", 0.25}}), 0);
+  EXPECT_EQ(refine({{"b", 0.5}, {"a", 0.25}}), 2);
   EXPECT_EQ(all.batches_given, before) << "it was all there";
   EXPECT_EQ(to_json(curves), want);
+  // What was not asked for stays as it was, whatever the file holds.
+  curves = load_sensitivity(file);
+  EXPECT_EQ(refine({{"a", 0.25}}), 1);
+  for (const GroupSensitivity& group : curves.groups)
+    for (const SensitivityPoint& point : group.points)
+      EXPECT_EQ(point.samples, group.name == "a" && point.ratio == 0.25 ? 48 : 0) << group.name;
   // A file of other images is measured anew.
   curves = load_sensitivity(file);
   test::ToySource other{graph, 64, 16, 9};
