@@ -194,6 +194,7 @@ class Collector {
       break;
     }
     std::string extra;
+    options["rule"] = defaults.at("rule");  // a tolerance knows no other
     for (auto& [key, value] : options.items()) {
       if (std::find(kBudgetKeys.begin(), kBudgetKeys.end(), key) != kBudgetKeys.end()) value = nullptr;
       const bool ours = key == "name" || key == "from" || key == "sensitivity" || key == "tolerance" ||

@@ -26,7 +26,7 @@ training:
 stages:
   - train: {name: baseline, epochs: 2}
   - sensitivity: {from: baseline, ratios: [0.5], images: 8, stop_loss: 1, criterion: taylor, criterion_images: 32}
-  - prune: {name: cut, keep_macs: [0.9, 0.8], rounds: 2, min_channels: 4, keep_multiple_of: 4}
+  - prune: {name: cut, keep_macs: [0.9, 0.8], rule: uniform, rounds: 2, min_channels: 4, keep_multiple_of: 4}
   - train: {name: pruned, distill: {from: baseline, temperature: 2}}
   - prune: {name: quick, sensitivity: sensitivity, keep_latency: 0.95, min_channels: 4, keep_multiple_of: 4}
   - int8: {name: tuned, from: pruned_80, calibration_batches: 1, weights: per_tensor, finetune: {epochs: 2, lr: 0.001}}
