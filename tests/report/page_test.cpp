@@ -64,12 +64,13 @@ Json full_run(const std::string& name, const std::string& task) {
     const std::string group = "backbone_stage" + std::to_string(g) + "/a_block_with_a_long_name/expand";
     groups.push_back({{"name", group}, {"channels", 32 + g}});
     kept.push_back(g % 3 ? 32 + g : 16);
-    curves.push_back({{"name", group},
-                      {"channels", 32 + g},
-                      {"members", {{{"parameter", group + "/w"}, {"axis", 0}, {"role", "makes it"}}}},
-                      {"points",
-                       {{{"ratio", 0.25}, {"metric", 0.7}, {"loss", g % 4 ? 0.02 : -0.01}},
-                        {{"ratio", 0.5}, {"metric", 0.5}, {"loss", 0.02 * g}}}}});
+    curves.push_back(
+        {{"name", group},
+         {"channels", 32 + g},
+         {"members", {{{"parameter", group + "/w"}, {"axis", 0}, {"role", "makes it"}}}},
+         {"points",
+          {{{"ratio", 0.25}, {"metric", 0.7}, {"loss", g % 4 ? 0.02 : -0.01}, {"low", 0.6}, {"high", 0.8}},
+           {{"ratio", 0.5}, {"metric", 0.5}, {"loss", 0.02 * g}, {"low", 0.4}, {"high", 0.6}}}}});
     cut.push_back({{"name", group},
                    {"channels_before", 32 + g},
                    {"channels_after", kept.back()},

@@ -10,16 +10,20 @@ function sensitivityCurves(s) {
     const line = svg("line", {class: "cursor", x1: x(0), x2: x(1), y1: -9, y2: -9});
     const dot = svg("circle", {class: "chosen", r: 4, cx: -9, cy: -9});
     const last = points[points.length - 1];
+    // What the metric's interval says of the loss; older files have none.
+    const band = g.points.filter((p) => known(p.low) && known(p.high));
+    const edge = (list, key) => list.map((p) => `${x(p.ratio).toFixed(1)} ${y((s.baseline - p[key]) / s.baseline).toFixed(1)}`);
     const node = svg("svg", {viewBox: `0 0 ${w} ${h}`, role: "img", tabindex: "0",
       "aria-label": `${g.name}: ` + g.points.map((p) => `${percent(p.ratio, 0)} % removed lose ${percent(p.loss)} %`).join(", ")},
       svg("line", {class: "axis", x1: x(0), x2: x(1), y1: y(0), y2: y(0)}),
+      band.length > 1 ? svg("path", {class: "band", fill: color(0), d: "M" + [...edge(band, "high"), ...edge([...band].reverse(), "low")].join("L") + "Z"}) : null,
       svg("path", {class: "line", stroke: color(0), d: "M" + points.map((p) => `${x(p.ratio).toFixed(1)} ${y(p.loss).toFixed(1)}`).join("L")}),
       points.slice(1).map((p) => svg("circle", {cx: x(p.ratio), cy: y(p.loss), r: 1.8, fill: color(0)})),
       line, dot,
       svg("text", {x: x(0), y: h - 2}, "0"), svg("text", {x: x(1), y: h - 2, "text-anchor": "end"}, "100 %"),
       last.loss >= top && last.ratio < 0.7 ? svg("text", {x: x(last.ratio) + 5, y: 12}, `${percent(last.loss, 0)} %`) : null);
     const lines = () => [`${g.name}, ${g.channels} channels`, ...g.points.map((p) =>
-      `${percent(p.ratio, 0)} % removed: ${s.metric} ${percent(p.metric)} %, loses ${percent(p.loss)} %`),
+      `${percent(p.ratio, 0)} % removed: ${s.metric} ${percent(p.metric)} %${known(p.low) ? ` (${percent(p.low)}\u2013${percent(p.high)})` : ""}, loses ${percent(p.loss)} %`),
       `${(g.members || []).length} tensors: ` + (g.members || []).slice(0, 4).map((m) => `${m.parameter} (${m.role})`).join(", ") +
         ((g.members || []).length > 4 ? " \u2026" : "")];
     return {g, line, dot, points, node: el("div", {class: "small"}, el("div", {class: "smallhead"}, pathName(g.name),
@@ -67,6 +71,7 @@ function sensitivity(run) {
     return [el("p", {class: "note"},
       `Loss of ${s.file.metric} as a share of its ${percent(s.file.baseline)} % (0 to ${percent(curves.top, 0)} %, upwards) against the share of channels removed, ` +
       `least by ${s.file.criterion} first; one group of tied channels at a time, on ${grouped(s.file.samples)} images (stage ${s.stage}).` +
+      (s.file.groups.some((g) => g.points.some((p) => known(p.low))) ? " The band: the metric's 95 % interval." : "") +
       (run.tradeoffs.some((t) => t.stage === s.stage) ? " Dashed: the tolerance chosen below; the dot: what it would remove." : "")),
       curves.node, sensitivityTable(s.file)];
   }));
