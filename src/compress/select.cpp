@@ -70,6 +70,17 @@ void check_orders(const Graph& graph, const Sensitivity& sensitivity, const Sele
                  "; measure them on this model, or say criterion l1");
 }
 
+int multiple_of(int channels, const SelectOptions& o) {
+  const bool narrow = channels < 4 * o.keep_multiple_of;
+  return o.halve_for_narrow && narrow ? std::max(1, o.keep_multiple_of / 2) : o.keep_multiple_of;
+}
+
+/// `kept` of a group's channels as the multiple that is not less.
+int rounded_up(int kept, int channels, const SelectOptions& o) {
+  const int multiple = multiple_of(channels, o);
+  return (kept + multiple - 1) / multiple * multiple;
+}
+
 /// Channel counts under discussion, and what a network of such counts costs.
 class Selector {
  public:
@@ -93,7 +104,7 @@ class Selector {
           measured ? measured->points : std::vector<SensitivityPoint>();
       curves_.emplace_back(points);
       damages_.emplace_back(points, &SensitivityPoint::evaluation_loss, sensitivity.baseline_loss);
-      least_.push_back(kept_at(g, channels, 1));
+      least_.push_back(kept_at(g, 1));
       GroupPlan plan{.name = groups_[g].name, .layers = layers_of(graph, groups_[g])};
       if (measured && !find_criterion(plan_.criterion).score) plan.order = measured->order;
       plan.before = plan.kept = channels;
@@ -123,8 +134,7 @@ class Selector {
     for (size_t g = 0; g < groups_.size(); ++g)
       if (may_shrink(g))
         for (const SensitivityPoint& p : sensitivity_.find(groups_[g].name)->points)
-          if (kept_at(g, groups_[g].channels, p.ratio) < groups_[g].channels && (!least || p.loss < *least))
-            least = p.loss;
+          if (kept_at(g, p.ratio) < groups_[g].channels && (!least || p.loss < *least)) least = p.loss;
     return least;
   }
 
@@ -227,25 +237,17 @@ class Selector {
   bool may_shrink(size_t g) const { return least_[g] < groups_[g].channels; }
   double ratio_of(size_t g, int kept) const { return 1.0 - static_cast<double>(kept) / groups_[g].channels; }
   double damage(size_t g, int kept) const { return damages_[g].loss(ratio_of(g, kept)); }
-  int multiple_of(size_t g) const {
-    const int multiple = options_.keep_multiple_of;
-    const bool narrow = groups_[g].channels < 4 * multiple;
-    return options_.halve_for_narrow && narrow ? std::max(1, multiple / 2) : multiple;
-  }
-  int rounded_up(size_t g, int channels) const {
-    const int multiple = multiple_of(g);
-    return (channels + multiple - 1) / multiple * multiple;
-  }
 
-  /// What a group keeps at a ratio: within the options' and the curve's bounds, a multiple unless whole.
-  int kept_at(size_t g, int channels, double ratio) const {
-    ratio = std::min(ratio, options_.max_ratio);
+  /// What a group keeps at a ratio, within the bounds of its curve too.
+  int kept_at(size_t g, double ratio) const {
     if (options_.rule != SelectionRule::kUniform) ratio = std::min(ratio, curves_[g].largest_ratio());
-    const int kept = std::max(options_.min_channels, channels - removed_count(channels, ratio));
-    return std::min(channels, rounded_up(g, kept));
+    return kept_channels(groups_[g].channels, ratio, options_);
   }
-  void set(size_t g, double ratio) { plan_.groups[g].kept = kept_at(g, groups_[g].channels, ratio); }
-  int next_below(size_t g, int kept) const { return rounded_up(g, kept) - multiple_of(g); }
+  void set(size_t g, double ratio) { plan_.groups[g].kept = kept_at(g, ratio); }
+  int next_below(size_t g, int kept) const {
+    const int channels = groups_[g].channels;
+    return rounded_up(kept, channels, options_) - multiple_of(channels, options_);
+  }
 
   std::vector<int> kept_now() const {
     std::vector<int> kept;
@@ -295,6 +297,12 @@ const char* name(SelectionRule rule) {
   return "uniform";
 }
 
+int kept_channels(int channels, double ratio, const SelectOptions& options) {
+  ratio = std::min(ratio, options.max_ratio);
+  const int kept = std::max(options.min_channels, channels - removed_count(channels, ratio));
+  return std::min(channels, rounded_up(kept, channels, options));
+}
+
 double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double tolerance) {
   for (size_t i = points.size(); i-- > 0;) {
     const SensitivityPoint& a = points[i];
@@ -335,21 +343,6 @@ PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, 
     }
   }
   return selector.finish();
-}
-
-std::vector<PointName> decisive_points(const Sensitivity& sensitivity, const PruningPlan& plan) {
-  std::vector<PointName> points;
-  if (plan.rule == name(SelectionRule::kUniform)) return points;
-  for (const GroupPlan& group : plan.groups) {
-    const GroupSensitivity* curve = sensitivity.find(group.name);
-    if (!curve || group.reason == "excluded" || group.reason == "narrow") continue;
-    const std::vector<SensitivityPoint>& all = curve->points;
-    const auto above =
-        std::find_if(all.begin(), all.end(), [&](const auto& p) { return p.ratio > group.ratio; });
-    if (above != all.begin()) points.push_back({group.name, std::prev(above)->ratio});
-    if (above != all.end()) points.push_back({group.name, above->ratio});
-  }
-  return points;
 }
 
 }  // namespace espalier

@@ -54,6 +54,9 @@ struct SelectOptions {
 /// linearly towards the next point; 0 if there is none.
 double ratio_for_tolerance(const std::vector<SensitivityPoint>& points, double tolerance);
 
+/// What a group keeps at a ratio: within the options' bounds, a multiple unless whole.
+int kept_channels(int channels, double ratio, const SelectOptions& options);
+
 /// A tolerance with which the reference's rule removes something, and less than which it hardly does: the
 /// least loss of a measured point that is within the options' bounds. Nothing where no point is.
 std::optional<double> tolerance_that_removes(const Graph& graph, const Sensitivity& sensitivity,
@@ -67,8 +70,17 @@ std::optional<double> tolerance_that_removes(const Graph& graph, const Sensitivi
 PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options,
                             const LatencyTable* latency = nullptr);
 
-/// The measured points that a plan by curves stands on: of every group those on both sides of what it loses,
-/// or the first where it stays whole although it may be cut. A uniform cut stands on none.
-std::vector<PointName> decisive_points(const Sensitivity& sensitivity, const PruningPlan& plan);
+/// The measured points that a plan by curves depends on. A group's neighbours are the points on both sides of
+/// what it loses, or the first where it stays whole although it may be cut. By a tolerance, given or found,
+/// they count where the group would keep another number of channels with them elsewhere in their 95 %
+/// intervals; greedy takes all neighbours, and a uniform cut depends on none. `options` are the plan's.
+std::vector<PointName> decisive_points(const Sensitivity& sensitivity, const SelectOptions& options,
+                                       const PruningPlan& plan);
+
+/// Selects, measures what the decision depends on again on `more` images, and selects anew, until the
+/// decision stands on those. What is measured goes into `sensitivity` and `file` (refine_sensitivity()).
+PruningPlan select_channels_refined(const Graph& graph, const Task& task, BatchSource& more,
+                                    const std::filesystem::path& file, Sensitivity& sensitivity,
+                                    const SelectOptions& options, const LatencyTable* latency = nullptr);
 
 }  // namespace espalier

@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -107,25 +108,25 @@ bool has_latency_budget(const Json& options) {
 
 namespace {
 
-/// Selects, measures what decided again on all images, and selects anew, until the decision stands on those.
-PruningPlan select_refined(const StageJob& job, const Model& model, const SelectOptions& select,
-                           const LatencyTable* latencies, Sensitivity& sensitivity) {
-  PruningPlan plan = select_channels(model.graph, sensitivity, select, latencies);
+/// Curves of a part of the images name what they cannot decide, which is measured on all.
+PruningPlan select_on_all_images(const StageJob& job, const Model& model, const SelectOptions& select,
+                                 const LatencyTable* latencies, Sensitivity& sensitivity) {
   const StageSpec* measured = job.bench.recipe().find(job.stage.options.at("sensitivity"));
-  if (!job.stage.options.at("refine") || !measured || job.folder.empty()) return plan;
+  if (!job.stage.options.at("refine") || !measured || job.folder.empty())
+    return select_channels(model.graph, sensitivity, select, latencies);
   const auto all = job.bench.evaluation_batches(measured->options.at("list"), model.preprocessing,
                                                 job.bench.recipe().data.batch);
-  if (all->samples() <= sensitivity.samples) return plan;
+  if (all->samples() <= sensitivity.samples)
+    return select_channels(model.graph, sensitivity, select, latencies);
   const auto task = job.bench.task_of(model);
-  const Graph graph = model.graph.to(job.bench.device());
+  PruningPlan plan = select_channels_refined(model.graph.to(job.bench.device()), *task, *all,
+                                             job.folder / kRefinedFile, sensitivity, select, latencies);
   int64_t points = 0;
-  while (const int64_t more = refine_sensitivity(graph, *task, *all, job.folder / kRefinedFile,
-                                                 decisive_points(sensitivity, plan), sensitivity)) {
-    points += more;
-    plan = select_channels(model.graph, sensitivity, select, latencies);
-  }
-  spdlog::info("{}: the decision stands on {} points measured again on {} images", job.stage.name, points,
-               sensitivity.refined.samples);
+  for (const GroupSensitivity& group : sensitivity.groups)
+    points += std::count_if(group.points.begin(), group.points.end(),
+                            [](const SensitivityPoint& p) { return p.samples > 0; });
+  spdlog::info("{}: the decision depends on {} points, which were measured again on {} images",
+               job.stage.name, points, all->samples());
   return plan;
 }
 
@@ -146,7 +147,8 @@ Json prune_stage(const StageJob& job) {
     latencies = latency_table(model.graph.to(job.bench.device()), job.latencies, job.bench.machine());
   SelectOptions select = select_options(options, model, job.bench.device());
   if (!job.whole.empty()) refer_to(cost(load_model(job.whole).graph), cost(model.graph), select);
-  const PruningPlan plan = select_refined(job, model, select, latencies ? &*latencies : nullptr, sensitivity);
+  const PruningPlan plan =
+      select_on_all_images(job, model, select, latencies ? &*latencies : nullptr, sensitivity);
   spdlog::info("pruning:\n{}", describe(plan));
   if (plan.after.parameters == plan.before.parameters) {
     const std::optional<double> enough = tolerance_that_removes(model.graph, sensitivity, select);

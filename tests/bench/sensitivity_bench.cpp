@@ -1,13 +1,16 @@
 // The sweep against evaluating every masked model in full:
 //
-//   bench_sensitivity [--model FILE] [--images N] [--batch N] [--masked N] [--data ROOT LIST] [--weights
-//   FILE]
+//   bench_sensitivity [--model FILE] [--images N] [--few N] [--batch N] [--masked N] [--data ROOT LIST]
+//                     [--weights FILE]
 //
 // times the whole sweep (for MobileNetV2 25 groups, 9 ratios) and N masked models through Session and
-// evaluate(), spread over groups and ratios; both read the same batches from memory. FILE is a trained
-// classifier for the data; by default it is MobileNetV2 with the ImageNet weights. On a busy machine say
-// OMP_NUM_THREADS=1 and ESPALIER_CPU_TIME=1, which counts processor time instead.
+// evaluate(), spread over groups and ratios; both read the same batches from memory. With --few also what a
+// recipe does with `images: N`: the sweep on so many of them, and the decisions for a list of budgets, which
+// measure on all images what they depend on; it prints how far they are from those by the curves of all
+// images. FILE is a trained classifier for the data; by default it is MobileNetV2 with the ImageNet weights.
+// On a busy machine say OMP_NUM_THREADS=1 and ESPALIER_CPU_TIME=1, which counts processor time instead.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +22,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "compress/criterion.h"
+#include "compress/select.h"
 #include "compress/sensitivity.h"
 #include "datasets/dataset.h"
 #include "datasets/loader.h"
@@ -41,7 +45,7 @@ double seconds() {
 }
 
 struct Arguments {
-  int images = 256, batch = 32, masked = 15;
+  int images = 256, few = 0, batch = 32, masked = 15;
   std::string root = test::shared_path("data/imagenet_sample"), list = "all_list.txt", model;
   std::string weights = test::shared_path("weights/mobilenet_v2_imagenet.safetensors");
 };
@@ -56,6 +60,8 @@ Arguments parse(int count, char** words) {
     };
     if (word == "--images")
       a.images = std::stoi(value());
+    else if (word == "--few")
+      a.few = std::stoi(value());
     else if (word == "--batch")
       a.batch = std::stoi(value());
     else if (word == "--masked")
@@ -93,11 +99,22 @@ struct InMemory final : BatchSource {
   uint64_t hash() const override { return fingerprint; }
 };
 
-void compare(const Graph& graph, const Task& task, BatchSource& source, int masked) {
-  const test::TemporaryDirectory folder;
+/// The curves, and how long measuring them took.
+struct Timed {
+  Sensitivity curves;
+  double seconds;
+};
+
+Timed timed_sweep(const Graph& graph, const Task& task, BatchSource& source,
+                  const std::filesystem::path& file) {
   const double start = seconds();
-  const Sensitivity measured = measure_sensitivity(graph, task, source, folder.path() / "curves.json");
-  const double sweep = seconds() - start;
+  Sensitivity curves = measure_sensitivity(graph, task, source, file);
+  return {std::move(curves), seconds() - start};
+}
+
+/// Returns the seconds of all masked models in full, estimated from `masked` of them.
+double compare(const Graph& graph, const Task& task, BatchSource& source, int masked, const Timed& timed) {
+  const auto& [measured, sweep] = timed;
   std::vector<std::pair<const GroupSensitivity*, double>> points;
   size_t in_file = 0;
   for (const GroupSensitivity& g : measured.groups) {
@@ -128,6 +145,46 @@ void compare(const Graph& graph, const Task& task, BatchSource& source, int mask
       "(from %d of them); ratio %.2f; %d of %d metrics differ\n",
       points.size(), in_file, static_cast<long long>(measured.samples), sweep, one_by_one / masked, all,
       masked, all / sweep, different, masked);
+  return all;
+}
+
+/// Decisions by the curves of a few images, refined on all, against those by the curves of all.
+void decide(const Graph& graph, const Task& task, BatchSource& source, const Sensitivity& of_all,
+            const Timed& of_few, double all_masked) {
+  const test::TemporaryDirectory folder;
+  Sensitivity refined = of_few.curves;
+  const double start = seconds();
+  for (const double share : {0.7, 0.55, 0.4, 0.3, 0.2}) {
+    const SelectOptions options{.keep_macs = share};
+    PruningPlan got, want;
+    try {
+      got = select_channels_refined(graph, task, source, folder.path() / "refined.json", refined, options);
+      want = select_channels(graph, of_all, options);
+    } catch (const Error& e) {
+      std::printf("keep_macs %.2f: %s\n", share, e.what());
+      continue;
+    }
+    int groups = 0, different = 0, channels = 0;
+    for (size_t g = 0; g < got.groups.size(); ++g) {
+      groups += got.groups[g].kept != want.groups[g].kept;
+      different += std::abs(got.groups[g].kept - want.groups[g].kept);
+      channels += got.groups[g].before;
+    }
+    std::printf(
+        "keep_macs %.2f: tolerance %.4f, by the curves of all images %.4f; %d of %zu groups keep another "
+        "number, %d of "
+        "%d channels\n",
+        share, *got.tolerance, *want.tolerance, groups, got.groups.size(), different, channels);
+  }
+  const double deciding = seconds() - start;
+  int again = 0;
+  for (const GroupSensitivity& g : refined.groups)
+    again += static_cast<int>(
+        std::count_if(g.points.begin(), g.points.end(), [](const auto& p) { return p.samples > 0; }));
+  std::printf(
+      "sweep on %lld images %.2f s, %d points again on all and five decisions %.2f s: %.2f s; ratio %.2f\n",
+      static_cast<long long>(of_few.curves.samples), of_few.seconds, again, deciding,
+      of_few.seconds + deciding, all_masked / (of_few.seconds + deciding));
 }
 
 /// Lines "path label". ImageNet has two classes of one name, so labels.txt is not read.
@@ -165,7 +222,14 @@ int run(const Arguments& a) {
   const auto task = make_task("classification", classes, Json::object());
   data = subset(data, a.images, 1);
   InMemory source(*make_loader(data, pipeline, loader));
-  compare(graph, *task, source, a.masked);
+  const test::TemporaryDirectory folder;
+  const Timed of_all = timed_sweep(graph, *task, source, folder.path() / "all.json");
+  const double all_masked = compare(graph, *task, source, a.masked, of_all);
+  if (a.few > 0) {
+    InMemory few(*make_loader(subset(data, a.few, 1), pipeline, loader));
+    const Timed of_few = timed_sweep(graph, *task, few, folder.path() / "few.json");
+    decide(graph, *task, source, of_all.curves, of_few, all_masked);
+  }
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "compress/curve.h"
 #include "compress/select.h"
 #include "compress/toy.h"
 #include "passes/masking.h"
@@ -103,25 +104,103 @@ TEST_F(RefineTest, APointThatIsNotThereIsAnError) {
   EXPECT_TRUE(contains(message_of([&] { refine({{"z", 0.25}}); }), "there is no point of z"));
 }
 
-TEST(DecisivePoints, AreThoseAroundWhatAGroupLoses) {
-  Sensitivity s;
-  for (const char* name : {"a", "b", "c", "d", "e"}) {
-    GroupSensitivity group{.name = name, .channels = 10};
-    for (const double ratio : {0.2, 0.4, 0.6}) group.points.push_back({.ratio = ratio});
+/// Curves of eight groups with intervals of 0.1 on both sides, and a plan for each by tolerance 0.1.
+struct DecisivePointsTest : ::testing::Test {
+  Sensitivity s{.baseline = 1};
+  PruningPlan plan;
+  SelectOptions options{.keep_macs = 0.5, .keep_multiple_of = 10, .min_channels = 10};
+
+  void add(const std::string& name, std::vector<double> losses, const std::string& reason = "") {
+    GroupSensitivity group{.name = name, .channels = 100};
+    for (size_t i = 0; i < losses.size(); ++i)
+      group.points.push_back({.ratio = 0.2 * static_cast<double>(i + 1),
+                              .metric = 1 - losses[i],
+                              .loss = losses[i],
+                              .low = 1 - losses[i] - 0.1,
+                              .high = 1 - losses[i] + 0.1});
+    const double ratio = reason.empty() ? Curve(group.points).ratio_within(0.1) : 0;
+    GroupPlan decision{.name = name, .before = 100, .kept = kept_channels(100, ratio, options)};
+    decision.ratio = 1 - decision.kept / 100.0;
+    decision.reason = reason;
+    plan.groups.push_back(decision);
     s.groups.push_back(group);
   }
-  PruningPlan plan;
-  plan.rule = "tolerance";
-  plan.groups = {{.name = "a", .ratio = 0.3},
-                 {.name = "b", .ratio = 0.6},
-                 {.name = "c", .ratio = 0},
-                 {.name = "d", .ratio = 0, .reason = "excluded"},
-                 {.name = "e", .ratio = 0.1, .reason = ""},
-                 {.name = "not measured", .ratio = 0, .reason = "not measured"}};
-  const std::vector<PointName> want = {{"a", 0.2}, {"a", 0.4}, {"b", 0.6}, {"c", 0.2}, {"e", 0.2}};
-  EXPECT_EQ(decisive_points(s, plan), want);
-  plan.rule = "uniform";
-  EXPECT_TRUE(decisive_points(s, plan).empty());
+  void SetUp() override {
+    plan.rule = name(SelectionRule::kTolerance);
+    plan.tolerance = 0.1;
+    add("on the edge", {0, 0.09, 0.8});
+    add("far from it", {0, 0, 50});
+    add("all to lose", {0, 0, 0.05});
+    add("whole", {0.15, 0.8, 0.9});
+    add("hopeless", {50, 60, 70});
+    add("excluded", {0, 0.1, 0.2}, "excluded");
+  }
+};
+
+TEST_F(DecisivePointsTest, AreThoseThatCouldChangeAGroup) {
+  // "far from it" has no loss at 0.4 but could have 0.1 by its interval, and then still keeps 60: 0.6 is out
+  // of reach.
+  const std::vector<PointName> want = {{"on the edge", 0.4},
+                                       {"on the edge", 0.6000000000000001},
+                                       {"all to lose", 0.6000000000000001},
+                                       {"whole", 0.2}};
+  EXPECT_EQ(decisive_points(s, options, plan), want);
+}
+
+TEST_F(DecisivePointsTest, AreFewerWithSmallerIntervals) {
+  for (GroupSensitivity& group : s.groups)
+    for (SensitivityPoint& p : group.points) p.low = p.high = p.metric;
+  EXPECT_TRUE(decisive_points(s, options, plan).empty());
+}
+
+TEST_F(DecisivePointsTest, OfGreedyAreAllNeighboursAndOfAUniformCutNone) {
+  plan.rule = name(SelectionRule::kGreedy);
+  const auto points = decisive_points(s, options, plan);
+  EXPECT_EQ(points.size(), 2u + 2 + 1 + 1 + 1);
+  EXPECT_EQ(points[2].group, "far from it");
+  plan.rule = name(SelectionRule::kUniform);
+  EXPECT_TRUE(decisive_points(s, options, plan).empty());
+}
+
+/// Channels that two plans keep differently, as a share of all.
+double difference(const PruningPlan& a, const PruningPlan& b) {
+  double different = 0, all = 0;
+  for (size_t g = 0; g < a.groups.size(); ++g) {
+    different += std::abs(a.groups[g].kept - b.groups[g].kept);
+    all += a.groups[g].before;
+  }
+  return different / all;
+}
+
+TEST(SelectRefined, ChoosesWhatCurvesOfAllImagesChoose) {
+  const test::TemporaryDirectory folder;
+  const Graph graph = test::small_mobilenet();
+  const auto task = make_task("classification", 10, Json::object());
+  test::ToySource few{graph, 64, 32}, all{graph, 320, 32, 2};
+  const SensitivityOptions measured{.ratios = {0.2, 0.4, 0.6, 0.8}};
+  const auto curves = [&](test::ToySource& source, const char* file) {
+    return measure_sensitivity(graph, *task, source, folder.path() / file, measured);
+  };
+  const Sensitivity of_all = curves(all, "all.json"), of_few = curves(few, "few.json");
+  size_t points = 0;
+  for (const GroupSensitivity& group : of_all.groups) points += group.points.size();
+  for (const double tolerance : {0.3, 0.35, 0.4}) {
+    SCOPED_TRACE(tolerance);
+    const SelectOptions options{.tolerance = tolerance, .keep_multiple_of = 2, .min_channels = 2};
+    Sensitivity curves_refined = of_few;
+    const PruningPlan want = select_channels(graph, of_all, options),
+                      got =
+                          select_channels_refined(graph, *task, all, folder.path() / str(tolerance, ".json"),
+                                                  curves_refined, options),
+                      unrefined = select_channels(graph, of_few, options);
+    EXPECT_EQ(difference(got, want), 0);
+    EXPECT_GT(difference(unrefined, want), 0) << "nothing had to be measured again: the test proves nothing";
+    size_t again = 0;
+    for (const GroupSensitivity& group : curves_refined.groups)
+      for (const SensitivityPoint& p : group.points) again += p.samples > 0;
+    EXPECT_GT(again, 0u);
+    EXPECT_LT(again, points);
+  }
 }
 
 }  // namespace
