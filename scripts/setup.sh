@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build needs and this machine lacks (Debian, Ubuntu). Quiet and quick when all is there.
+# Installs what the build needs and this machine lacks (Debian, Ubuntu), with --tests also what tests ask. Quiet and quick
+# when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,16 +14,17 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   exit 2
 fi
 
-missing=()
-for package in "${packages[@]}"; do
-  [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  sudo=()
+# Installs those of packages that are missing; says why it could not.
+install_packages() {
+  local missing=() sudo=() log
+  for package in "${packages[@]}"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
   if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || {
       echo "setup: missing: ${missing[*]}; run 'apt-get install ${missing[*]}' as root, then again" >&2
-      exit 2
+      return 2
     }
     sudo=(sudo)
   fi
@@ -33,15 +35,21 @@ if [ ${#missing[@]} -gt 0 ]; then
   if ! install >"$log" 2>&1 && ! { "${sudo[@]}" apt-get update && install; } >"$log" 2>&1; then
     tail -n 15 "$log" >&2
     echo "setup: apt-get failed (above); is the network up?" >&2
-    exit 2
+    return 2
   fi
   rm -f "$log"
-fi
+}
+install_packages || exit 2
 
-# The Python packages safetensors and pycocotools check our model files and our mean average precision in a test each;
-# without them those are skipped and counted.
-# Its absence stops nothing: an offline machine builds and passes.
-if [ "${1:-}" = --python ] && ! build/python/bin/python -c 'import safetensors, numpy, pycocotools' 2>/dev/null; then
+# What some tests ask: Python's safetensors and pycocotools, which check our model files and our mean average precision,
+# and a browser, which loads the report. Without them those tests are skipped and counted, and the absence stops nothing:
+# an offline machine builds and passes.
+[ "${1:-}" = --tests ] || exit 0
+if ! command -v chromium chromium-browser google-chrome >/dev/null && [ -z "${ESPALIER_CHROMIUM:-}" ]; then
+  packages=(chromium)
+  install_packages || echo "setup: chromium could not be installed (offline?); its tests will be skipped"
+fi
+if ! build/python/bin/python -c 'import safetensors, numpy, pycocotools' 2>/dev/null; then
   python=/usr/bin/python3
   [ -x "$python" ] || python=python3
   if ! { "$python" -m venv build/python && build/python/bin/python -m pip install --quiet --retries 0 --timeout 15 \

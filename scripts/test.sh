@@ -33,7 +33,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-scripts/setup.sh --python
+scripts/setup.sh --tests
 if [ -n "$tidy" ]; then
   cmake -S . -B "$folder" -G Ninja "${options[@]}" >/dev/null
   git ls-files 'src/*.cpp' 'kernels/*.cpp' 'models/*.cpp' 'datasets/*.cpp' |
