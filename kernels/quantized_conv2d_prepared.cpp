@@ -9,14 +9,20 @@
 
 namespace espalier::kernels {
 
+using int8::Filter;
+using int8::kBlock;
+using int8::kGroup;
+using int8::kLanes;
+using int8::kOffset;
+
 PackedCodes::PackedCodes(const ConvShape& s, Code x_code, const int8_t* w, const int32_t* bias,
                          const float* multiplier)
-    : apart_(s.S > 1 && s.stride == 1 && s.S * s.K <= 16),
-      vectors_((s.K + 15) / 16),
+    : apart_(s.S > 1 && s.stride == 1 && s.S * s.K <= kLanes),
+      vectors_((s.K + kLanes - 1) / kLanes),
       lines_(s.R),
-      groups_(((apart_ ? 1 : s.S) * s.C + 3) / 4) {
-  codes_.resize(static_cast<size_t>(vectors_) * lines_ * groups_ * 64);
-  bias_.resize(static_cast<size_t>(vectors_) * 16);
+      groups_(((apart_ ? 1 : s.S) * s.C + kGroup - 1) / kGroup) {
+  codes_.resize(static_cast<size_t>(vectors_) * lines_ * groups_ * kBlock);
+  bias_.resize(static_cast<size_t>(vectors_) * kLanes);
   multiplier_.resize(bias_.size());
   for (int k = 0; k < s.K; ++k) {
     int32_t sum = 0;
@@ -26,12 +32,12 @@ PackedCodes::PackedCodes(const ConvShape& s, Code x_code, const int8_t* w, const
         for (int c = 0; c < s.C; ++c) {
           const int8_t code = w[((int64_t{k} * s.R + r) * s.S + t) * s.C + c];
           const int lane = apart_ ? t * s.K + k : k, i = apart_ ? c : t * s.C + c;
-          int8_t* vector = codes_.data() + static_cast<size_t>(lane / 16) * lines_ * groups_ * 64;
-          vector[(r * groups_ + i / 4) * 64 + lane % 16 * 4 + i % 4] = code;
+          Filter* vector = codes_.data() + static_cast<size_t>(lane / kLanes) * lines_ * groups_ * kBlock;
+          vector[(r * groups_ + i / kGroup) * kBlock + lane % kLanes * kGroup + i % kGroup] = code;
           sum += code;
           magnitudes += std::abs(code);
         }
-    bias_[k] = (bias ? bias[k] : 0) - (x_code == Code::kS8 ? 128 * sum : 0);
+    bias_[k] = (bias ? bias[k] : 0) - (x_code == Code::kS8 ? kOffset * sum : 0);
     multiplier_[k] = multiplier[k];
     const double bound =
         (255.0 * static_cast<double>(magnitudes) + std::abs(bias ? static_cast<double>(bias[k]) : 0.0)) *
@@ -40,18 +46,20 @@ PackedCodes::PackedCodes(const ConvShape& s, Code x_code, const int8_t* w, const
   }
 }
 
-#ifdef ESPALIER_VNNI
+#ifdef ESPALIER_INT8_VECTORS
 
 namespace {
 
-using vnni::Finish;
-using vnni::kLanes;
-using vnni::Order;
+using int8::Finish;
+using int8::Input;
+using int8::Inputs;
+using int8::Order;
+using int8::Sums;
 
-/// Inputs of `lines` lines of neighbouring outputs: filter line r of output i begins at line[r] + i * step,
+/// What `lines` lines of neighbouring outputs see: filter line r of output i begins at line[r] + i * step,
 /// and everything `stride` lines further for each line of outputs.
-struct Inputs {
-  const uint8_t* const* line;
+struct Lines {
+  const Input* const* line;
   int64_t step;
   int stride = 0, lines = 1;
 };
@@ -63,9 +71,9 @@ struct Outputs {
   const Finish& finish;
   int K;
 
-  __m512i start(int vector) const { return _mm512_loadu_si512(w.bias(vector)); }
+  Sums start(int vector) const { return int8::load_sums(w.bias(vector)); }
   template <int kVectors>
-  void put(const __m512i* sum, int vector, int64_t pixel) const {
+  void put(const Sums* sum, int vector, int64_t pixel) const {
     const int count = std::min(kVectors * kLanes, K - vector * kLanes);
     const int64_t at = pixel * K + vector * kLanes;
     if constexpr (kPlain)
@@ -82,42 +90,43 @@ struct Planes {
   int64_t plane;
   int S, K;
 
-  __m512i start(int) const { return _mm512_setzero_si512(); }
+  Sums start(int) const { return int8::zero(); }
   template <int kVectors>
-  void put(const __m512i* sum, int, int64_t pixel) const {
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  void put(const Sums* sum, int, int64_t pixel) const {
     // Whole vectors: the pixels that follow write over what is not K.
-    for (int s = 0; s < S; ++s)
-      _mm512_storeu_si512(to + s * plane + pixel * K,
-                          _mm512_permutexvar_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(s * K)), sum[0]));
+    for (int s = 0; s < S; ++s) int8::store_sums(to + s * plane + pixel * K, int8::rotate(sum[0], s * K));
   }
 };
 
-constexpr int kMostVectors = 3, kSums = 24;  // of a tile: 3 by 8 runs a quarter faster than 4 by 6
+// Of a tile. In 32 registers 3 by 8 runs a quarter faster than 4 by 6; in 16, where a product needs one too,
+// 2 by 6 takes all.
+#ifdef ESPALIER_INT8_VNNI
+constexpr int kMostVectors = 3, kSums = 24;
+#else
+constexpr int kMostVectors = 2, kSums = 12;
+#endif
 
-/// kRows outputs, from `first` on, by kVectors * 16 channels, in registers.
+/// kRows outputs, from `first` on, by kVectors * kLanes channels, in registers.
 template <int kVectors, class Out, int kRows>
-void tile(const PackedCodes& w, int vector, const Inputs& inputs, int first, const Out& out, int64_t pixel) {
-  __m512i sum[kRows][kVectors];
-  const int8_t* codes[kVectors];
+void tile(const PackedCodes& w, int vector, const Lines& inputs, int first, const Out& out, int64_t pixel) {
+  Sums sum[kRows][kVectors];
+  const Filter* codes[kVectors];
   for (int v = 0; v < kVectors; ++v) {
     codes[v] = w.vector(vector + v);
-    const __m512i start = out.start(vector + v);
+    const Sums start = out.start(vector + v);
     for (int i = 0; i < kRows; ++i) sum[i][v] = start;
   }
   const int groups = w.groups();
   int64_t next = 0;
   for (int line = 0; line < w.lines(); ++line) {
-    const uint8_t* x[kRows];
+    const Input* x[kRows];
     for (int i = 0; i < kRows; ++i) x[i] = inputs.line[line] + (first + i) * inputs.step;
-    for (int g = 0; g < groups; ++g, next += 64) {
-      __m512i filter[kVectors];
-      for (int v = 0; v < kVectors; ++v) filter[v] = _mm512_loadu_si512(codes[v] + next);
+    for (int g = 0; g < groups; ++g, next += kBlock) {
+      Sums filter[kVectors];
+      for (int v = 0; v < kVectors; ++v) filter[v] = int8::load_filter(codes[v] + next);
       for (int i = 0; i < kRows; ++i) {
-        int32_t four;
-        std::memcpy(&four, x[i] + g * 4, 4);
-        const __m512i input = _mm512_set1_epi32(four);
-        for (int v = 0; v < kVectors; ++v) sum[i][v] = _mm512_dpbusd_epi32(sum[i][v], input, filter[v]);
+        const Inputs input = int8::broadcast_group(x[i] + g * kGroup);
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = int8::dot(sum[i][v], input, filter[v]);
       }
     }
   }
@@ -125,7 +134,7 @@ void tile(const PackedCodes& w, int vector, const Inputs& inputs, int first, con
 }
 
 template <class Out>
-using TileFunction = void (*)(const PackedCodes&, int, const Inputs&, int, const Out&, int64_t);
+using TileFunction = void (*)(const PackedCodes&, int, const Lines&, int, const Out&, int64_t);
 
 /// tile<kVectors, Out, i + 1> at place i.
 template <int kVectors, class Out, int... i>
@@ -135,7 +144,7 @@ constexpr std::array<TileFunction<Out>, sizeof...(i)> tiles(std::integer_sequenc
 
 /// One column of tiles of nearly equal height: lines of `count` outputs, the first being `pixel`.
 template <int kVectors, class Out>
-void column(const PackedCodes& w, int vector, Inputs inputs, int count, const Out& out, int64_t pixel) {
+void column(const PackedCodes& w, int vector, Lines inputs, int count, const Out& out, int64_t pixel) {
   constexpr int kMostRows = kSums / kVectors;
   static constexpr auto kTiles = tiles<kVectors, Out>(std::make_integer_sequence<int, kMostRows>());
   const int parts = (count + kMostRows - 1) / kMostRows;
@@ -150,7 +159,7 @@ void column(const PackedCodes& w, int vector, Inputs inputs, int count, const Ou
 }
 
 template <bool kPlain>
-void columns(Share vectors, const Inputs& inputs, int count, const Outputs<kPlain>& out, int64_t pixel) {
+void columns(Share vectors, const Lines& inputs, int count, const Outputs<kPlain>& out, int64_t pixel) {
   const int parts = (vectors.count() + kMostVectors - 1) / kMostVectors;
   for (int i = 0; i < parts; ++i) {
     const Share part(vectors.count(), i, parts);
@@ -170,24 +179,26 @@ void columns(Share vectors, const Inputs& inputs, int count, const Outputs<kPlai
 
 /// A 1x1 convolution whose inputs can be read where they are: one long line.
 bool is_pointwise(const ConvShape& s) {
-  return s.R == 1 && s.S == 1 && s.stride == 1 && s.pad == Padding{} && s.C % 4 == 0;
+  return s.R == 1 && s.S == 1 && s.stride == 1 && s.pad == Padding{} && s.C % kGroup == 0;
 }
 
 template <bool kPlain>
 void run_pointwise(const ConvShape& s, Code x_code, const PackedCodes& w, Share outputs, Share vectors,
                    const Finish& finish, const uint8_t* x) {
   // So much that a column's filters are worth fetching, and that stays in the first-level cache.
-  const int most = std::max(48, (16 << 10) / s.C);
-  const bool is_signed = x_code == Code::kS8;
+  const int most = std::max(48, (16 << 10) / (s.C * static_cast<int>(sizeof(Input))));
+  // Unsigned bytes are inputs as they lie.
+  const bool is_signed = x_code == Code::kS8, copies = is_signed || sizeof(Input) > 1;
   struct Tag {};
-  uint8_t* copy =
-      is_signed ? reinterpret_cast<uint8_t*>(scratch<Tag>(static_cast<size_t>(most) * s.C / sizeof(float)))
-                : nullptr;
+  Input* copy = copies ? reinterpret_cast<Input*>(
+                             scratch<Tag>(static_cast<size_t>(most) * s.C * sizeof(Input) / sizeof(float)))
+                       : nullptr;
   for (int first = outputs.first; first < outputs.last; first += most) {
     const int count = std::min(most, outputs.last - first);
-    const uint8_t* line = x + int64_t{first} * s.C;
-    if (is_signed) {
-      vnni::copy_codes(copy, line, int64_t{count} * s.C, true);
+    const uint8_t* codes = x + int64_t{first} * s.C;
+    const auto* line = reinterpret_cast<const Input*>(codes);
+    if (copies) {
+      int8::copy_codes(copy, codes, int64_t{count} * s.C, is_signed);
       line = copy;
     }
     columns<kPlain>(vectors, {&line, s.C}, count, {w, finish, s.K}, first);
@@ -197,18 +208,18 @@ void run_pointwise(const ConvShape& s, Code x_code, const PackedCodes& w, Share 
 /// Output lines that a column of filters passes before the next, so that filters which no cache near the core
 /// holds are not fetched for every line again.
 int lines_at_once(const ConvShape& s) {
-  constexpr int kBytes = 64 << 10;
-  return std::clamp(kBytes / (s.stride * (s.W + s.pad.left + s.pad.right) * s.C), 1, 16);
+  constexpr int kInputs = (64 << 10) / sizeof(Input);
+  return std::clamp(kInputs / (s.stride * (s.W + s.pad.left + s.pad.right) * s.C), 1, 16);
 }
 
 template <bool kPlain>
 void run_lines(const ConvShape& s, Code x_code, const PackedCodes& w, Share outputs, Share vectors,
                const Finish& finish, const uint8_t* x) {
   const int most = lines_at_once(s), ring = s.R + (most - 1) * s.stride;
-  vnni::PaddedLines padded(s, x_code, x, ring);
+  int8::PaddedLines padded(s, x_code, x, ring);
   struct Tag {};
-  const uint8_t** line = reinterpret_cast<const uint8_t**>(
-      scratch<Tag>(static_cast<size_t>(ring) * sizeof(uint8_t*) / sizeof(float)));
+  const Input** line = reinterpret_cast<const Input**>(
+      scratch<Tag>(static_cast<size_t>(ring) * sizeof(Input*) / sizeof(float)));
   for (int output = outputs.first; output < outputs.last;) {
     const int n = output / s.P(), p = output % s.P();
     const int count = std::min({most, s.P() - p, outputs.last - output});
@@ -225,8 +236,8 @@ void run_lines(const ConvShape& s, Code x_code, const PackedCodes& w, Share outp
 template <bool kPlain>
 void run_columns_apart(const ConvShape& s, Code x_code, const PackedCodes& w, Share outputs,
                        const Finish& finish, const uint8_t* x) {
-  vnni::PaddedLines padded(s, x_code, x, s.R);
-  constexpr int kVectors = 4, kStep = kVectors * kLanes;
+  int8::PaddedLines padded(s, x_code, x, s.R);
+  constexpr int kVectors = int8::kPack, kStep = int8::kStep;
   const int pixels = s.W + s.pad.left + s.pad.right, length = s.Q() * s.K;
   const int64_t plane = int64_t{pixels} * s.K + kStep, room = (length + kStep - 1) / kStep * kStep;
   struct Tag {};
@@ -234,18 +245,17 @@ void run_columns_apart(const ConvShape& s, Code x_code, const PackedCodes& w, Sh
       reinterpret_cast<int32_t*>(scratch<Tag>(static_cast<size_t>(s.S * plane + 2 * room + 2 * s.R)));
   int32_t* bias = sums + s.S * plane;
   auto* multiplier = reinterpret_cast<float*>(bias + room);
-  auto* line = reinterpret_cast<const uint8_t**>(multiplier + room);
+  auto* line = reinterpret_cast<const Input**>(multiplier + room);
   for (int i = 0; i < room; ++i) bias[i] = w.bias(0)[i % s.K], multiplier[i] = w.multiplier(0)[i % s.K];
   for (int output = outputs.first; output < outputs.last; ++output) {
     for (int r = 0; r < s.R; ++r) line[r] = padded.line(output / s.P(), output % s.P() - s.pad.top + r);
     column<1>(w, 0, {line, s.C}, pixels, Planes{sums, plane, s.S, s.K}, 0);
     for (int i = 0; i < length; i += kStep) {
-      __m512i sum[kVectors];
+      Sums sum[kVectors];
       for (int v = 0; v < kVectors; ++v) {
-        sum[v] = _mm512_loadu_si512(bias + i + v * kLanes);
+        sum[v] = int8::load_sums(bias + i + v * kLanes);
         for (int t = 0; t < s.S; ++t)
-          sum[v] = _mm512_add_epi32(sum[v],
-                                    _mm512_loadu_si512(sums + t * plane + int64_t{t} * s.K + i + v * kLanes));
+          sum[v] = int8::add(sum[v], int8::load_sums(sums + t * plane + int64_t{t} * s.K + i + v * kLanes));
       }
       const int64_t at = int64_t{output} * length + i;
       if constexpr (kPlain)

@@ -7,33 +7,40 @@
 
 namespace espalier::kernels {
 
+using int8::Filter;
+using int8::kBlock;
+using int8::kGroup;
+using int8::kLanes;
+using int8::kOffset;
+using int8::kPack;
+using int8::kStep;
+
 DepthwiseCodes::DepthwiseCodes(const ConvShape& s, Code x_code, const int8_t* w, const int32_t* bias,
                                const float* multiplier)
-    : phases_(s.stride == 1 ? s.C / std::gcd(s.C, 64) : (s.C + 63) / 64),
+    : phases_(s.stride == 1 ? s.C / std::gcd(s.C, kStep) : (s.C + kStep - 1) / kStep),
       lines_(s.R),
-      groups_((s.S + 3) / 4),
+      groups_((s.S + kGroup - 1) / kGroup),
       flat_(s.stride == 1) {
-  codes_.resize(static_cast<size_t>(phases_) * lines_ * groups_ * 256);
-  bias_.resize(static_cast<size_t>(phases_) * 64);
+  codes_.resize(static_cast<size_t>(phases_) * lines_ * groups_ * kPack * kBlock);
+  bias_.resize(static_cast<size_t>(phases_) * kStep);
   multiplier_.resize(bias_.size());
   for (int phase = 0; phase < phases_; ++phase)
-    for (int place = 0; place < 64; ++place) {
-      // Order::kInterleaved: lane 4 (place / 16) + place % 4 of vector place / 4 % 4.
-      const int lane = place / 16 * 4 + place % 4, vector = place / 4 % 4;
-      int c = phase * 64 + place;
+    for (int place = 0; place < kStep; ++place) {
+      const int lane = int8::interleaved_lane(place), vector = int8::interleaved_vector(place);
+      int c = phase * kStep + place;
       if (flat_) c %= s.C;
       if (c >= s.C) continue;
-      int8_t* to = codes_.data() + static_cast<size_t>(phase) * lines_ * groups_ * 256;
+      Filter* to = codes_.data() + static_cast<size_t>(phase) * lines_ * groups_ * kPack * kBlock;
       int32_t sum = 0, magnitudes = 0;
       for (int r = 0; r < s.R; ++r)
         for (int t = 0; t < s.S; ++t) {
           const int8_t code = w[(int64_t{r} * s.S + t) * s.C + c];
-          to[((r * groups_ + t / 4) * 4 + vector) * 64 + lane * 4 + t % 4] = code;
+          to[((r * groups_ + t / kGroup) * kPack + vector) * kBlock + lane * kGroup + t % kGroup] = code;
           sum += code;
           magnitudes += std::abs(code);
         }
-      const int at = phase * 64 + vector * 16 + lane;
-      bias_[at] = (bias ? bias[c] : 0) - (x_code == Code::kS8 ? 128 * sum : 0);
+      const int at = phase * kStep + vector * kLanes + lane;
+      bias_[at] = (bias ? bias[c] : 0) - (x_code == Code::kS8 ? kOffset * sum : 0);
       multiplier_[at] = multiplier[c];
       const double bound = (255.0 * magnitudes + std::abs(bias ? static_cast<double>(bias[c]) : 0.0)) *
                            std::abs(double{multiplier[c]});
@@ -41,22 +48,15 @@ DepthwiseCodes::DepthwiseCodes(const ConvShape& s, Code x_code, const int8_t* w,
     }
 }
 
-#ifdef ESPALIER_VNNI
+#ifdef ESPALIER_INT8_VECTORS
 
 namespace {
 
-using vnni::Finish;
-using vnni::Order;
-
-/// Four taps of 64 channels side by side: lane i of out[v] holds the bytes of a, b, c, d of one channel.
-void interleave(__m512i a, __m512i b, __m512i c, __m512i d, __m512i* out) {
-  const __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b),
-                cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
-  out[0] = _mm512_unpacklo_epi16(ab_low, cd_low);
-  out[1] = _mm512_unpackhi_epi16(ab_low, cd_low);
-  out[2] = _mm512_unpacklo_epi16(ab_high, cd_high);
-  out[3] = _mm512_unpackhi_epi16(ab_high, cd_high);
-}
+using int8::Finish;
+using int8::Input;
+using int8::Inputs;
+using int8::Order;
+using int8::Sums;
 
 /// What the vectors of one call have in common. kR x kR filters at kStride, or any if they are 0.
 template <int kR, int kStride, bool kPlain>
@@ -68,56 +68,56 @@ struct Vectors {
   int R() const { return kR ? kR : s.R; }
   int S() const { return kR ? kR : s.S; }
   int stride() const { return kStride ? kStride : s.stride; }
-  int groups() const { return kR ? (kR + 3) / 4 : w.groups(); }
+  int groups() const { return kR ? (kR + kGroup - 1) / kGroup : w.groups(); }
 
-  /// 64 channels in kLines lines of outputs, one below the other: `line` are the inputs' lines, `from` the
+  /// kStep channels in kLines lines of outputs, one below the other: `line` are the inputs' lines, `from` the
   /// place in them, `at` the element of y in the first line.
   template <int kLines>
-  void run(int phase, const uint8_t* const* line, int64_t from, int64_t at, int count) const {
+  void run(int phase, const Input* const* line, int64_t from, int64_t at, int count) const {
     const int64_t C = s.C, down = int64_t{s.Q()} * C;
-    const int8_t* codes = w.phase(phase);
-    __m512i sum[kLines][4];
+    const Filter* codes = w.phase(phase);
+    Sums sum[kLines][kPack];
     for (int m = 0; m < kLines; ++m)
-      for (int v = 0; v < 4; ++v) sum[m][v] = _mm512_loadu_si512(w.bias(phase) + v * 16);
+      for (int v = 0; v < kPack; ++v) sum[m][v] = int8::load_sums(w.bias(phase) + v * kLanes);
     for (int i = 0; i < (kLines - 1) * stride() + R(); ++i)
       for (int g = 0; g < groups(); ++g) {
         // Taps past the last have zero filters; they read the last one again.
-        const uint8_t* x = line[i] + from + g * 4 * C;
-        const int last = S() - 1 - g * 4;
-        const auto tap = [&](int t) { return _mm512_loadu_si512(x + std::min(t, last) * C); };
-        __m512i taps[4];
-        interleave(tap(0), tap(1), tap(2), tap(3), taps);
+        const Input* x = line[i] + from + g * kGroup * C;
+        const int last = S() - 1 - g * kGroup;
+        Inputs tap[kGroup], taps[kPack];
+        for (int t = 0; t < kGroup; ++t) tap[t] = int8::load_inputs(x + std::min(t, last) * C);
+        int8::interleave(tap, taps);
         for (int m = 0; m < kLines; ++m) {
           const int r = i - m * stride();
           if (r < 0 || r >= R()) continue;
-          const int8_t* filter = codes + (r * groups() + g) * 256;
-          for (int v = 0; v < 4; ++v)
-            sum[m][v] = _mm512_dpbusd_epi32(sum[m][v], taps[v], _mm512_loadu_si512(filter + v * 64));
+          const Filter* filter = codes + (r * groups() + g) * kPack * kBlock;
+          for (int v = 0; v < kPack; ++v)
+            sum[m][v] = int8::dot(sum[m][v], taps[v], int8::load_filter(filter + v * kBlock));
         }
       }
     for (int m = 0; m < kLines; ++m)
       if constexpr (kPlain)
-        finish.template store_plain<4, Order::kInterleaved>(sum[m], w.multiplier(phase), at + m * down,
-                                                            count);
+        finish.template store_plain<kPack, Order::kInterleaved>(sum[m], w.multiplier(phase), at + m * down,
+                                                                count);
       else
-        finish.template store<4, Order::kInterleaved>(sum[m], w.multiplier(phase), at + m * down, count);
+        finish.template store<kPack, Order::kInterleaved>(sum[m], w.multiplier(phase), at + m * down, count);
   }
 
   /// All of kLines lines of outputs, the first at element `at`.
   template <int kLines>
-  void lines(const uint8_t* const* line, int64_t at) const {
+  void lines(const Input* const* line, int64_t at) const {
     if (w.flat()) {
       const int64_t length = int64_t{s.Q()} * s.C;
       int phase = 0;
-      for (int64_t j = 0; j < length; j += 64) {
-        run<kLines>(phase, line, j, at + j, static_cast<int>(std::min<int64_t>(64, length - j)));
+      for (int64_t j = 0; j < length; j += kStep) {
+        run<kLines>(phase, line, j, at + j, static_cast<int>(std::min<int64_t>(kStep, length - j)));
         if (++phase == w.phases()) phase = 0;
       }
     } else {
       for (int q = 0; q < s.Q(); ++q)
         for (int phase = 0; phase < w.phases(); ++phase)
-          run<kLines>(phase, line, int64_t{q} * stride() * s.C + phase * 64,
-                      at + int64_t{q} * s.C + phase * 64, std::min(64, s.C - phase * 64));
+          run<kLines>(phase, line, int64_t{q} * stride() * s.C + phase * kStep,
+                      at + int64_t{q} * s.C + phase * kStep, std::min(kStep, s.C - phase * kStep));
     }
   }
 };
@@ -130,10 +130,10 @@ void run(const ConvShape& s, Code x_code, const DepthwiseCodes& w, Share outputs
   // Lines of outputs at a time: neighbours see the same inputs.
   const int most = kR == 0 ? 1 : kStride == 1 ? kMostLines : 2;
   const int ring = (most - 1) * s.stride + s.R;
-  vnni::PaddedLines padded(s, x_code, x, ring);
+  int8::PaddedLines padded(s, x_code, x, ring);
   struct Tag {};
-  const uint8_t** line = reinterpret_cast<const uint8_t**>(
-      scratch<Tag>(static_cast<size_t>(ring) * sizeof(uint8_t*) / sizeof(float)));
+  const Input** line = reinterpret_cast<const Input**>(
+      scratch<Tag>(static_cast<size_t>(ring) * sizeof(Input*) / sizeof(float)));
   const Vectors<kR, kStride, kPlain> vectors{s, w, finish};
   const int P = s.P();
   for (int output = outputs.first; output < outputs.last;) {

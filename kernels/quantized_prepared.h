@@ -1,5 +1,5 @@
 #pragma once
-// INT8 kernels for inference on CPUs with AVX-512 VNNI, filters packed once, any number of threads;
+// INT8 kernels for inference on CPUs with AVX-512 VNNI or AVX2, filters packed once, any number of threads;
 // bit-identical to the shared bodies of quantized_conv2d.h and quantized_elementwise.h. Every function is
 // called by every thread of the team.
 
@@ -7,21 +7,20 @@
 #include <vector>
 
 #include "kernels/quantized_conv2d.h"
+#include "kernels/quantized_target.h"
 #include "kernels/resize.h"
 #include "kernels/team.h"
 
 namespace espalier::kernels {
 
-/// False where the program was built for a CPU without VNNI; then only the shared bodies run.
+/// False where the program was built for a CPU with neither; then only the shared bodies run.
 bool has_quantized_prepared();
 
-/// Filters w [K,R,S,C] as [ceil(K / 16)][R][groups][16][4], a group being four neighbouring codes of a line
-/// of the window (S * C codes); and per output channel the bias and multiplier; filled up with zeros. VNNI
-/// multiplies u8 by s8, so s8 activations enter with 128 added and the bias takes 128 * (sum of the filter)
-/// away again: still exact.
-/// Where S * K fits one vector and there is no stride, the filter's columns are lanes of their own (lane =
-/// column * K
-/// + k) and a group is four channels.
+/// Filters w [K,R,S,C] as [ceil(K / kLanes)][R][groups][kLanes][kGroup] (quantized_target.h), a group being
+/// neighbouring codes of a line of the window (S * C codes); and per output channel the bias and multiplier;
+/// filled up with zeros. Where s8 activations enter with kOffset added, the bias takes kOffset * (sum of the
+/// filter) away again: still exact. Where S * K fits one vector and there is no stride, the filter's columns
+/// are lanes of their own (lane = column * K + k) and a group is of neighbouring channels.
 class PackedCodes {
  public:
   PackedCodes(const ConvShape& shape, Code x_code, const int8_t* w, const int32_t* bias,
@@ -31,16 +30,20 @@ class PackedCodes {
   int vectors() const { return vectors_; }
   int lines() const { return lines_; }
   int groups() const { return groups_; }  ///< per line
-  const int8_t* vector(int v) const { return codes_.data() + static_cast<size_t>(v) * lines_ * groups_ * 64; }
-  const int32_t* bias(int v) const { return bias_.data() + v * 16; }
-  const float* multiplier(int v) const { return multiplier_.data() + v * 16; }
+  const int8::Filter* vector(int v) const {
+    return codes_.data() + static_cast<size_t>(v) * lines_ * groups_ * int8::kBlock;
+  }
+  const int32_t* bias(int v) const { return bias_.data() + v * int8::kLanes; }
+  const float* multiplier(int v) const { return multiplier_.data() + v * int8::kLanes; }
   double largest() const { return largest_; }  ///< bound of |sum * multiplier|
-  int64_t bytes() const { return static_cast<int64_t>(codes_.size() + 8 * bias_.size()); }
+  int64_t bytes() const {
+    return static_cast<int64_t>(sizeof(int8::Filter) * codes_.size() + 8 * bias_.size());
+  }
 
  private:
   bool apart_;
   int vectors_, lines_, groups_;
-  std::vector<int8_t> codes_;
+  std::vector<int8::Filter> codes_;
   std::vector<int32_t> bias_;
   std::vector<float> multiplier_;
   double largest_ = 0;
@@ -50,8 +53,8 @@ class PackedCodes {
 void quantized_conv2d_prepared(const ConvShape& shape, Code x_code, const PackedCodes& w, const Requantize& r,
                                Code y_code, const void* x, void* y, const Team& team);
 
-/// Depthwise filters w [R,S,C] for vectors of 64 channels, four taps of a line in one 32-bit lane, in the
-/// order that unpacking bytes gives. Without stride a line of outputs is one long vector, in which channels
+/// Depthwise filters w [R,S,C] for kStep channels at a time, kGroup taps of a line in one 32-bit lane, in the
+/// order that unpacking taps gives. Without stride a line of outputs is one long vector, in which channels
 /// repeat: the filters are laid out for as many vectors as it takes until they begin at channel 0 again.
 class DepthwiseCodes {
  public:
@@ -60,17 +63,21 @@ class DepthwiseCodes {
 
   int phases() const { return phases_; }
   bool flat() const { return flat_; }  ///< channels repeat; otherwise the last phase is filled up with zeros
-  int groups() const { return groups_; }  ///< of four taps, per line
-  const int8_t* phase(int p) const { return codes_.data() + static_cast<size_t>(p) * lines_ * groups_ * 256; }
-  const int32_t* bias(int p) const { return bias_.data() + p * 64; }
-  const float* multiplier(int p) const { return multiplier_.data() + p * 64; }
+  int groups() const { return groups_; }  ///< of kGroup taps, per line
+  const int8::Filter* phase(int p) const {
+    return codes_.data() + static_cast<size_t>(p) * lines_ * groups_ * int8::kPack * int8::kBlock;
+  }
+  const int32_t* bias(int p) const { return bias_.data() + p * int8::kStep; }
+  const float* multiplier(int p) const { return multiplier_.data() + p * int8::kStep; }
   double largest() const { return largest_; }  ///< bound of |sum * multiplier|
-  int64_t bytes() const { return static_cast<int64_t>(codes_.size() + 8 * bias_.size()); }
+  int64_t bytes() const {
+    return static_cast<int64_t>(sizeof(int8::Filter) * codes_.size() + 8 * bias_.size());
+  }
 
  private:
   int phases_, lines_, groups_;
   bool flat_;
-  std::vector<int8_t> codes_;
+  std::vector<int8::Filter> codes_;
   std::vector<int32_t> bias_;
   std::vector<float> multiplier_;
   double largest_ = 0;
@@ -89,7 +96,7 @@ void quantized_add_prepared(int64_t n, Code a_code, const void* a, float a_facto
 void quantized_global_avg_pool_prepared(int N, int pixels, int C, Code code, const void* x, void* y,
                                         const Team& team);
 
-/// quantized_max_pool() and quantized_resize() by a team; they need no VNNI.
+/// quantized_max_pool() and quantized_resize() by a team; they need neither.
 void quantized_max_pool_prepared(const ConvShape& shape, Code code, const void* x, void* y, const Team& team);
 void quantized_resize_prepared(const ResizeShape& shape, Code code, const void* x, void* y, const Team& team);
 

@@ -17,7 +17,8 @@ bool fast(const PrepareCtx& ctx) {
   if (ctx.out[0].device() != Device::kCpu || kernels::reference_only()) return false;
   if (kernels::has_quantized_prepared()) return true;
   static const bool said = [] {
-    spdlog::warn("INT8 is exact but slow here: the program was built for a CPU without AVX-512 VNNI");
+    spdlog::warn(
+        "INT8 is exact but slow here: the program was built for a CPU without AVX2 and without AVX-512 VNNI");
     return true;
   }();
   (void)said;
