@@ -18,6 +18,7 @@ using Inputs = __m256i;
 
 inline Sums zero() { return _mm256_setzero_si256(); }
 inline Sums load_sums(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline void hold(Sums& v) { asm("" : "+x"(v)); }
 inline void store_sums(int32_t* p, Sums v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 inline Sums add(Sums a, Sums b) { return _mm256_add_epi32(a, b); }
 inline Sums rotate(Sums v, int by) {

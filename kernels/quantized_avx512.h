@@ -22,6 +22,8 @@ inline __mmask16 first_lanes(int n) {
 
 inline Sums zero() { return _mm512_setzero_si512(); }
 inline Sums load_sums(const int32_t* p) { return _mm512_loadu_si512(p); }
+/// Keeps a loaded value in a register: g++ would rather copy what many sums begin with through memory.
+inline void hold(Sums& v) { asm("" : "+v"(v)); }
 inline void store_sums(int32_t* p, Sums v) { _mm512_storeu_si512(p, v); }
 inline Sums add(Sums a, Sums b) { return _mm512_add_epi32(a, b); }
 /// Lane i takes lane i + by.

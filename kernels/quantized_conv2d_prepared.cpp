@@ -113,7 +113,8 @@ void tile(const PackedCodes& w, int vector, const Lines& inputs, int first, cons
   const Filter* codes[kVectors];
   for (int v = 0; v < kVectors; ++v) {
     codes[v] = w.vector(vector + v);
-    const Sums start = out.start(vector + v);
+    Sums start = out.start(vector + v);
+    int8::hold(start);
     for (int i = 0; i < kRows; ++i) sum[i][v] = start;
   }
   const int groups = w.groups();

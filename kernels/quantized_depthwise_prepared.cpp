@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "kernels/quantized_lines.h"
 #include "kernels/quantized_prepared.h"
@@ -77,9 +78,12 @@ struct Vectors {
     const int64_t C = s.C, down = int64_t{s.Q()} * C;
     const Filter* codes = w.phase(phase);
     Sums sum[kLines][kPack];
-    for (int m = 0; m < kLines; ++m)
-      for (int v = 0; v < kPack; ++v) sum[m][v] = int8::load_sums(w.bias(phase) + v * kLanes);
-    for (int i = 0; i < (kLines - 1) * stride() + R(); ++i)
+    for (int v = 0; v < kPack; ++v) {
+      Sums start = int8::load_sums(w.bias(phase) + v * kLanes);
+      int8::hold(start);
+      for (int m = 0; m < kLines; ++m) sum[m][v] = start;
+    }
+    const auto add_line = [&](auto i) __attribute__((always_inline)) {
       for (int g = 0; g < groups(); ++g) {
         // Taps past the last have zero filters; they read the last one again.
         const Input* x = line[i] + from + g * kGroup * C;
@@ -87,6 +91,7 @@ struct Vectors {
         Inputs tap[kGroup], taps[kPack];
         for (int t = 0; t < kGroup; ++t) tap[t] = int8::load_inputs(x + std::min(t, last) * C);
         int8::interleave(tap, taps);
+#pragma GCC unroll 4
         for (int m = 0; m < kLines; ++m) {
           const int r = i - m * stride();
           if (r < 0 || r >= R()) continue;
@@ -95,6 +100,14 @@ struct Vectors {
             sum[m][v] = int8::dot(sum[m][v], taps[v], int8::load_filter(filter + v * kBlock));
         }
       }
+    };
+    if constexpr (kR != 0)
+      // One after another, so that nothing asks which outputs see a line.
+      [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
+        (add_line(std::integral_constant<int, i>()), ...);
+      }
+    (std::make_integer_sequence<int, (kLines - 1) * kStride + kR>());
+    else for (int i = 0; i < (kLines - 1) * stride() + R(); ++i) add_line(i);
     for (int m = 0; m < kLines; ++m)
       if constexpr (kPlain)
         finish.template store_plain<kPack, Order::kInterleaved>(sum[m], w.multiplier(phase), at + m * down,
