@@ -148,43 +148,37 @@ double compare(const Graph& graph, const Task& task, BatchSource& source, int ma
   return all;
 }
 
-/// Decisions by the curves of a few images, refined on all, against those by the curves of all.
+/// Decisions by the curves of a few images, refined on all, against those by the curves of all; each for
+/// itself.
 void decide(const Graph& graph, const Task& task, BatchSource& source, const Sensitivity& of_all,
             const Timed& of_few, double all_masked) {
-  const test::TemporaryDirectory folder;
-  Sensitivity refined = of_few.curves;
-  const double start = seconds();
-  for (const double share : {0.7, 0.55, 0.4, 0.3, 0.2}) {
+  std::printf("sweep on %lld images: %.2f s, ratio %.2f\n", static_cast<long long>(of_few.curves.samples),
+              of_few.seconds, all_masked / of_few.seconds);
+  for (const double share : {0.7, 0.55, 0.4, 0.3}) {
+    const test::TemporaryDirectory folder;
     const SelectOptions options{.keep_macs = share};
-    PruningPlan got, want;
-    try {
-      got = select_channels_refined(graph, task, source, folder.path() / "refined.json", refined, options);
-      want = select_channels(graph, of_all, options);
-    } catch (const Error& e) {
-      std::printf("keep_macs %.2f: %s\n", share, e.what());
-      continue;
-    }
-    int groups = 0, different = 0, channels = 0;
+    Sensitivity refined = of_few.curves;
+    const double start = seconds();
+    const PruningPlan got =
+        select_channels_refined(graph, task, source, folder.path() / "refined.json", refined, options);
+    const double both = of_few.seconds + seconds() - start;
+    const PruningPlan want = select_channels(graph, of_all, options);
+    int different = 0, channels = 0, all_channels = 0;
     for (size_t g = 0; g < got.groups.size(); ++g) {
-      groups += got.groups[g].kept != want.groups[g].kept;
-      different += std::abs(got.groups[g].kept - want.groups[g].kept);
-      channels += got.groups[g].before;
+      different += got.groups[g].kept != want.groups[g].kept;
+      channels += std::abs(got.groups[g].kept - want.groups[g].kept);
+      all_channels += got.groups[g].before;
     }
+    int64_t again = 0;
+    for (const GroupSensitivity& g : refined.groups)
+      again += std::count_if(g.points.begin(), g.points.end(), [](const auto& p) { return p.samples > 0; });
     std::printf(
-        "keep_macs %.2f: tolerance %.4f, by the curves of all images %.4f; %d of %zu groups keep another "
-        "number, %d of "
-        "%d channels\n",
-        share, *got.tolerance, *want.tolerance, groups, got.groups.size(), different, channels);
+        "  and keep_macs %.2f with %lld points again on all: %.2f s, ratio %.2f; tolerance %.4f, by the "
+        "curves of "
+        "all images %.4f; %d of %zu groups differ, by %d of %d channels\n",
+        share, static_cast<long long>(again), both, all_masked / both, *got.tolerance, *want.tolerance,
+        different, got.groups.size(), channels, all_channels);
   }
-  const double deciding = seconds() - start;
-  int again = 0;
-  for (const GroupSensitivity& g : refined.groups)
-    again += static_cast<int>(
-        std::count_if(g.points.begin(), g.points.end(), [](const auto& p) { return p.samples > 0; }));
-  std::printf(
-      "sweep on %lld images %.2f s, %d points again on all and five decisions %.2f s: %.2f s; ratio %.2f\n",
-      static_cast<long long>(of_few.curves.samples), of_few.seconds, again, deciding,
-      of_few.seconds + deciding, all_masked / (of_few.seconds + deciding));
 }
 
 /// Lines "path label". ImageNet has two classes of one name, so labels.txt is not read.

@@ -51,6 +51,7 @@ const Problem kProblems[] = {
     {1, 9, 37, 20, 2, 3, 1, {1, 1, 1, 1}, kU8, kF32, false},   // so few outputs that columns are lanes
     {2, 7, 9, 17, 5, 3, 1, {1, 2, 0, 1}, kS8, kS8, true},      // the same, signed, padded unequally
     {1, 11, 6, 8, 3, 5, 1, {0, 0, 0, 0}, kU8, kU8, true},      // the same with fifteen lanes
+    {1, 8, 9, 7, 1, 5, 1, {2, 2, 2, 2}, kU8, kS8, false},      // the same with five
     {1, 40, 23, 48, 56, 3, 1, {1, 1, 1, 1}, kU8, kU8, false},  // several lines for each column of filters
     {1, 41, 20, 33, 40, 3, 2, {1, 1, 1, 1}, kS8, kU8, false},  // the same with a stride
 };
