@@ -9,15 +9,16 @@
 namespace espalier::kernels::int8 {
 
 /// Lines of x with their padding to the left and right, as inputs, in a ring; `ring` is how many are asked
-/// for at a time. What lies behind a line may be read, up to 2 kStep inputs, and means nothing.
+/// for at a time. What lies behind a line may be read, up to `beyond` pixels and 2 kStep inputs, and means
+/// nothing.
 class PaddedLines {
  public:
-  PaddedLines(const ConvShape& s, Code x_code, const void* x, int ring)
+  PaddedLines(const ConvShape& s, Code x_code, const void* x, int ring, int beyond = 0)
       : s_(s),
         x_(static_cast<const uint8_t*>(x)),
         is_signed_(x_code == Code::kS8),
         ring_(ring),
-        length_((int64_t{s.W + s.pad.left + s.pad.right} * s.C + 2 * kStep + 63) / 64 * 64) {
+        length_((int64_t{s.W + s.pad.left + s.pad.right + beyond} * s.C + 2 * kStep + 63) / 64 * 64) {
     struct Tag {};
     memory_ = reinterpret_cast<Input*>(
         scratch<Tag>(static_cast<size_t>((ring_ + 1) * length_) * sizeof(Input) / sizeof(float)));

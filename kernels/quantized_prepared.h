@@ -27,6 +27,7 @@ class PackedCodes {
               const float* multiplier);
 
   bool columns_apart() const { return apart_; }
+  bool winograd() const { return winograd_; }
   int vectors() const { return vectors_; }
   int lines() const { return lines_; }
   int groups() const { return groups_; }  ///< per line
@@ -41,7 +42,7 @@ class PackedCodes {
   }
 
  private:
-  bool apart_;
+  bool apart_, winograd_;
   int vectors_, lines_, groups_;
   std::vector<int8::Filter> codes_;
   std::vector<int32_t> bias_;

@@ -54,6 +54,9 @@ const Problem kProblems[] = {
     {1, 8, 9, 7, 1, 5, 1, {2, 2, 2, 2}, kU8, kS8, false},      // the same with five
     {1, 40, 23, 48, 56, 3, 1, {1, 1, 1, 1}, kU8, kU8, false},  // several lines for each column of filters
     {1, 41, 20, 33, 40, 3, 2, {1, 1, 1, 1}, kS8, kU8, false},  // the same with a stride
+    {2, 7, 8, 37, 29, 3, 1, {1, 0, 2, 1}, kS8, kU8, true},     // odd everything, in 2x2 tiles
+    {1, 70, 75, 17, 16, 3, 1, {0, 0, 0, 0}, kU8, kF32, false}, // many tiles, not padded
+    {3, 3, 1, 130, 33, 3, 1, {1, 1, 1, 1}, kU8, kU8, false},   // a column of pixels
 };
 
 Tensors inputs_of(const Problem& p, bool depthwise) {
@@ -160,6 +163,20 @@ TEST(QuantizedConv2d, IsExactAndItsPreparedFormToo) {
   for (const Problem& p : kProblems)
     for (float slope : {1.0f, 0.1f})
       if (!(p.residual && slope != 1)) check<QuantizedConv2d>(p, false, slope);
+}
+
+TEST(QuantizedConv2d, TheLargestSumsThereCanBeAreExact) {
+  for (const int filter : {127, -127})
+    for (const int kernel : {1, 3}) {
+      const Problem p{1, 3, 4, 1840, 17, kernel, 1, {}, kU8, kF32, false};
+      const Tensors in = inputs_of(p, false);
+      std::fill_n(in[0].u8(), in[0].elements(), uint8_t{255});
+      std::fill_n(in[1].s8(), in[1].elements(), static_cast<int8_t>(filter));
+      const auto op = op_of<QuantizedConv2d>(p);
+      const Tensor y = apply1(op, in);
+      EXPECT_EQ(y.to_vector(), reference(*op, in, y.shape(), false));
+      EXPECT_EQ(run_prepared(*op, in, y.meta(), 1), y.to_vector());
+    }
 }
 
 TEST(QuantizedDepthwiseConv2d, IsExactAndItsPreparedFormToo) {
