@@ -156,11 +156,11 @@ void run_columns_apart(const ConvShape& s, Code x_code, const PackedCodes& w, Sh
   const int pixels = s.W + s.pad.left + s.pad.right, length = s.Q() * s.K;
   const int64_t plane = int64_t{pixels} * s.K + kStep, room = (length + kStep - 1) / kStep * kStep;
   struct Tag {};
-  auto* sums =
-      reinterpret_cast<int32_t*>(scratch<Tag>(static_cast<size_t>(s.S * plane + 2 * room + 2 * s.R)));
+  auto* line = reinterpret_cast<const Input**>(
+      scratch<Tag>(static_cast<size_t>(s.S * plane + 2 * room) + s.R * sizeof(Input*) / sizeof(float)));
+  auto* sums = reinterpret_cast<int32_t*>(line + s.R);
   int32_t* bias = sums + s.S * plane;
   auto* multiplier = reinterpret_cast<float*>(bias + room);
-  auto* line = reinterpret_cast<const Input**>(multiplier + room);
   for (int i = 0; i < room; ++i) bias[i] = w.bias(0)[i % s.K], multiplier[i] = w.multiplier(0)[i % s.K];
   for (int output = outputs.first; output < outputs.last; ++output) {
     for (int r = 0; r < s.R; ++r) line[r] = padded.line(output / s.P(), output % s.P() - s.pad.top + r);
