@@ -235,6 +235,25 @@ TEST_F(BrowserTest, SeveralRunsAreSound) {
       "");
 }
 
+TEST_F(BrowserTest, VariantsOfAListOfBudgetsAreJoined) {
+  Json run = full_run("x", "classification");
+  Json& variants = run["result"]["variants"];
+  const Json one = variants.begin().value();
+  variants = Json::object();
+  for (const char* name : {"baseline", "ours_70", "ours_40", "ours_40_int8", "alone_20"})
+    variants[name] = one;
+  const test::TemporaryDirectory folder;
+  const auto faults_with = [&](int families) {
+    std::ofstream(folder.path() / "page.html")
+        << report_page(page_of(Json::array({run})))
+        << "<script>setTimeout(() => { if (document.querySelectorAll('path.family').length !== " << families
+        << ") console.error('families'); }, 50);</script>";
+    return test::page_faults(folder.path() / "page.html").size();
+  };
+  EXPECT_EQ(faults_with(1), 0u);
+  EXPECT_GT(faults_with(2), 0u) << "the check itself does not see the page";
+}
+
 TEST_F(BrowserTest, FaultsAreFound) {
   const test::TemporaryDirectory folder;
   std::ofstream(folder.path() / "page.html")

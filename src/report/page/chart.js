@@ -179,7 +179,7 @@ const kMarks = [
 ];
 
 /// Points with whiskers. `chart` is {title, x: {label}, y: {label}, points: [{x, y, low, high,
-/// name, color, mark, lines}]}; `lines` is the tooltip.
+/// name, color, mark, lines, family}]}; `lines` is the tooltip, points of one family are joined.
 function pointChart(chart) {
   const place = el("div", {class: "plot"});
   const points = chart.points.filter((p) => known(p.x) && known(p.y));
@@ -201,6 +201,11 @@ function pointChart(chart) {
       const hits = (b) => spot.from < b.to && spot.from + w > b.from && Math.abs(spot.y - b.y) < 13;
       for (let tries = 0; tries < 40 && taken.some(hits); ++tries) spot.y = Math.max(...taken.filter(hits).map((b) => b.y)) + 13;
       taken.push({from: spot.from, to: spot.from + w, y: spot.y});
+    }
+    for (const family of new Set(points.map((p) => p.family).filter(Boolean))) {
+      const kin = points.filter((p) => p.family === family).sort((a, b) => a.x - b.x);
+      if (kin.length > 1)
+        children.push(svg("path", {class: "family", stroke: kin[0].color, d: "M" + kin.map((p) => `${at.x(p.x).toFixed(1)} ${at.y(p.y).toFixed(1)}`).join("L")}));
     }
     for (const {p} of spots)
       if (known(p.low)) children.push(svg("line", {class: "whisker", stroke: p.color, x1: at.x(p.x), x2: at.x(p.x), y1: at.y(p.low), y2: at.y(p.high)}));

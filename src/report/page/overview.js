@@ -2,12 +2,23 @@
 
 const several = data.runs.length > 1;
 
-/// Every variant of every run, in order: {run, name, v, color, mark, title}. The colour is the variant's, or the
+/// What a list of budgets made: of ours_70 and ours_40 it is "ours"; a variant without such kin is its own family.
+function familyOf(name, names) {
+  const stem = name.replace(/_\d+$/, "");
+  const kin = names.filter((n) => n !== stem && n.replace(/_\d+$/, "") === stem);
+  return kin.length > 1 ? stem : name;
+}
+
+/// Every variant of every run, in order: {run, name, v, family, color, mark, title}. The colour is the family's, or the
 /// run's where there are several.
-const variants = data.runs.flatMap((run, r) => Object.entries(run.result.variants).map(([name, v], i) => ({
-  run, name, v, color: color(several ? r : i), mark: i,
-  title: several ? `${run.name} \u00b7 ${name}` : name,
-})));
+const variants = data.runs.flatMap((run, r) => {
+  const names = Object.keys(run.result.variants), families = [...new Set(names.map((name) => familyOf(name, names)))];
+  return Object.entries(run.result.variants).map(([name, v]) => {
+    const family = families.indexOf(familyOf(name, names));
+    return {run, name, v, family: `${r} ${family}`, color: color(several ? r : family), mark: family,
+      title: several ? `${run.name} \u00b7 ${name}` : name};
+  });
+});
 
 /// Which colour is which run; null for one run.
 const runLegend = several ? data.runs.map((run, r) => ({name: run.name, color: color(r)})) : null;
@@ -49,7 +60,7 @@ function tradeOffOfVariants() {
   const metric = data.runs[0].result.metric;
   const points = (value, text) => variants.filter(({v}) => v.val && known(v.val.value) && known(value(v))).map((e) => ({
     x: value(e.v), y: 100 * e.v.val.value, low: 100 * e.v.val.low, high: 100 * e.v.val.high, name: e.name,
-    color: e.color, mark: e.mark,
+    color: e.color, mark: e.mark, family: e.family,
     lines: [e.title, `${metric} ${percent(e.v.val.value)} % (${percent(e.v.val.low)}\u2013${percent(e.v.val.high)})`, text(e.v)],
   }));
   const place = el("div", {});
