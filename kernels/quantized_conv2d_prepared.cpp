@@ -39,9 +39,8 @@ PackedCodes::PackedCodes(const ConvShape& s, Code x_code, const int8_t* w, const
     for (int r = 0; r < s.R; ++r)
       for (int t = 0; t < s.S; ++t)
         for (int c = 0; c < s.C; ++c) {
-          const int code = filter[(r * s.S + t) * s.C + c];
-          if (!winograd_)
-            at(apart_ ? t * s.K + k : k, r, apart_ ? c : t * s.C + c) = static_cast<Filter>(code);
+          const int8_t code = filter[(r * s.S + t) * s.C + c];
+          if (!winograd_) at(apart_ ? t * s.K + k : k, r, apart_ ? c : t * s.C + c) = code;
           sum += code;
           magnitudes += std::abs(code);
         }

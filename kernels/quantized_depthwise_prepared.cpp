@@ -35,9 +35,8 @@ DepthwiseCodes::DepthwiseCodes(const ConvShape& s, Code x_code, const int8_t* w,
       int32_t sum = 0, magnitudes = 0;
       for (int r = 0; r < s.R; ++r)
         for (int t = 0; t < s.S; ++t) {
-          const int code = w[(int64_t{r} * s.S + t) * s.C + c];
-          to[((r * groups_ + t / kGroup) * kPack + vector) * kBlock + lane * kGroup + t % kGroup] =
-              static_cast<Filter>(code);
+          const int8_t code = w[(int64_t{r} * s.S + t) * s.C + c];
+          to[((r * groups_ + t / kGroup) * kPack + vector) * kBlock + lane * kGroup + t % kGroup] = code;
           sum += code;
           magnitudes += std::abs(code);
         }
