@@ -104,7 +104,7 @@ TEST_F(RefineTest, APointThatIsNotThereIsAnError) {
   EXPECT_TRUE(contains(message_of([&] { refine({{"z", 0.25}}); }), "there is no point of z"));
 }
 
-/// Curves of eight groups with intervals of 0.1 on both sides, and a plan for each by tolerance 0.1.
+/// Curves of six groups with intervals of 0.1 on both sides, and a plan for each by tolerance 0.1.
 struct DecisivePointsTest : ::testing::Test {
   Sensitivity s{.baseline = 1};
   PruningPlan plan;
