@@ -80,7 +80,7 @@ struct Job {
   /// sums[point][kFilters][kChannels] over tiles [first, last).
   void run(int first, int last, float* sums) const {
     struct Tag {};
-    const Tiling tiling(s);
+    const Tiling tiling(s, kOut);
     constexpr int64_t kPointSums = int64_t{kFilters} * kChannels;
     // A vector more, so that the matrices do not fall onto the same lines of a first-level cache.
     constexpr int64_t v_step = kTiles * kChannels + kLanes, m_step = kTiles * kFilters + kLanes;
@@ -136,7 +136,7 @@ void finish(const Job& job, const float* sums, int parts, int64_t step, float* d
 bool conv2d_backward_w_winograd(const ConvShape& s, const float* x, const float* dy, float* dw) {
   struct Sums;
   if (!winograd_pays(s)) return false;
-  const int tiles = Tiling(s).tiles();
+  const int tiles = Tiling(s, kOut).tiles();
   const int down = quotient(s.K, kFilters), across = quotient(s.C, kChannels), jobs = down * across;
   const int threads = omp_get_max_threads(), rounds = quotient(jobs, threads);
   // Few jobs, or a last round with idle threads: share the tiles too.

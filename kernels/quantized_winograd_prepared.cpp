@@ -5,6 +5,7 @@
 #include "kernels/quantized_tile.h"
 #include "kernels/quantized_winograd.h"
 #include "kernels/reference_only.h"
+#include "kernels/winograd_tiles.h"
 
 namespace espalier::kernels {
 
@@ -39,6 +40,8 @@ void quantized_winograd_filter(const int8_t* w, int step, int16_t u[kWinogradPoi
 #ifdef ESPALIER_INT8_AVX2
 
 namespace {
+
+using winograd::Run, winograd::Tiling;
 
 using int8::Input;
 using int8::Inputs;
@@ -75,18 +78,10 @@ struct Products {
   }
 };
 
-/// Neighbouring tiles of one line of tiles.
-struct Run {
-  int n, p, q, tiles;  ///< image, first output, how many
-};
-
 struct Problem {
   const ConvShape& s;
-  int down = (s.P() + kOut - 1) / kOut, across = (s.Q() + kOut - 1) / kOut;  ///< tiles of an image
   int64_t v_row = (s.C + kStep - 1) / kStep * kStep;              ///< transformed inputs of a tile at a point
   int64_t m_row = (s.K + kLanes - 1) / kLanes * int64_t{kLanes};  ///< sums of a tile at a point
-
-  int tiles() const { return s.N * down * across; }
 
   /// So many tiles between two passes over the filters that these are worth fetching, and so few that what
   /// lies between the transforms stays in a second-level cache.
@@ -95,18 +90,6 @@ struct Problem {
     const int64_t each =
         kWinogradPoints * (v_row * int64_t{sizeof(Input)} + m_row * int64_t{sizeof(int32_t)});
     return static_cast<int>(std::max<int64_t>(24, kBytes / each));
-  }
-
-  /// visit(run, tiles of [first, last) before it) for all runs of [first, last).
-  template <class Visit>
-  void for_runs(int first, int last, const Visit& visit) const {
-    for (int t = first; t < last;) {
-      const int column = t % across;
-      const Run run{t / (down * across), t / across % down * kOut, column * kOut,
-                    std::min(last - t, across - column)};
-      visit(run, t - first);
-      t += run.tiles;
-    }
   }
 
   /// V[point][tile][v_row] of the run, of which v is the first tile at point 0.
@@ -187,7 +170,8 @@ template <class Out>
 void run(const ConvShape& s, Code x_code, const PackedCodes& w, const Out& out, const void* x,
          const Team& team) {
   const Problem problem{s};
-  const Share share(problem.tiles(), team.thread, team.threads);
+  const Tiling tiling(s, kOut);
+  const Share share(tiling.tiles(), team.thread, team.threads);
   if (share.count() <= 0) return;
   const int rounds = (share.count() + problem.tiles_at_once() - 1) / problem.tiles_at_once();
   const int most = (share.count() + rounds - 1) / rounds;
@@ -203,7 +187,7 @@ void run(const ConvShape& s, Code x_code, const PackedCodes& w, const Out& out, 
   for (int round = 0; round < rounds; ++round) {
     const Share part(share.count(), round, rounds);
     const int first = share.first + part.first, last = share.first + part.last;
-    problem.for_runs(first, last, [&](const Run& run, int64_t at) {
+    tiling.for_runs(first, last, tiling.across, [&](const Run& run, int64_t at) {
       problem.transform(run, padded, v + at * problem.v_row, v_step);
     });
     for (int point = 0; point < kWinogradPoints; ++point) {
@@ -211,7 +195,7 @@ void run(const ConvShape& s, Code x_code, const PackedCodes& w, const Out& out, 
       int8::columns(filters.line(point), Share(0, w.vectors()), int8::Lines{&line, problem.v_row},
                     part.count(), Products{m + point * m_step, problem.m_row}, 0);
     }
-    problem.for_runs(first, last, [&](const Run& run, int64_t at) {
+    tiling.for_runs(first, last, tiling.across, [&](const Run& run, int64_t at) {
       problem.outputs(run, m + at * problem.m_row, m_step, w.vectors(), out);
     });
   }

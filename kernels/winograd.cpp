@@ -165,7 +165,7 @@ bool winograd_applies(const ConvShape& s) {
 bool winograd_pays(const ConvShape& s) {
   constexpr int kFewestTiles = 64;
   constexpr int64_t kMostFilters = 512 * 512;
-  return winograd_applies(s) && Tiling(s).tiles() >= kFewestTiles && int64_t{s.C} * s.K <= kMostFilters;
+  return winograd_applies(s) && Tiling(s, kOut).tiles() >= kFewestTiles && int64_t{s.C} * s.K <= kMostFilters;
 }
 
 bool winograd_suits(const ConvShape& s) {
@@ -181,7 +181,7 @@ void winograd_prepared(const ConvShape& s, Activation act, const WinogradFilters
 void winograd_conv2d(const ConvShape& s, Activation act, const float* u, const float* bias, const float* x,
                      const float* residual, float* y, const Team& team) {
   const Problem problem{s, act, u, bias, x, residual, y};
-  const Tiling tiling(s);
+  const Tiling tiling(s, kOut);
   const Share share(tiling.tiles(), team.thread, team.threads);
   if (share.count() <= 0) return;
   const int rounds = (share.count() + tiles_at_once(s) - 1) / tiles_at_once(s);

@@ -1,12 +1,12 @@
 #pragma once
-// The transforms of winograd.h in registers, and how an image is cut into tiles. Only kernels/*winograd*.cpp
-// include this.
+// The transforms of winograd.h in registers. Only kernels/*winograd*.cpp include this.
 
 #include <algorithm>
 #include <cstdint>
 
 #include "kernels/conv_shape.h"
 #include "kernels/simd.h"
+#include "kernels/winograd_tiles.h"
 
 namespace espalier::kernels::winograd {
 
@@ -112,38 +112,6 @@ void transform_filters(const Vector w[3][3], const Store& store) {
     for (int j = 0; j < kIn; ++j) store(i * kIn + j, u[j]);
   }
 }
-
-/// Neighbouring tiles of one line of tiles.
-struct Run {
-  int n, p, q;  ///< image and first output
-  int tiles;
-};
-
-struct Tiling {
-  const ConvShape& s;
-  int down, across;  ///< tiles of an image
-
-  explicit Tiling(const ConvShape& s)
-      : s(s), down((s.P() + kOut - 1) / kOut), across((s.Q() + kOut - 1) / kOut) {}
-  int tiles() const { return s.N * down * across; }
-
-  /// What begins at tile t, with at most `most` tiles.
-  Run run(int t, int most) const {
-    const int column = t % across;
-    return {t / (down * across), t / across % down * kOut, column * kOut, std::min(most, across - column)};
-  }
-
-  /// visit(run, tiles of [first, last) before it) for all runs of [first, last), with at most `most` tiles
-  /// each.
-  template <class Visit>
-  void for_runs(int first, int last, int most, const Visit& visit) const {
-    for (int t = first; t < last;) {
-      const Run next = run(t, std::min(most, last - t));
-      visit(next, t - first);
-      t += next.tiles;
-    }
-  }
-};
 
 /// Floats of a line of a run of `tiles` tiles of `channels` channels.
 inline int64_t line_floats(int tiles, int channels) { return (int64_t{tiles} * kOut + 2) * channels; }
