@@ -39,24 +39,24 @@ struct Problem {
 constexpr DType kS8 = DType::kS8, kU8 = DType::kU8, kF32 = DType::kF32;
 
 const Problem kProblems[] = {
-    {1, 7, 7, 64, 96, 1, 1, {}, kU8, kS8, false},              // pointwise, whole vectors
-    {2, 5, 6, 24, 40, 1, 1, {}, kS8, kU8, true},               // pruned widths, signed input
-    {1, 5, 5, 37, 53, 1, 1, {}, kU8, kU8, false},              // channels that fill no group and no vector
-    {1, 1, 1, 1280, 15, 1, 1, {}, kU8, kF32, false},           // a classifier
-    {1, 1, 1, 9, 1000, 1, 1, {}, kS8, kF32, true},             //
-    {1, 17, 15, 3, 32, 3, 2, {1, 1, 1, 1}, kS8, kU8, false},   // a network's first layer
-    {2, 16, 18, 3, 16, 3, 2, {0, 0, 1, 1}, kS8, kU8, false},   // the same, padded as TensorFlow does
-    {1, 6, 5, 16, 24, 3, 1, {1, 1, 1, 1}, kS8, kS8, true},     // a window of whole groups, signed, padded
-    {1, 9, 8, 6, 5, 5, 1, {2, 0, 1, 3}, kU8, kU8, false},      // unequal padding
-    {1, 9, 37, 20, 2, 3, 1, {1, 1, 1, 1}, kU8, kF32, false},   // so few outputs that columns are lanes
-    {2, 7, 9, 17, 5, 3, 1, {1, 2, 0, 1}, kS8, kS8, true},      // the same, signed, padded unequally
-    {1, 11, 6, 8, 3, 5, 1, {0, 0, 0, 0}, kU8, kU8, true},      // the same with fifteen lanes
-    {1, 8, 9, 7, 1, 5, 1, {2, 2, 2, 2}, kU8, kS8, false},      // the same with five
-    {1, 40, 23, 48, 56, 3, 1, {1, 1, 1, 1}, kU8, kU8, false},  // several lines for each column of filters
-    {1, 41, 20, 33, 40, 3, 2, {1, 1, 1, 1}, kS8, kU8, false},  // the same with a stride
-    {2, 7, 8, 37, 29, 3, 1, {1, 0, 2, 1}, kS8, kU8, true},     // odd everything, in 2x2 tiles
-    {1, 70, 75, 17, 16, 3, 1, {0, 0, 0, 0}, kU8, kF32, false}, // many tiles, not padded
-    {3, 3, 1, 130, 33, 3, 1, {1, 1, 1, 1}, kU8, kU8, false},   // a column of pixels
+    {1, 7, 7, 64, 96, 1, 1, {}, kU8, kS8, false},               // pointwise, whole vectors
+    {2, 5, 6, 24, 40, 1, 1, {}, kS8, kU8, true},                // pruned widths, signed input
+    {1, 5, 5, 37, 53, 1, 1, {}, kU8, kU8, false},               // channels that fill no group and no vector
+    {1, 1, 1, 1280, 15, 1, 1, {}, kU8, kF32, false},            // a classifier
+    {1, 1, 1, 9, 1000, 1, 1, {}, kS8, kF32, true},              //
+    {1, 17, 15, 3, 32, 3, 2, {1, 1, 1, 1}, kS8, kU8, false},    // a network's first layer
+    {2, 16, 18, 3, 16, 3, 2, {0, 0, 1, 1}, kS8, kU8, false},    // the same, padded as TensorFlow does
+    {1, 6, 5, 16, 24, 3, 1, {1, 1, 1, 1}, kS8, kS8, true},      // a window of whole groups, signed, padded
+    {1, 9, 8, 6, 5, 5, 1, {2, 0, 1, 3}, kU8, kU8, false},       // unequal padding
+    {1, 9, 37, 20, 2, 3, 1, {1, 1, 1, 1}, kU8, kF32, false},    // so few outputs that columns are lanes
+    {2, 7, 9, 17, 5, 3, 1, {1, 2, 0, 1}, kS8, kS8, true},       // the same, signed, padded unequally
+    {1, 11, 6, 8, 3, 5, 1, {0, 0, 0, 0}, kU8, kU8, true},       // the same with fifteen lanes
+    {1, 8, 9, 7, 1, 5, 1, {2, 2, 2, 2}, kU8, kS8, false},       // the same with five
+    {1, 40, 23, 48, 56, 3, 1, {1, 1, 1, 1}, kU8, kU8, false},   // several lines for each column of filters
+    {1, 41, 20, 33, 40, 3, 2, {1, 1, 1, 1}, kS8, kU8, false},   // the same with a stride
+    {2, 7, 8, 37, 29, 3, 1, {1, 0, 2, 1}, kS8, kU8, true},      // odd everything, in 2x2 tiles
+    {1, 70, 75, 17, 16, 3, 1, {0, 0, 0, 0}, kU8, kF32, false},  // many tiles, not padded
+    {3, 3, 1, 130, 33, 3, 1, {1, 1, 1, 1}, kU8, kU8, false},    // a column of pixels
 };
 
 Tensors inputs_of(const Problem& p, bool depthwise) {
