@@ -91,7 +91,11 @@ void synchronize(Device device) {
 
 #endif
 
-void set_threads(int count) { omp_set_num_threads(count > 0 ? count : omp_get_num_procs()); }
+namespace {
+const int initial_threads = omp_get_max_threads();
+}
+
+void set_threads(int count) { omp_set_num_threads(count > 0 ? count : initial_threads); }
 int threads() { return omp_get_max_threads(); }
 
 }  // namespace kernels

@@ -48,9 +48,21 @@ void* current_stream();
 /// end, so that a fault is reported by the launch that made it.
 void check_launch(const char* signature);
 
-/// Threads that CPU kernels use; 0 restores the machine's count. Also limits oneDNN, which shares the pool.
+/// Threads that CPU kernels started by this thread use; 0 restores what the program began with, the machine's
+/// count or OMP_NUM_THREADS. Also limits oneDNN, which shares the pool.
 void set_threads(int count);
 int threads();
+
+/// So many threads for this thread's kernels while it lives.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(threads()) { set_threads(count); }
+  ~Threads() { set_threads(before_); }
+  Threads(const Threads&) = delete;
+
+ private:
+  int before_;
+};
 
 }  // namespace kernels
 }  // namespace espalier

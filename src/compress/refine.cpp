@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -52,25 +51,29 @@ class Refinement {
     if (points.empty()) return done;
     Progress progress("sensitivity", done + static_cast<int64_t>(points.size()));
     if (s_.refined.samples == 0) measure_baseline();
-    for (const ChannelGroup& group : in_order(points)) {
+    const std::vector<ChannelGroup> groups = channel_groups(graph_);
+    std::vector<Sweep::Curve> curves;
+    for (const ChannelGroup& group : groups) {
       std::vector<double> ratios;
       for (const PointName& name : points)
         if (name.group == group.name) ratios.push_back(name.ratio);
+      if (ratios.empty()) continue;
       const GroupSensitivity& curve = *s_.find(group.name);
       const std::vector<int> order =
           curve.order.empty() ? removal_order(graph_, group, s_.criterion) : curve.order;
       std::vector<std::vector<int>> removals;
       for (const double ratio : ratios)
         removals.emplace_back(order.begin(), order.begin() + removed_count(group.channels, ratio));
-      sweep_.measure(group, removals, [&](size_t i, const MetricResult& result) {
-        const PointName name{group.name, ratios[i]};
-        record(*find_point(known_, name), result);
-        *find_point(s_, name) = *find_point(known_, name);
-        progress.update(++done, str(group.name, " ", std::lround(100 * ratios[i]), " %, on ",
-                                    s_.refined.samples, " images"));
-        return true;
-      });
+      curves.push_back({&group, removals, [&, ratios](size_t i, const MetricResult& result) {
+                          const PointName name{group.name, ratios[i]};
+                          record(*find_point(known_, name), result);
+                          *find_point(s_, name) = *find_point(known_, name);
+                          progress.update(++done, str(group.name, " ", std::lround(100 * ratios[i]),
+                                                      " %, on ", s_.refined.samples, " images"));
+                          return true;
+                        }});
     }
+    sweep_.measure(std::move(curves));
     return done;
   }
 
@@ -89,19 +92,6 @@ class Refinement {
                    " images with nothing removed; its weights are broken or these are other data");
     s_.refined = known_.refined = {result.value, result.loss, result.samples, source_.hash()};
     save_sensitivity(file_, known_);
-  }
-
-  /// The groups of these points, by rising cuts.
-  std::vector<ChannelGroup> in_order(const std::vector<PointName>& points) const {
-    std::set<std::string> names;
-    for (const PointName& point : points) names.insert(point.group);
-    std::vector<ChannelGroup> groups;
-    for (const ChannelGroup& group : channel_groups(graph_))
-      if (names.contains(group.name)) groups.push_back(group);
-    std::stable_sort(groups.begin(), groups.end(), [&](const ChannelGroup& a, const ChannelGroup& b) {
-      return sweep_.cut(a) < sweep_.cut(b);
-    });
-    return groups;
   }
 
   void record(SensitivityPoint& point, const MetricResult& result) {

@@ -150,9 +150,8 @@ class Measurement {
 
   int missing(const ChannelGroup& group) {
     const GroupSensitivity& curve = entry(group.name);
-    return static_cast<int>(std::count_if(ratios_.begin(), ratios_.end(), [&](double ratio) {
-      return !point_at(curve, ratio) && !ended_before(curve, ratio, options_.stop_loss);
-    }));
+    return static_cast<int>(
+        std::count_if(ratios_.begin(), ratios_.end(), [&](double ratio) { return wanted(curve, ratio); }));
   }
 
   void measure_all(int64_t total) {
@@ -160,24 +159,23 @@ class Measurement {
     progress_ = &progress;
     if (result_.samples == 0) measure_baseline();
     if (!find_criterion(options_.criterion).score) take_orders();
-    // By rising cuts, so that each group continues from the activations of the one before.
-    struct Task {
-      const ChannelGroup* group;
-      int cut;
-      double
-          work;  ///< of one point: what follows the cut, in multiply-accumulates, and something for the rest
-    };
-    std::vector<Task> tasks;
+    std::vector<Open> open;
     for (const ChannelGroup& group : groups_) {
-      Task task{&group, sweep_.cut(group), 1};
-      for (size_t i = task.cut; i < graph_.items.size(); ++i)
-        task.work += static_cast<double>(item_macs(graph_, graph_.items[i]));
-      work_total_ += task.work * missing(group);
-      tasks.push_back(task);
+      open.push_back({group, entry(group.name), work_of(group), missing(group), {}});
+      work_total_ += open.back().work * open.back().left;
     }
-    std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.cut < b.cut; });
     start_ = std::chrono::steady_clock::now();
-    for (const Task& task : tasks) measure_group(*task.group, task.work);
+    std::vector<Sweep::Curve> curves;
+    for (Open& curve : open) curves.push_back(begin(curve));
+    sweep_.measure(std::move(curves));
+  }
+
+  /// Of one point: what follows the cut, in multiply-accumulates, and something for the rest.
+  double work_of(const ChannelGroup& group) const {
+    double work = 1;
+    for (size_t i = sweep_.cut(group); i < graph_.items.size(); ++i)
+      work += static_cast<double>(item_macs(graph_, graph_.items[i]));
+    return work;
   }
 
   void measure_baseline() {
@@ -210,62 +208,73 @@ class Measurement {
     save_sensitivity(file_, result_);
   }
 
-  void measure_group(const ChannelGroup& group, double work) {
-    GroupSensitivity& curve = entry(group.name);
+  /// A curve that is being measured.
+  struct Open {
+    const ChannelGroup& group;
+    GroupSensitivity& curve;
+    double work;  ///< of one point
+    int left;     ///< points
+    /// By the number of channels removed: ratios that round to the same count are measured once.
+    std::map<int, SensitivityPoint> known;
+  };
+
+  /// Records what needs no measuring; what does is left to the sweep.
+  Sweep::Curve begin(Open& open) {
+    const GroupSensitivity& curve = open.curve;
+    open.known[0] = {.metric = result_.baseline,
+                     .evaluation_loss = result_.baseline_loss,
+                     .low = result_.baseline_low,
+                     .high = result_.baseline_high};
+    for (const SensitivityPoint& p : curve.points) open.known[p.removed] = p;
+    record_known(open);
     const std::vector<int> order =
-        curve.order.empty() ? removal_order(graph_, group, options_.criterion) : curve.order;
-    // Ratios that round to the same count are measured once; none removed is the baseline.
-    std::map<int, SensitivityPoint> known = {{0,
-                                              {.metric = result_.baseline,
-                                               .evaluation_loss = result_.baseline_loss,
-                                               .low = result_.baseline_low,
-                                               .high = result_.baseline_high}}};
-    for (const SensitivityPoint& p : curve.points) known[p.removed] = p;
-    const auto wanted = [&](double ratio) {
-      return !point_at(curve, ratio) && !ended_before(curve, ratio, options_.stop_loss);
-    };
-    const auto record_known = [&] {
-      for (const double ratio : ratios_) {
-        const int count = removed_count(group.channels, ratio);
-        if (const auto at = known.find(count); at != known.end() && wanted(ratio))
-          record(curve, ratio, at->second, work);
-      }
-    };
-    const int64_t done_before = done_, asked = missing(group);
-    record_known();
+        curve.order.empty() ? removal_order(graph_, open.group, options_.criterion) : curve.order;
     std::vector<std::vector<int>> removals;
     for (const double ratio : ratios_) {
-      const int count = removed_count(group.channels, ratio);
-      if (wanted(ratio) && (removals.empty() || static_cast<int>(removals.back().size()) != count))
+      const int count = removed_count(open.group.channels, ratio);
+      if (wanted(curve, ratio) && (removals.empty() || static_cast<int>(removals.back().size()) != count))
         removals.emplace_back(order.begin(), order.begin() + count);
     }
-    sweep_.measure(group, removals, [&](size_t i, const MetricResult& result) {
-      const int count = static_cast<int>(removals[i].size());
-      ESPALIER_CHECK(std::isfinite(result.value) && std::isfinite(result.loss), "sensitivity: ", result.name,
-                     " is ", result.value, " with loss ", result.loss, " after removing ", count,
-                     " channels of ", group.name);
-      known[count] = point_of(result, count);
-      record_known();
-      return missing(group) > 0;
-    });
+    return {&open.group, removals, [this, &open, removals](size_t i, const MetricResult& result) {
+              const auto count = static_cast<int>(removals[i].size());
+              ESPALIER_CHECK(std::isfinite(result.value) && std::isfinite(result.loss),
+                             "sensitivity: ", result.name, " is ", result.value, " with loss ", result.loss,
+                             " after removing ", count, " channels of ", open.group.name);
+              open.known[count] = point_of(result, count);
+              record_known(open);
+              return open.left > 0;
+            }};
+  }
+
+  bool wanted(const GroupSensitivity& curve, double ratio) const {
+    return !point_at(curve, ratio) && !ended_before(curve, ratio, options_.stop_loss);
+  }
+
+  void record_known(Open& open) {
+    for (const double ratio : ratios_) {
+      const auto at = open.known.find(removed_count(open.group.channels, ratio));
+      if (at != open.known.end() && wanted(open.curve, ratio)) record(open, ratio, at->second);
+    }
+    if (missing(open.group) > 0) return;
     // What the curve ended before is done too.
-    const int64_t skipped = done_before + asked - done_;
-    done_ += skipped;
-    work_done_ += static_cast<double>(skipped) * work;
+    done_ += open.left;
+    work_done_ += open.left * open.work;
+    open.left = 0;
   }
 
   /// Adds a point; its loss follows from its metric.
-  void record(GroupSensitivity& curve, double ratio, SensitivityPoint point, double work) {
+  void record(Open& open, double ratio, SensitivityPoint point) {
     point.ratio = ratio;
     point.loss = (result_.baseline - point.metric) / result_.baseline;
-    insert(curve, point);
+    insert(open.curve, point);
     save_sensitivity(file_, result_);
     ++done_;
-    work_done_ += work;
+    --open.left;
+    work_done_ += open.work;
     using Seconds = std::chrono::duration<double>;
     const double elapsed = Seconds(std::chrono::steady_clock::now() - start_).count();
     progress_->update(done_,
-                      str(curve.name, " ", std::lround(100 * point.ratio), " %: ", result_.metric_name, " ",
+                      str(open.curve.name, " ", std::lround(100 * ratio), " %: ", result_.metric_name, " ",
                           std::lround(1000 * point.metric) / 10.0, " %, ",
                           Progress::duration(elapsed / work_done_ * (work_total_ - work_done_)), " left"));
   }

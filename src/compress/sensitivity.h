@@ -75,8 +75,9 @@ struct SensitivityOptions {
   /// which break first, are the dearest to measure.
   double stop_loss = 0.5;
   GroupFilter groups;  ///< which ones to measure
-  /// Bytes of activations kept between the groups, besides weights and one run's own memory. With less than
-  /// the evaluation set needs, the start of the network is computed several times; results are the same.
+  /// Bytes of activations kept between the groups, besides weights and one run's own memory. What is left is
+  /// for curves measured at the same time. With less than the evaluation set needs, the start of the network
+  /// is computed several times; results are the same.
   int64_t memory = int64_t{1} << 30;
   std::string note;  ///< goes into the file
 };

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "compress/crew.h"
+#include "kernels/device.h"
 #include "ops/channel_ties.h"
 #include "passes/remove_channels.h"
 
@@ -34,7 +36,26 @@ Tensor gather(const Tensor& from, const std::vector<int>& channels) {
   return target.to(from.device());
 }
 
+/// Memory that counts in a total as long as this lives.
+class Reserved {
+ public:
+  Reserved(std::atomic<int64_t>& total, int64_t bytes) : total_(total), bytes_(bytes) { total_ += bytes; }
+  ~Reserved() { total_ -= bytes_; }
+  Reserved(const Reserved&) = delete;
+
+ private:
+  std::atomic<int64_t>& total_;
+  const int64_t bytes_;
+};
+
 }  // namespace
+
+/// The states of all batches at a cut.
+struct Sweep::Kept {
+  int cut;
+  States states;
+  Reserved memory;
+};
 
 /// Items [first, last) of a graph that numbers its values as the sweep's graph does.
 struct Sweep::Piece {
@@ -72,9 +93,10 @@ Sweep::State Sweep::load(Batch batch) {
     one[0] = 1;
     metas_ = graph_.infer({{one, batch.images.dtype()}});
   }
-  State state{std::move(batch), {}};
-  state.values[graph_.inputs[0]] = state.batch.images;
-  state.batch.images = Tensor::without_data(state.batch.images.meta());  // metrics ask for its size
+  State state;
+  state.values[graph_.inputs[0]] = batch.images;
+  batch.images = Tensor::without_data(batch.images.meta());  // metrics ask for its size
+  state.batch = std::make_shared<const Batch>(std::move(batch));
   return state;
 }
 
@@ -97,6 +119,16 @@ int64_t Sweep::bytes_per_image(int cut) const {
   return bytes;
 }
 
+int64_t Sweep::bytes_of_run(int cut) const {
+  int64_t most = 0;
+  for (size_t i = cut; i < graph_.items.size(); ++i) {
+    int64_t bytes = bytes_per_image(static_cast<int>(i));
+    for (const int v : graph_.items[i].out) bytes += metas_[v].shape.elements() * bytes_of(metas_[v].dtype);
+    most = std::max(most, bytes);
+  }
+  return most * images_per_batch_;
+}
+
 MetricResult Sweep::baseline() {
   const std::unique_ptr<Metric> metric = task_.metric();
   load_all(metric.get());
@@ -108,8 +140,8 @@ void Sweep::load_all(Metric* metric) {
   Batch batch;
   source_.start();
   images_ = 0;
-  states_.clear();
-  states_cut_ = 0;
+  kept_.reset();
+  States states;
   bool keep = true;
   while (source_.next(batch)) {
     stop_if_interrupted();
@@ -118,26 +150,38 @@ void Sweep::load_all(Metric* metric) {
     if (metric) update(*metric, whole, state, {}, {});
     keep = keep && images_ * bytes_per_image(0) <= memory_;
     if (keep)
-      states_.push_back(std::move(state));
+      states.push_back(std::move(state));
     else
-      states_.clear();
+      states.clear();
   }
   ESPALIER_CHECK(images_ > 0, "sensitivity: the evaluation set gives no batch; check the list");
+  if (keep) kept_.reset(new Kept{0, std::move(states), {in_use_, images_ * bytes_per_image(0)}});
+}
+
+bool Sweep::keep_at(int cut, Crew& crew) {
+  if (!kept_ || kept_->cut == cut) return kept_ != nullptr;
+  const int64_t bytes = images_ * bytes_per_image(cut);
+  if (bytes > memory_) return false;
+  // What other curves still start from stays beside it.
+  crew.wait_until([&](int free) { return free > 0 && in_use_ + bytes <= memory_; });
+  const kernels::Threads threads(crew.free());
+  States states = advanced(0, source_.batches(), cut, kept_.use_count() == 1);
+  kept_.reset(new Kept{cut, std::move(states), {in_use_, bytes}});
+  return true;
 }
 
 Sweep::States Sweep::advanced(int64_t first, int64_t count, int cut, bool consume) {
-  const bool kept = !states_.empty();
-  const int from = kept ? states_cut_ : 0;
+  const int from = kept_ ? kept_->cut : 0;
   const Piece piece(graph_, from, cut);
   const std::vector<int> crossing = live(cut);
   States states;
   Batch batch;
-  if (!kept) source_.start(0, first);
+  if (!kept_) source_.start(0, first);
   for (int64_t b = first; b < first + count; ++b) {
     stop_if_interrupted();
     State state;
-    if (kept)
-      state = consume ? std::move(states_[b]) : states_[b];
+    if (kept_)
+      state = consume ? std::move(kept_->states[b]) : kept_->states[b];
     else if (source_.next(batch))
       state = load(std::move(batch));
     else
@@ -211,42 +255,65 @@ void Sweep::update(Metric& metric, const Piece& piece, const State& state, const
     const Tensor& output = at != piece.out.end() ? made[at - piece.out.begin()] : values.at(v);
     outputs.push_back(output.to(Device::kCpu));
   }
-  metric.update(outputs, state.batch);
+  metric.update(outputs, *state.batch);
 }
 
-void Sweep::measure(const ChannelGroup& group, const std::vector<std::vector<int>>& removals,
-                    const std::function<bool(size_t, const MetricResult&)>& done) {
-  if (removals.empty()) return;
-  const int at = cut(group), end = static_cast<int>(graph_.items.size());
-  if (images_ == 0 || at < states_cut_) load_all(nullptr);
-  const int64_t count = source_.batches(), bytes = bytes_per_image(at);
-  const bool keeps = !states_.empty();
-  if (keeps && at > states_cut_ && images_ * bytes <= memory_) {
-    states_ = advanced(0, count, at, true);
-    states_cut_ = at;
+void Sweep::measure(std::vector<Curve> curves) {
+  std::erase_if(curves, [](const Curve& curve) { return curve.removals.empty(); });
+  std::stable_sort(curves.begin(), curves.end(),
+                   [&](const Curve& a, const Curve& b) { return cut(*a.group) < cut(*b.group); });
+  const bool alone = graph_.device() != Device::kCpu || kernels::threads() == 1;
+  Crew crew(kernels::threads());
+  for (size_t i = 0; i < curves.size(); ++i) {
+    const Curve& curve = curves[i];
+    const int at = cut(*curve.group);
+    if (images_ == 0 || (kept_ && at < kept_->cut)) {
+      crew.wait();
+      load_all(nullptr);
+    }
+    const bool fits = keep_at(at, crew);
+    if (alone || !fits) {
+      crew.wait();
+      measure(curve, at, fits ? &kept_->states : nullptr, crew);
+      continue;
+    }
+    const int64_t run = bytes_of_run(at);
+    crew.wait_until([&](int free) { return free > 0 && in_use_ + run <= memory_; });
+    const int64_t beside =
+        std::min((memory_ - in_use_) / std::max<int64_t>(1, run), static_cast<int64_t>(curves.size() - i));
+    const int free = crew.free(), threads = free / static_cast<int>(std::clamp<int64_t>(beside, 1, free));
+    crew.start(threads,
+               [this, &curve, at, &crew, kept = kept_, memory = std::make_shared<Reserved>(in_use_, run)] {
+                 measure(curve, at, &kept->states, crew);
+               });
   }
-  // What does not fit is computed again for every set, a part of the batches at a time.
-  const bool ready = keeps && states_cut_ == at;
-  const int64_t used = keeps ? images_ * bytes_per_image(states_cut_) : 0;
-  const int64_t fit = (memory_ - used) / std::max<int64_t>(1, bytes * images_per_batch_);
-  const int64_t chunk = ready ? count : std::clamp<int64_t>(fit, 1, count);
+  crew.wait();
+}
 
-  const Places places = places_of(group, at);
-  for (size_t i = 0; i < removals.size(); ++i) {
+void Sweep::measure(const Curve& curve, int at, const States* states, const Crew& crew) {
+  const int64_t count = source_.batches();
+  const int64_t used = kept_ && !states ? images_ * bytes_per_image(kept_->cut) : 0;
+  const int64_t one = std::max<int64_t>(1, bytes_per_image(at) * images_per_batch_);
+  const int64_t part = states ? count : std::clamp<int64_t>((memory_ - used) / one, 1, count);
+  const Places places = places_of(*curve.group, at);
+  for (size_t i = 0; i < curve.removals.size(); ++i) {
     Graph smaller = graph_;
-    remove_channels(smaller, {{group, removals[i]}});
-    const Piece piece(smaller, at, end);
-    std::vector<int> removed = removals[i];
+    remove_channels(smaller, {{*curve.group, curve.removals[i]}});
+    const Piece piece(smaller, at, static_cast<int>(graph_.items.size()));
+    std::vector<int> removed = curve.removals[i];
     std::sort(removed.begin(), removed.end());
     const std::unique_ptr<Metric> metric = task_.metric();
-    for (int64_t first = 0; first < count; first += chunk) {
-      const States fresh = ready ? States() : advanced(first, std::min(chunk, count - first), at, false);
-      for (const State& state : ready ? states_ : fresh) {
+    for (int64_t first = 0; first < count; first += part) {
+      const States fresh = states ? States() : advanced(first, std::min(part, count - first), at, false);
+      for (const State& state : states ? *states : fresh) {
         stop_if_interrupted();
+        if (crew.failed()) return;
         update(*metric, piece, state, places, removed);
       }
     }
-    if (!done(i, metric->summary())) return;
+    const MetricResult result = metric->summary();
+    const std::lock_guard lock(done_);
+    if (!curve.done(i, result)) return;
   }
 }
 

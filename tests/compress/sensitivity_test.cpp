@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
+#include <condition_variable>
 #include <fstream>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -13,6 +16,7 @@
 #include "compress/sweep.h"
 #include "compress/toy.h"
 #include "io/file.h"
+#include "kernels/device.h"
 #include "passes/masking.h"
 #include "support/messages.h"
 #include "support/temporary_directory.h"
@@ -172,11 +176,10 @@ TEST_F(SensitivityTest, ContinuesWhereItStopped) {
   EXPECT_EQ(source.batches_given, 0) << "all is there, nothing is measured";
 }
 
-/// Asks to stop when its n-th metric is begun, as Ctrl-C would.
-struct InterruptingTask final : Task {
+/// Does what another one does.
+struct PassingTask : Task {
   const Task& inner;
-  int* left;
-  InterruptingTask(const Task& inner, int* left) : inner(inner), left(left) {}
+  explicit PassingTask(const Task& inner) : inner(inner) {}
   const char* name() const override { return inner.name(); }
   const char* metric_name() const override { return inner.metric_name(); }
   Tensor loss(const Tensors& outputs, const Batch& batch) const override {
@@ -186,10 +189,7 @@ struct InterruptingTask final : Task {
                       double temperature) const override {
     return inner.distillation(outputs, teacher, batch, temperature);
   }
-  std::unique_ptr<Metric> metric() const override {
-    if ((*left)-- == 0) request_interrupt();
-    return inner.metric();
-  }
+  std::unique_ptr<Metric> metric() const override { return inner.metric(); }
   Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
     return inner.decode(outputs, image, picture);
   }
@@ -198,10 +198,107 @@ struct InterruptingTask final : Task {
   }
 };
 
+/// Sees how many metrics live at once, and holds the first ones until as many as expected do.
+struct CountingTask final : PassingTask {
+  struct Count {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int expected, alive = 0, most = 0;
+  };
+  struct Counted final : Metric {
+    std::unique_ptr<Metric> inner;
+    Count& count;
+    Counted(std::unique_ptr<Metric> inner, Count& count) : inner(std::move(inner)), count(count) {
+      std::unique_lock lock(count.mutex);
+      count.most = std::max(count.most, ++count.alive);
+      count.changed.notify_all();
+      count.changed.wait_for(lock, std::chrono::seconds(20), [&] { return count.most >= count.expected; });
+    }
+    ~Counted() override {
+      const std::lock_guard lock(count.mutex);
+      --count.alive;
+    }
+    void update(const Tensors& outputs, const Batch& batch) override { inner->update(outputs, batch); }
+    MetricResult summary() const override { return inner->summary(); }
+    MetricResult result() const override { return inner->result(); }
+  };
+  mutable Count count;
+  CountingTask(const Task& inner, int expected) : PassingTask(inner) { count.expected = expected; }
+  std::unique_ptr<Metric> metric() const override { return std::make_unique<Counted>(inner.metric(), count); }
+};
+
+TEST_F(SensitivityTest, SeveralCurvesAtOnceGiveTheSame) {
+  const kernels::Threads one(1);
+  options.stop_loss = 0.5;
+  const Sensitivity alone = measure();
+  const std::string text = read_file(file);
+  for (const int threads : {2, 5})
+    for (const int64_t memory : {int64_t{600'000}, int64_t{2'000'000}, int64_t{1} << 30}) {
+      SCOPED_TRACE(str(threads, " threads, ", memory, " bytes"));
+      const kernels::Threads some(threads);
+      std::filesystem::remove(file);
+      options.memory = memory;
+      EXPECT_EQ(to_json(measure()), to_json(alone));
+      EXPECT_EQ(read_file(file), text);
+    }
+}
+
+TEST_F(SensitivityTest, MeasuresAsManyCurvesAtOnceAsThereAreThreadsAndMemoryFor) {
+  const Sensitivity whole = measure();
+  const auto most_at_once = [&](int threads, int64_t memory, int expected) {
+    const kernels::Threads some(threads);
+    // The baseline is there, so that no metric is waited for alone.
+    keep_points(file, 0);
+    options.memory = memory;
+    const CountingTask counting(*task, expected);
+    const Sensitivity measured = measure_sensitivity(graph, counting, source, file, options);
+    for (const GroupSensitivity& g : measured.groups)
+      if (!g.points.empty()) {
+        EXPECT_EQ(g.points.back().metric, whole.find(g.name)->points.back().metric);
+      }
+    return counting.count.most;
+  };
+  EXPECT_EQ(most_at_once(4, int64_t{1} << 30, 4), 4);
+  EXPECT_EQ(most_at_once(3, int64_t{1} << 30, 3), 3);
+  EXPECT_EQ(most_at_once(1, int64_t{1} << 30, 1), 1);
+  EXPECT_EQ(most_at_once(4, 0, 1), 1) << "what does not fit is measured one after the other";
+  options.groups.include = {"stem", "block1/*", "block2/*"};
+  EXPECT_EQ(most_at_once(4, 600'000, 1), 1) << "what is kept leaves no memory for a second run";
+}
+
+TEST_F(SensitivityTest, OneFailureEndsAllCurves) {
+  struct Failing final : PassingTask {
+    using PassingTask::PassingTask;
+    mutable std::atomic<int> begun{0};
+    std::unique_ptr<Metric> metric() const override {
+      ESPALIER_CHECK(++begun != 9, "no room for metric 9");
+      return inner.metric();
+    }
+  };
+  const kernels::Threads four(4);
+  const Sensitivity whole = measure();
+  std::filesystem::remove(file);
+  const Failing failing(*task);
+  EXPECT_TRUE(
+      contains(message_of([&] { measure_sensitivity(graph, failing, source, file, options); }), "metric 9"));
+  EXPECT_LT(failing.begun, 30) << "the other curves went on";
+  EXPECT_EQ(to_json(measure()), to_json(whole)) << "what was measured before it is kept";
+}
+
+/// Asks to stop when its n-th metric is begun, as Ctrl-C would.
+struct InterruptingTask final : PassingTask {
+  std::atomic<int>* left;
+  InterruptingTask(const Task& inner, std::atomic<int>* left) : PassingTask(inner), left(left) {}
+  std::unique_ptr<Metric> metric() const override {
+    if ((*left)-- == 0) request_interrupt();
+    return inner.metric();
+  }
+};
+
 TEST_F(SensitivityTest, CtrlCLosesNothingThatWasMeasured) {
   const Sensitivity whole = measure();
   std::filesystem::remove(file);
-  int left = 20;
+  std::atomic<int> left{20};
   const InterruptingTask interrupting(*task, &left);
   try {
     measure_sensitivity(graph, interrupting, source, file, options);
@@ -330,7 +427,8 @@ TEST_F(SensitivityTest, TablesForPeople) {
   const std::string table = sensitivity_table(measured), csv = sensitivity_csv(measured);
   EXPECT_TRUE(contains(table, "loss of top1 in % of its 90.00 % (76.9-96.0 on 40 images)")) << table;
   EXPECT_TRUE(contains(table, "group channels   0.25   0.50   0.90\nstem         8")) << table;
-  EXPECT_TRUE(contains(csv, "group,channels,ratio,removed,metric,low,high,images,loss,evaluation_loss\nstem,8,0.25,2,"))
+  EXPECT_TRUE(contains(
+      csv, "group,channels,ratio,removed,metric,low,high,images,loss,evaluation_loss\nstem,8,0.25,2,"))
       << csv;
 }
 

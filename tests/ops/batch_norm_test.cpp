@@ -253,7 +253,7 @@ TEST(BatchNormThreads, AnyNumberGivesTheSameBits) {
     SCOPED_TRACE(describe(c));
     std::vector<std::vector<float>> first;
     for (const int count : {1, 2, 3, 7}) {
-      const Threads threads(count);
+      const kernels::Threads threads(count);
       const Tensors results = Problem(c, Device::kCpu).results();
       for (size_t i = 0; i < results.size(); ++i) {
         if (count == 1) first.push_back(results[i].to_vector());

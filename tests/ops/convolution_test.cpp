@@ -83,14 +83,14 @@ TEST_P(ConvolutionTest, SharedBodiesMatchTheFormula) {
 TEST_P(ConvolutionTest, AnyNumberOfThreads) {
   for (const int count : {1, 3}) {
     SCOPED_TRACE(str(count, " threads"));
-    const Threads threads(count);
+    const kernels::Threads threads(count);
     expect_the_formula();
   }
 }
 
 TEST_P(ConvolutionTest, RepeatsBitForBit) {
   for (const int count : {1, 3}) {
-    const Threads threads(count);
+    const kernels::Threads threads(count);
     for (const kernels::ConvShape& which : kConvCases) {
       const Problem problem(which);
       SCOPED_TRACE(str(describe(problem.s), ", ", count, " threads"));

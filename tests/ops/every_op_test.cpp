@@ -271,7 +271,7 @@ TEST(EveryOp, RepeatsBitForBit) {
   for (const int count : {1, 3})
     for (const OpCase& c : op_cases()) {
       SCOPED_TRACE(str(c.describe(37), ", ", count, " threads"));
-      const Threads threads(count);
+      const kernels::Threads threads(count);
       EXPECT_EQ(values(run(c, 37)), values(run(c, 37)));
     }
 }

@@ -180,7 +180,7 @@ TEST_P(NormedConvTest, UsesRunningStatisticsOutsideTraining) {
 }
 
 TEST_P(NormedConvTest, RepeatsBitForBit) {
-  const Threads threads(3);
+  const kernels::Threads threads(3);
   const TrainingMode training;
   for (const bool depthwise : {false, true}) {
     const Chain chain({4, 12, 11, 37, 37, depthwise ? 3 : 1, depthwise ? 3 : 1, 1, {}}, depthwise,

@@ -146,7 +146,7 @@ TEST(KernelSettings, ArePutBack) {
   const int threads = kernels::threads();
   {
     const ReferenceKernels off;
-    const Threads three(3);
+    const kernels::Threads three(3);
     EXPECT_TRUE(kernels::reference_only());
     EXPECT_EQ(kernels::threads(), 3);
   }

@@ -1,7 +1,6 @@
 #pragma once
 // Settings of the kernels that a test changes for a while.
 
-#include "kernels/device.h"
 #include "kernels/reference_only.h"
 
 namespace espalier::test {
@@ -15,17 +14,6 @@ class ReferenceKernels {
 
  private:
   bool before_;
-};
-
-/// Runs with this many threads while it lives.
-class Threads {
- public:
-  explicit Threads(int count) : before_(kernels::threads()) { kernels::set_threads(count); }
-  ~Threads() { kernels::set_threads(before_); }
-  Threads(const Threads&) = delete;
-
- private:
-  int before_;
 };
 
 }  // namespace espalier::test
