@@ -49,7 +49,7 @@ struct Recipe {
   DataSection data;
   Json task_options;  ///< what the `task:` section gives: keys of the model's task, see tasks/task.h
   uint64_t seed = 1;
-  int threads = 0;  ///< 0: all cores
+  int threads = 0;  ///< 0: all cores, or OMP_NUM_THREADS
   DeviceChoice device;
   std::string precision;  ///< "tf32", "fp32", "bf16"
   std::vector<StageSpec> stages;

@@ -235,7 +235,7 @@ std::vector<Key> recipe_keys() {
       section("data", data_keys(), "images and what is done to them"),
       section("task", task_keys(), "options of loss, decoding and metric; model files carry them"),
       integer("seed", 1, 0, kAny, "of everything random"),
-      integer("threads", 0, 0, std::max(1024.0, cores), "0: all cores"),
+      integer("threads", 0, 0, std::max(1024.0, cores), "0: all cores, or OMP_NUM_THREADS"),
       text("device", "auto",
            "auto, cpu, cuda or cuda:N (GPU N); auto takes a GPU that can be used, and says which"),
       choice("precision", "tf32", {"tf32", "fp32", "bf16"},

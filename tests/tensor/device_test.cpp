@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "base/error.h"
+#include "kernels/device.h"
 #include "kernels/gpu_obstacle.h"
 #include "kernels/kernel_name.h"
 #include "support/device_test.h"
@@ -43,6 +45,23 @@ GpuFacts good() {
           .minor = 0,
           .runs_our_code = true,
           .architectures = "80;90"};
+}
+
+TEST(Threads, AreOfOneThreadAndComeBack) {
+  const int began_with = kernels::threads();
+  {
+    const kernels::Threads seven(7);
+    EXPECT_EQ(kernels::threads(), 7);
+    std::thread([&] {
+      EXPECT_EQ(kernels::threads(), began_with) << "another thread has its own count";
+      kernels::set_threads(3);
+    }).join();
+    EXPECT_EQ(kernels::threads(), 7);
+    kernels::set_threads(0);
+    EXPECT_EQ(kernels::threads(), began_with) << "OMP_NUM_THREADS or the machine's count";
+    kernels::set_threads(5);
+  }
+  EXPECT_EQ(kernels::threads(), began_with);
 }
 
 TEST(GpuObstacle, SaysWhatIsInTheWayAndWhatToDo) {
