@@ -27,8 +27,8 @@ class Sweep {
     std::function<bool(size_t, const MetricResult&)> done;
   };
 
-  /// Keeps references. Up to `memory` bytes of activations are kept between evaluations; the memory of one
-  /// run comes on top.
+  /// Keeps references. Activations kept between evaluations and curves measured at once take up to `memory`
+  /// bytes; a single run goes ahead whatever it needs.
   Sweep(const Graph& graph, const Task& task, BatchSource& source, int64_t memory);
   ~Sweep();
 
@@ -78,7 +78,7 @@ class Sweep {
   const Task& task_;
   BatchSource& source_;
   const int64_t memory_;
-  std::atomic<int64_t> in_use_{0};  ///< of memory_: by states that are kept and by further runs
+  std::atomic<int64_t> in_use_{0};  ///< of memory_: by states that are kept and runs beside one another
   Metas metas_;         ///< of all values, for one image of the source; empty before the first batch
   int64_t images_ = 0;  ///< in the batches used
   int images_per_batch_ = 1;
