@@ -88,14 +88,12 @@ TEST(Session, ThreadsDoNotChangeTheBits) {
   const Graph graph = mobilenet();
   Session session(graph);
   const Tensor x = picture({1, 64, 64, 3});
-  const int before = kernels::threads();
-  kernels::set_threads(1);
+  const kernels::Threads one(1);
   const std::vector<float> alone = session.run({x})[0].to_vector();
   for (const int threads : {2, 3, 4}) {
-    kernels::set_threads(threads);
+    const kernels::Threads some(threads);
     EXPECT_EQ(session.run({x})[0].to_vector(), alone) << threads << " threads";
   }
-  kernels::set_threads(before);
 }
 
 TEST(Session, OutputsStayWhereTheyAre) {
