@@ -25,21 +25,23 @@ struct CrossEntropyForward {
 /// One item is one place.
 struct CrossEntropyBackward {
   BinaryProblem p;
-  float factor;
+  LossFactor factor;
   float* dx;
   ESPALIER_HD void operator()(int64_t i) const {
     dx[i] = p.labels[i] == p.ignored_label
                 ? 0.0f
-                : factor * (sigmoid_of(p.logits[i]) - static_cast<float>(p.labels[i]));
+                : factor() * (sigmoid_of(p.logits[i]) - static_cast<float>(p.labels[i]));
   }
 };
+
+ESPALIER_HD int64_t pieces_of(const BinaryProblem& p) { return (p.M + kDicePiece - 1) / kDicePiece; }
 
 /// One item is one piece of an image.
 struct DiceSums {
   BinaryProblem p;
   float* sums;
   ESPALIER_HD void operator()(int64_t i) const {
-    const int64_t pieces = (p.M + kDicePiece - 1) / kDicePiece, image = i / pieces;
+    const int64_t pieces = pieces_of(p), image = i / pieces;
     const int64_t begin = i % pieces * kDicePiece, end = begin + kDicePiece < p.M ? begin + kDicePiece : p.M;
     float both = 0, predicted = 0, labelled = 0;
     for (int64_t j = image * p.M + begin; j < image * p.M + end; ++j) {
@@ -55,10 +57,39 @@ struct DiceSums {
   }
 };
 
+/// One item is one image.
+struct DiceSlopes {
+  BinaryProblem p;
+  const float* sums;
+  double eps;
+  float *losses, *slopes;
+  ESPALIER_HD void operator()(int64_t n) const {
+    const int64_t values = pieces_of(p) * 3;
+    double sum[3] = {};
+    for (int64_t i = 0; i < values; ++i) sum[i % 3] += sums[n * values + i];
+    const double both = sum[0], all = sum[1] + sum[2] + eps;
+    losses[n] = static_cast<float>(1 - 2 * both / all);
+    slopes[2 * n] = static_cast<float>(-2 / all / static_cast<double>(p.N));
+    slopes[2 * n + 1] = static_cast<float>(2 * both / (all * all) / static_cast<double>(p.N));
+  }
+};
+
+/// One item in all.
+struct DiceLoss {
+  int64_t N;
+  const float* losses;
+  float* loss;
+  ESPALIER_HD void operator()(int64_t) const {
+    double sum = 0;
+    for (int64_t n = 0; n < N; ++n) sum += losses[n];
+    *loss = static_cast<float>(sum / static_cast<double>(N));
+  }
+};
+
 /// One item is one place.
 struct DiceBackward {
   BinaryProblem p;
-  const float* slopes;
+  const float *slopes, *gradient;
   float* dx;
   ESPALIER_HD void operator()(int64_t i) const {
     if (p.labels[i] == p.ignored_label) {
@@ -67,7 +98,7 @@ struct DiceBackward {
     }
     const float* slope = slopes + i / p.M * 2;
     const float s = sigmoid_of(p.logits[i]);
-    dx[i] = s * (1 - s) * (slope[0] * static_cast<float>(p.labels[i]) + slope[1]);
+    dx[i] = *gradient * s * (1 - s) * (slope[0] * static_cast<float>(p.labels[i]) + slope[1]);
   }
 };
 
@@ -76,14 +107,22 @@ struct DiceBackward {
 void sigmoid_cross_entropy_forward(Device device, const BinaryProblem& p, float* losses) {
   for_each(device, p.N * p.M, CrossEntropyForward{p, losses}, 16);
 }
-void sigmoid_cross_entropy_backward(Device device, const BinaryProblem& p, float factor, float* dx) {
+void sigmoid_cross_entropy_backward(Device device, const BinaryProblem& p, const LossFactor& factor,
+                                    float* dx) {
   for_each(device, p.N * p.M, CrossEntropyBackward{p, factor, dx}, 16);
 }
 void dice_sums(Device device, const BinaryProblem& p, float* sums) {
-  for_each(device, p.N * ((p.M + kDicePiece - 1) / kDicePiece), DiceSums{p, sums}, 16 * kDicePiece);
+  for_each(device, p.N * pieces_of(p), DiceSums{p, sums}, 16 * kDicePiece);
 }
-void dice_backward(Device device, const BinaryProblem& p, const float* slopes, float* dx) {
-  for_each(device, p.N * p.M, DiceBackward{p, slopes, dx}, 16);
+void dice_mean(Device device, const BinaryProblem& p, const float* sums, double eps, float* loss,
+               float* slopes) {
+  float* losses = slopes + 2 * p.N;
+  for_each(device, p.N, DiceSlopes{p, sums, eps, losses, slopes}, pieces_of(p) * 3);
+  for_each(device, 1, DiceLoss{p.N, losses, loss});
+}
+void dice_backward(Device device, const BinaryProblem& p, const float* slopes, const float* gradient,
+                   float* dx) {
+  for_each(device, p.N * p.M, DiceBackward{p, slopes, gradient, dx}, 16);
 }
 
 }  // namespace espalier::kernels

@@ -46,6 +46,8 @@ void* allocate(Device device, size_t bytes) {
   return allocate_cpu(bytes);
 }
 void release(Device, void* memory, size_t) { std::free(memory); }
+void* allocate_lasting(Device device, size_t bytes) { return allocate(device, bytes); }
+void release_lasting(Device device, void* memory, size_t bytes) { release(device, memory, bytes); }
 size_t free_bytes(Device) { return 0; }
 void copy(Device, void* dst, Device, const void* src, size_t bytes) { std::memcpy(dst, src, bytes); }
 void fill_bytes(Device, void* memory, int byte, size_t bytes) { std::memset(memory, byte, bytes); }
@@ -63,6 +65,17 @@ void release(Device device, void* memory, size_t) {
     std::free(memory);
   else
     cuda::release(memory);
+}
+
+void* allocate_lasting(Device device, size_t bytes) {
+  return device == Device::kCpu ? allocate_cpu(bytes) : cuda::allocate_lasting(bytes);
+}
+
+void release_lasting(Device device, void* memory, size_t bytes) {
+  if (device == Device::kCpu)
+    release(device, memory, bytes);
+  else
+    cuda::release_lasting(memory);
 }
 
 size_t free_bytes(Device device) { return device == Device::kCpu ? 0 : cuda::free_bytes(); }

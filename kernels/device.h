@@ -27,6 +27,10 @@ std::string cuda_name();
 /// when there is none left.
 void* allocate(Device device, size_t bytes);
 void release(Device device, void* memory, size_t bytes);
+/// The same for memory that recorded launches hold on to (launch_graph.h): a GPU gives it at once instead of
+/// in the stream's order, also while launches are recorded. What goes back waits for the GPU.
+void* allocate_lasting(Device device, size_t bytes);
+void release_lasting(Device device, void* memory, size_t bytes);
 
 /// Bytes that the device's other users and this program's live blocks leave; 0 where the device does not say.
 size_t free_bytes(Device device);

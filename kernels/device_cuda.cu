@@ -135,14 +135,15 @@ namespace cuda {
 
 namespace {
 std::atomic<uint64_t> released{0};
-std::atomic<bool> recording{false};
+std::atomic<bool> is_recording{false};
 }  // namespace
 
 uint64_t releases() { return released; }
 bool waits_after_launches() { return sync_after_launch(); }
-void set_recording(bool on) { recording = on; }
+void set_recording(bool on) { is_recording = on; }
+bool recording() { return is_recording; }
 void refuse_recording() {
-  if (recording) throw NotRecordable();
+  if (is_recording) throw NotRecordable();
 }
 
 void check(int status, const char* call) {
@@ -154,6 +155,33 @@ void check(int status, const char* call) {
           cudaGetErrorName(error), ")",
           sync_after_launch() ? "" : "; ESPALIER_SYNC=1 finds the launch where it began"));
 }
+
+namespace {
+
+/// Throws unless `status` is success: for want of memory an OutOfMemory that says what is free.
+void check_allocation(const Gpu& g, cudaError_t status, size_t bytes, const char* call) {
+  if (status != cudaErrorMemoryAllocation) return check(status, call);
+  cudaGetLastError();
+  size_t free = 0, total = 0;
+  cudaMemGetInfo(&free, &total);
+  const std::string place = running_place();
+  throw OutOfMemory(str(place.empty() ? "" : "in " + place + ": ", "out of memory: ", bytes,
+                        " bytes were asked for on GPU ", g.number, " (", g.name, "), ", free, " of ", total,
+                        " are free; lower the batch or the image size"));
+}
+
+/// Lets this thread call what a recording forbids: it is no part of what is recorded.
+class BesideRecording {
+ public:
+  BesideRecording() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~BesideRecording() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  BesideRecording(const BesideRecording&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
+}  // namespace
 
 void* allocate(size_t bytes) {
   refuse_recording();
@@ -171,16 +199,7 @@ void* allocate(size_t bytes) {
     if (g.pools && cudaDeviceGetDefaultMemPool(&pool, g.number) == cudaSuccess) cudaMemPoolTrimTo(pool, 0);
     status = ask();
   }
-  if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();
-    size_t free = 0, total = 0;
-    cudaMemGetInfo(&free, &total);
-    const std::string place = running_place();
-    throw OutOfMemory(str(place.empty() ? "" : "in " + place + ": ", "out of memory: ", bytes,
-                          " bytes were asked for on GPU ", g.number, " (", g.name, "), ", free, " of ", total,
-                          " are free; lower the batch or the image size"));
-  }
-  check(status, g.pools ? "cudaMallocAsync" : "cudaMalloc");
+  check_allocation(g, status, bytes, g.pools ? "cudaMallocAsync" : "cudaMalloc");
   return memory;
 }
 
@@ -192,6 +211,19 @@ void release(void* memory) {
     cudaFreeAsync(memory, g.stream);
   else
     cudaFree(memory);
+}
+
+void* allocate_lasting(size_t bytes) {
+  const Gpu& g = in_use();
+  const BesideRecording beside;
+  void* memory = nullptr;
+  check_allocation(g, cudaMalloc(&memory, bytes), bytes, "cudaMalloc");
+  return memory;
+}
+
+void release_lasting(void* memory) {
+  ++released;
+  cudaFree(memory);
 }
 
 size_t free_bytes() {

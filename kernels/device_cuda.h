@@ -9,6 +9,9 @@ namespace espalier::kernels::cuda {
 /// On the stream. Throws OutOfMemory, naming what was asked, what is free and what to lower.
 void* allocate(size_t bytes);
 void release(void* memory);
+/// At once, and also while launches are recorded. The latter waits for the GPU.
+void* allocate_lasting(size_t bytes);
+void release_lasting(void* memory);
 size_t free_bytes();
 
 /// Between host memory, which may be any, and the GPU, by way of pinned buffers. upload() returns when the
@@ -28,6 +31,7 @@ bool waits_after_launches();
 /// Thrown by what cannot be recorded as a graph, see launch_graph.h.
 struct NotRecordable {};
 void set_recording(bool on);
+bool recording();
 /// Throws NotRecordable while work is recorded.
 void refuse_recording();
 

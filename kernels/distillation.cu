@@ -59,9 +59,10 @@ struct Forward {
 /// One item is one row.
 struct Backward {
   DistillationProblem p;
-  float factor;
+  LossFactor loss_factor;
   float* dx;
   ESPALIER_HD void operator()(int64_t i) const {
+    const float factor = loss_factor();
     const float T = p.temperature, *x = p.logits + i * p.K, *t = p.teacher + i * p.K;
     float* g = dx + i * p.K;
     if (p.labels[i] == p.ignored_label) {
@@ -107,9 +108,9 @@ struct YoloForward {
 /// One item is one predictor.
 struct YoloBackward {
   YoloDistillationProblem p;
-  float factor;
+  LossFactor factor;
   float* dx;
-  ESPALIER_HD void operator()(int64_t i) const { predictor(p, i, factor, dx + i * (5 + p.classes)); }
+  ESPALIER_HD void operator()(int64_t i) const { predictor(p, i, factor(), dx + i * (5 + p.classes)); }
 };
 
 }  // namespace
@@ -117,13 +118,14 @@ struct YoloBackward {
 void distillation_forward(Device device, const DistillationProblem& p, float* losses) {
   for_each(device, p.rows, Forward{p, losses}, 32 * p.K);
 }
-void distillation_backward(Device device, const DistillationProblem& p, float factor, float* dx) {
+void distillation_backward(Device device, const DistillationProblem& p, const LossFactor& factor, float* dx) {
   for_each(device, p.rows, Backward{p, factor, dx}, 32 * p.K);
 }
 void yolo_distillation_forward(Device device, const YoloDistillationProblem& p, float* losses) {
   for_each(device, p.predictors, YoloForward{p, losses}, 32 * (5 + p.classes));
 }
-void yolo_distillation_backward(Device device, const YoloDistillationProblem& p, float factor, float* dx) {
+void yolo_distillation_backward(Device device, const YoloDistillationProblem& p, const LossFactor& factor,
+                                float* dx) {
   for_each(device, p.predictors, YoloBackward{p, factor, dx}, 32 * (5 + p.classes));
 }
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kernels/device.h"
+#include "kernels/loss_factor.h"
 
 namespace espalier::kernels {
 
@@ -21,7 +21,8 @@ struct DistillationProblem {
 /// losses[i] = T^2 sum over k of p_k (log p_k - log q_k), p = softmax(teacher / T), q = softmax(logits / T).
 void distillation_forward(Device device, const DistillationProblem& problem, float* losses);
 /// dx = factor * T (q - p).
-void distillation_backward(Device device, const DistillationProblem& problem, float factor, float* dx);
+void distillation_backward(Device device, const DistillationProblem& problem, const LossFactor& factor,
+                           float* dx);
 
 /// Predictors of a YOLOv3 head, (5 + classes) values each: tx, ty, tw, th, objectness, classes.
 struct YoloDistillationProblem {
@@ -35,7 +36,7 @@ struct YoloDistillationProblem {
 /// divergence of sigmoid(x) from the teacher's, o the sigmoid of the teacher's objectness.
 void yolo_distillation_forward(Device device, const YoloDistillationProblem& problem, float* losses);
 /// dx = factor * the derivative of the losses' sum.
-void yolo_distillation_backward(Device device, const YoloDistillationProblem& problem, float factor,
-                                float* dx);
+void yolo_distillation_backward(Device device, const YoloDistillationProblem& problem,
+                                const LossFactor& factor, float* dx);
 
 }  // namespace espalier::kernels

@@ -9,13 +9,13 @@ namespace {
 /// One item is one block of random words: four elements.
 struct Dropout {
   int64_t n;
-  RandomStream stream;
+  DropoutStream of;
   uint32_t dropped_below;  // of 32 bits
   float factor;
   const float* x;
   float* y;
   ESPALIER_HD void operator()(int64_t item) const {
-    const auto words = stream.block(static_cast<uint32_t>(item));
+    const auto words = of.stream().block(static_cast<uint32_t>(item));
     const int64_t first = item * 4;
     const int count = n - first < 4 ? static_cast<int>(n - first) : 4;
     for (int k = 0; k < count; ++k) y[first + k] = words[k] < dropped_below ? 0.0f : x[first + k] * factor;
@@ -24,7 +24,7 @@ struct Dropout {
 
 }  // namespace
 
-void dropout(Device device, int64_t n, const RandomStream& stream, float probability, const float* x,
+void dropout(Device device, int64_t n, const DropoutStream& stream, float probability, const float* x,
              float* y) {
   const double bound = double{probability} * 0x1p32;
   const Dropout body{n, stream, static_cast<uint32_t>(bound), 1.0f / (1.0f - probability), x, y};

@@ -18,6 +18,12 @@ struct AddForward {
   ESPALIER_HD void operator()(int64_t i) const { y[i] = a[i] + b[i]; }
 };
 
+struct Fill {
+  float value;
+  float* x;
+  ESPALIER_HD void operator()(int64_t i) const { x[i] = value; }
+};
+
 struct ScaleInPlace {
   float factor;
   float* x;
@@ -30,6 +36,7 @@ void add_into(Device device, int64_t n, const float* x, float* sum) { for_each(d
 void add_forward(Device device, int64_t n, const float* a, const float* b, float* y) {
   for_each(device, n, AddForward{a, b, y});
 }
+void fill(Device device, int64_t n, float value, float* x) { for_each(device, n, Fill{value, x}); }
 void scale_in_place(Device device, int64_t n, float factor, float* x) {
   for_each(device, n, ScaleInPlace{factor, x});
 }

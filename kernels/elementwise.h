@@ -13,6 +13,9 @@ void add_into(Device device, int64_t n, const float* x, float* sum);
 /// y[i] = a[i] + b[i]
 void add_forward(Device device, int64_t n, const float* a, const float* b, float* y);
 
+/// x[i] = value
+void fill(Device device, int64_t n, float value, float* x);
+
 /// x[i] *= factor
 void scale_in_place(Device device, int64_t n, float factor, float* x);
 

@@ -6,7 +6,8 @@ namespace espalier::kernels {
 
 LaunchGraph::~LaunchGraph() = default;
 void refuse_recording(Device) {}
-void LaunchGraph::run(const std::function<void()>& work) { work(); }
+bool recording(Device) { return false; }
+void LaunchGraph::run(const std::function<void()>& work, const std::function<void()>&) { work(); }
 
 }  // namespace espalier::kernels
 

@@ -20,7 +20,8 @@ class LaunchGraph {
   /// Does the work: plainly the first time, when kernels are chosen and memory is taken; recorded the second
   /// time, and replayed from then on. Work that copies between host and GPU, asks the GPU for memory or waits
   /// for it cannot be recorded and stays plain. Memory that went back to the GPU since makes it begin again.
-  void run(const std::function<void()>& work);
+  /// `recorded`, if given, runs after a recording and before its first replay. On the CPU: work().
+  void run(const std::function<void()>& work, const std::function<void()>& recorded = {});
 
   bool recorded() const { return executable_ != nullptr; }
 
@@ -36,5 +37,7 @@ class LaunchGraph {
 /// Throws while launches are recorded: GPU memory taken then would be written by every replay, whoever has it
 /// by that time. For allocators.
 void refuse_recording(Device device);
+/// True while launches on the device are recorded.
+bool recording(Device device);
 
 }  // namespace espalier::kernels

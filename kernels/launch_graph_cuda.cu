@@ -29,6 +29,8 @@ void refuse_recording(Device device) {
   if (device == Device::kCuda) cuda::refuse_recording();
 }
 
+bool recording(Device device) { return device == Device::kCuda && cuda::recording(); }
+
 LaunchGraph::~LaunchGraph() { forget(); }
 
 void LaunchGraph::forget() {
@@ -36,7 +38,7 @@ void LaunchGraph::forget() {
   executable_ = nullptr;
 }
 
-void LaunchGraph::run(const std::function<void()>& work) {
+void LaunchGraph::run(const std::function<void()>& work, const std::function<void()>& recorded) {
   if (executable_ && releases_ != cuda::releases()) {
     forget();
     warm_ = false;
@@ -51,6 +53,7 @@ void LaunchGraph::run(const std::function<void()>& work) {
       plain_ = true;
       return work();
     }
+    if (recorded) recorded();
   }
   ESPALIER_CUDA_CHECK(cudaGraphLaunch(static_cast<cudaGraphExec_t>(executable_), stream()));
 }

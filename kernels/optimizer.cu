@@ -3,7 +3,8 @@
 #include <cmath>
 
 #include "kernels/dispatch.h"
-#include "kernels/launch.h"
+#include "kernels/fold.h"
+#include "kernels/launch_graph.h"
 #include "kernels/slice_loops.h"
 #ifdef __CUDACC__
 #include "kernels/cuda_launch.h"
@@ -57,14 +58,16 @@ void for_each_block(const SliceTable& t, const Update& update) {
 
 struct Sgd {
   SgdStep s;
+  const StepControl* control;
   ESPALIER_HD void run(const ParameterSlice& p, int64_t begin, int64_t end, int64_t) const {
+    if (!control->finite) return;
     float* __restrict w = p.w;
     float* __restrict m = p.m;
     const float* __restrict g = p.g;
-    const float rate = p.rate, added = s.decoupled ? 0.0f : p.decay,
-                taken = s.decoupled ? p.rate * p.decay : 0.0f;
+    const float rate = control->rate * p.rate_factor, scale = control->gradient_scale,
+                added = s.decoupled ? 0.0f : p.decay, taken = s.decoupled ? rate * p.decay : 0.0f;
     for (int64_t i = begin; i < end; ++i) {
-      const float velocity = s.momentum * m[i] + (s.gradient_scale * g[i] + added * w[i]);
+      const float velocity = s.momentum * m[i] + (scale * g[i] + added * w[i]);
       m[i] = velocity;
       w[i] = (w[i] - taken * w[i]) - rate * velocity;
     }
@@ -73,13 +76,16 @@ struct Sgd {
 
 struct AdamW {
   AdamWStep s;
+  const StepControl* control;
   ESPALIER_HD void run(const ParameterSlice& p, int64_t begin, int64_t end, int64_t) const {
+    if (!control->finite) return;
     float* __restrict w = p.w;
     float* __restrict m = p.m;
     float* __restrict v = p.v;
     const float* __restrict g = p.g;
-    const float taken = p.rate * p.decay, rate = p.rate / s.correction1, root = 1 / std::sqrt(s.correction2),
-                eps = s.eps, scale = s.gradient_scale;
+    const float plain = control->rate * p.rate_factor, taken = plain * p.decay,
+                rate = plain / control->correction1, root = 1 / std::sqrt(control->correction2), eps = s.eps,
+                scale = control->gradient_scale;
     const float beta1 = s.beta1, rest1 = 1 - s.beta1, beta2 = s.beta2, rest2 = 1 - s.beta2;
     for (int64_t i = begin; i < end; ++i) {
       const float gradient = scale * g[i];
@@ -93,8 +99,10 @@ struct AdamW {
 };
 
 struct AverageInto {
-  float share;
+  const StepControl* control;
   ESPALIER_HD void run(const ParameterSlice& p, int64_t begin, int64_t end, int64_t) const {
+    if (!control->finite) return;
+    const float share = control->average_share;
     float* __restrict m = p.m;
     const float* __restrict w = p.w;
     for (int64_t i = begin; i < end; ++i) m[i] += share * (w[i] - m[i]);
@@ -117,29 +125,6 @@ struct SquareSum {
   }
 };
 
-/// sums[i] = parts[i] + parts[i + kSums] + ..., so that the host adds up few.
-constexpr int kSums = 1024;
-struct FoldParts {
-  const double* parts;
-  int64_t count;
-  double* sums;
-  ESPALIER_HD void operator()(int64_t i) const {
-    double sum = 0;
-    for (int64_t k = i; k < count; k += kSums) sum += parts[k];
-    sums[i] = sum;
-  }
-};
-
-/// Memory on a device for one call.
-struct Scratch {
-  Device device;
-  size_t bytes;
-  void* memory;
-  Scratch(Device device, size_t bytes) : device(device), bytes(bytes), memory(allocate(device, bytes)) {}
-  ~Scratch() { release(device, memory, bytes); }
-  Scratch(const Scratch&) = delete;
-};
-
 }  // namespace
 
 SliceTable::~SliceTable() {
@@ -151,16 +136,27 @@ void SliceTable::set(std::span<const ParameterSlice> slices) {
   const int block = block_of(device_);
   first_.assign(1, 0);
   for (const ParameterSlice& s : slices_) first_.push_back(first_.back() + (s.elements + block - 1) / block);
-  if (device_ == Device::kCpu || slices_.empty()) return;
-  const size_t table = slices_.size() * sizeof(ParameterSlice), index = first_.size() * sizeof(int64_t);
-  if (bytes_ < table + index) {
+  const size_t doubles = static_cast<size_t>(block_count() + fold_work(1));
+  if (device_ == Device::kCpu) {
+    host_sums_.resize(doubles);
+    return;
+  }
+  if (slices_.empty()) return;
+  if (const size_t bytes = table_bytes() + index_bytes() + doubles * sizeof(double); bytes_ < bytes) {
     if (memory_) release(device_, memory_, bytes_);
     memory_ = nullptr;
-    bytes_ = table + index;
-    memory_ = allocate(device_, bytes_);
+    memory_ = allocate(device_, bytes);
+    bytes_ = bytes;
   }
-  copy(device_, memory_, Device::kCpu, slices_.data(), table);
-  copy(device_, static_cast<char*>(memory_) + table, Device::kCpu, first_.data(), index);
+  pending_ = true;
+  if (!recording(device_)) flush();
+}
+
+void SliceTable::flush() {
+  if (!pending_) return;
+  copy(device_, memory_, Device::kCpu, slices_.data(), table_bytes());
+  copy(device_, static_cast<char*>(memory_) + table_bytes(), Device::kCpu, first_.data(), index_bytes());
+  pending_ = false;
 }
 
 const ParameterSlice* SliceTable::on_device() const {
@@ -169,33 +165,37 @@ const ParameterSlice* SliceTable::on_device() const {
 
 const int64_t* SliceTable::first() const {
   if (device_ == Device::kCpu) return first_.data();
-  return reinterpret_cast<const int64_t*>(static_cast<const char*>(memory_) +
-                                          slices_.size() * sizeof(ParameterSlice));
+  return reinterpret_cast<const int64_t*>(static_cast<const char*>(memory_) + table_bytes());
 }
 
-void sgd_step(const SliceTable& table, const SgdStep& step) { for_each_block(table, Sgd{step}); }
+double* SliceTable::sums() {
+  if (device_ == Device::kCpu) return host_sums_.data();
+  return reinterpret_cast<double*>(static_cast<char*>(memory_) + table_bytes() + index_bytes());
+}
 
-void adamw_step(const SliceTable& table, const AdamWStep& step) { for_each_block(table, AdamW{step}); }
+void sgd_step(const SliceTable& table, const SgdStep& step, const StepControl* control) {
+  for_each_block(table, Sgd{step, control});
+}
 
-void average_into(const SliceTable& table, float share) { for_each_block(table, AverageInto{share}); }
+void adamw_step(const SliceTable& table, const AdamWStep& step, const StepControl* control) {
+  for_each_block(table, AdamW{step, control});
+}
 
-double square_sum(const SliceTable& table) {
+void average_into(const SliceTable& table, const StepControl* control) {
+  for_each_block(table, AverageInto{control});
+}
+
+const double* square_sum(SliceTable& table) {
   const int64_t blocks = table.block_count();
-  if (blocks == 0) return 0;
-  const Scratch memory(table.device(), static_cast<size_t>(blocks + kSums) * sizeof(double));
-  double* parts = static_cast<double*>(memory.memory);
+  if (blocks == 0) return nullptr;
+  double* parts = table.sums();
 #ifdef __CUDACC__
   if (fast_on_cuda(table.device()))
     cuda::launch(slices::SquareSum{table.on_device(), table.first(), table.count(), parts}, blocks);
   else
 #endif
     for_each_block(table, SquareSum{parts});
-  for_each(table.device(), kSums, FoldParts{parts, blocks, parts + blocks}, blocks / kSums + 1);
-  std::vector<double> sums(kSums);
-  copy(Device::kCpu, sums.data(), table.device(), parts + blocks, sums.size() * sizeof(double));
-  double sum = 0;
-  for (double part : sums) sum += part;
-  return sum;
+  return fold(table.device(), 1, blocks, parts, parts + blocks);
 }
 
 }  // namespace espalier::kernels

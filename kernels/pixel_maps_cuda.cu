@@ -61,12 +61,12 @@ bool global_avg_pool_forward(int N, int pixels, int C, const float* x, float* y)
 
 bool softmax_cross_entropy_forward(const CrossEntropyProblem& p, float* losses) {
   if (p.K < rows::kLeastLogits) return false;
-  const rows::SoftmaxRows kernel{p, 0, losses, nullptr};
+  const rows::SoftmaxRows kernel{p, {}, losses, nullptr};
   cuda::launch(kernel, kernel.blocks());
   return true;
 }
 
-bool softmax_cross_entropy_backward(const CrossEntropyProblem& p, float factor, float* dx) {
+bool softmax_cross_entropy_backward(const CrossEntropyProblem& p, const LossFactor& factor, float* dx) {
   if (p.K < rows::kLeastLogits) return false;
   const rows::SoftmaxRows kernel{p, factor, nullptr, dx};
   cuda::launch(kernel, kernel.blocks());

@@ -19,7 +19,7 @@ bool copy_rows(int64_t rows, int64_t bytes, const void* from, int64_t from_strid
                int64_t to_stride);
 bool global_avg_pool_forward(int N, int pixels, int C, const float* x, float* y);
 bool softmax_cross_entropy_forward(const CrossEntropyProblem& problem, float* losses);
-bool softmax_cross_entropy_backward(const CrossEntropyProblem& problem, float factor, float* dx);
+bool softmax_cross_entropy_backward(const CrossEntropyProblem& problem, const LossFactor& factor, float* dx);
 #else
 inline bool max_pool_forward(const ConvShape&, const float*, float*) { return false; }
 inline bool max_pool_backward(const ConvShape&, const float*, const float*, float*) { return false; }
@@ -28,7 +28,9 @@ inline bool resize_backward(const ResizeShape&, const float*, float*) { return f
 inline bool copy_rows(int64_t, int64_t, const void*, int64_t, void*, int64_t) { return false; }
 inline bool global_avg_pool_forward(int, int, int, const float*, float*) { return false; }
 inline bool softmax_cross_entropy_forward(const CrossEntropyProblem&, float*) { return false; }
-inline bool softmax_cross_entropy_backward(const CrossEntropyProblem&, float, float*) { return false; }
+inline bool softmax_cross_entropy_backward(const CrossEntropyProblem&, const LossFactor&, float*) {
+  return false;
+}
 #endif
 
 }  // namespace espalier::kernels::cuda

@@ -41,7 +41,7 @@ struct Forward {
 /// One item is one row.
 struct Backward {
   CrossEntropyProblem p;
-  float factor;
+  LossFactor factor;
   float* dx;
   ESPALIER_HD void operator()(int64_t i) const {
     const int label = p.labels[i];
@@ -55,7 +55,7 @@ struct Backward {
     float sum = 0;
     for (int k = 0; k < p.K; ++k) sum += g[k] = std::exp(x[k] - top);
     const float s = p.label_smoothing, even = s / static_cast<float>(p.K);
-    const float scale = factor * (p.weights ? p.weights[label] : 1.0f);
+    const float scale = factor() * (p.weights ? p.weights[label] : 1.0f);
     for (int k = 0; k < p.K; ++k) g[k] = scale * (g[k] / sum - even - (k == label ? 1 - s : 0.0f));
   }
 };
@@ -66,7 +66,8 @@ void softmax_cross_entropy_forward(Device device, const CrossEntropyProblem& p, 
   if (fast_on_cuda(device) && cuda::softmax_cross_entropy_forward(p, losses)) return;
   for_each(device, p.rows, Forward{p, losses}, 8 * p.K);
 }
-void softmax_cross_entropy_backward(Device device, const CrossEntropyProblem& p, float factor, float* dx) {
+void softmax_cross_entropy_backward(Device device, const CrossEntropyProblem& p, const LossFactor& factor,
+                                    float* dx) {
   if (fast_on_cuda(device) && cuda::softmax_cross_entropy_backward(p, factor, dx)) return;
   for_each(device, p.rows, Backward{p, factor, dx}, 8 * p.K);
 }

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/device.h"
+#include "kernels/loss_factor.h"
 
 namespace espalier::kernels {
 
@@ -21,7 +21,7 @@ struct CrossEntropyProblem {
 void softmax_cross_entropy_forward(Device device, const CrossEntropyProblem& problem, float* losses);
 
 /// dx[i,k] = factor * weight * (softmax(logits[i])[k] - target[i,k]), 0 where ignored.
-void softmax_cross_entropy_backward(Device device, const CrossEntropyProblem& problem, float factor,
-                                    float* dx);
+void softmax_cross_entropy_backward(Device device, const CrossEntropyProblem& problem,
+                                    const LossFactor& factor, float* dx);
 
 }  // namespace espalier::kernels

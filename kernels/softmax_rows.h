@@ -45,9 +45,9 @@ struct SoftmaxRows {
   static constexpr int kRows = kThreads / warp::kLanes;
 
   CrossEntropyProblem p;
-  float factor;
-  float* losses;  ///< or null
-  float* dx;      ///< or null
+  LossFactor factor;  ///< read where dx is written
+  float* losses;      ///< or null
+  float* dx;          ///< or null
 
   int64_t blocks() const { return (p.rows + kRows - 1) / kRows; }
 
@@ -70,10 +70,10 @@ struct SoftmaxRows {
       losses[row] =
           weight * (std::log(sums.exponentials) - (1 - s) * (x[label] - sums.top) - even * sums.distances);
     if (!dx) return;
+    const float scale = factor() * weight;
     for (int k = lane; k < p.K; k += warp::kLanes)
       dx[row * p.K + k] =
-          factor * weight *
-          (std::exp(x[k] - sums.top) / sums.exponentials - even - (k == label ? 1 - s : 0.0f));
+          scale * (std::exp(x[k] - sums.top) / sums.exponentials - even - (k == label ? 1 - s : 0.0f));
   }
 };
 

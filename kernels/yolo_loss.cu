@@ -143,10 +143,10 @@ struct Forward {
 
 struct Backward {
   Predictor predictor;
-  float factor;
+  LossFactor factor;
   float* dx;
   ESPALIER_HD void operator()(int64_t i) const {
-    predictor.run(i, factor, dx + i * (5 + predictor.p.classes));
+    predictor.run(i, factor(), dx + i * (5 + predictor.p.classes));
   }
 };
 
@@ -161,8 +161,8 @@ void yolo_match(Device device, const YoloLossProblem& p, int32_t* matches) {
 void yolo_loss_forward(Device device, const YoloLossProblem& p, const int32_t* matches, float* losses) {
   for_each(device, predictors(p), Forward{{p, matches}, losses}, work(p));
 }
-void yolo_loss_backward(Device device, const YoloLossProblem& p, const int32_t* matches, float factor,
-                        float* dx) {
+void yolo_loss_backward(Device device, const YoloLossProblem& p, const int32_t* matches,
+                        const LossFactor& factor, float* dx) {
   for_each(device, predictors(p), Backward{{p, matches}, factor, dx}, work(p));
 }
 

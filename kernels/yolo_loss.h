@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/device.h"
+#include "kernels/loss_factor.h"
 
 namespace espalier::kernels {
 
@@ -29,7 +29,7 @@ void yolo_match(Device device, const YoloLossProblem& problem, int32_t* matches)
 void yolo_loss_forward(Device device, const YoloLossProblem& problem, const int32_t* matches, float* losses);
 
 /// dx = factor * the derivative of the losses' sum.
-void yolo_loss_backward(Device device, const YoloLossProblem& problem, const int32_t* matches, float factor,
-                        float* dx);
+void yolo_loss_backward(Device device, const YoloLossProblem& problem, const int32_t* matches,
+                        const LossFactor& factor, float* dx);
 
 }  // namespace espalier::kernels

@@ -1,10 +1,10 @@
 #include "ops/batch_norm.h"
 
-#include <cmath>
-
 #include "base/error.h"
 #include "kernels/batch_norm.h"
+#include "kernels/norm_parts.h"
 #include "ops/channel_ties.h"
+#include "ops/norm_parts.h"
 #include "ops/ops.h"
 
 namespace espalier {
@@ -26,19 +26,6 @@ kernels::BatchNormProblem problem_of(const BatchNorm& op, const Ctx& c) {
           .shift = c.in[kShift].f32(),
           .residual = needs_residual ? c.in[kResidual].f32() : nullptr,
           .act = op.act};
-}
-
-/// running = (1 - momentum) * running + momentum * batch, with the unbiased variance (PyTorch's).
-void update_running(const BatchNorm& op, const Ctx& c, const std::vector<float>& mean,
-                    const std::vector<float>& variance, int64_t rows) {
-  const float unbiased = rows > 1 ? static_cast<float>(rows) / static_cast<float>(rows - 1) : 1.0f;
-  const auto blend = [&](const Tensor& running, const std::vector<float>& batch, float factor) {
-    std::vector<float> values = running.to_vector();
-    for (size_t i = 0; i < values.size(); ++i) values[i] += op.momentum * (factor * batch[i] - values[i]);
-    running.set(values);
-  };
-  blend(c.in[kMean], mean, 1.0f);
-  blend(c.in[kVariance], variance, unbiased);
 }
 
 }  // namespace
@@ -64,19 +51,22 @@ void BatchNorm::forward(Ctx& c) const {
   const int channels = x.channels();
   const int64_t rows = x.elements() / channels;
   const Tensor mean({channels}, x.device()), inverse({channels}, x.device());
-  std::vector<float> variance;
+  kernels::NormStatistics statistics{.channels = channels,
+                                     .mean = nullptr,
+                                     .variance = nullptr,
+                                     .running_mean = c.in[kMean].f32(),
+                                     .running_variance = c.in[kVariance].f32(),
+                                     .momentum = momentum,
+                                     .eps = eps,
+                                     .count = rows};
   if (c.training) {
     kernels::batch_norm_statistics(x.device(), rows, channels, x.f32(), mean.f32(), inverse.f32());
-    variance = inverse.to_vector();
-    update_running(*this, c, mean.to_vector(), variance, rows);
-  } else {
-    mean.copy_from(c.in[kMean]);
-    variance = c.in[kVariance].to_vector();
+    statistics.mean = mean.f32();
+    statistics.variance = inverse.f32();
   }
-  for (float& v : variance) v = 1.0f / std::sqrt(v + eps);
-  inverse.set(variance);
+  kernels::norm_statistics(x.device(), statistics, mean.f32(), inverse.f32());
   c.saved = {mean, inverse};
-  if (c.training) c.saved.push_back(Tensor::full({1}, 1));
+  if (c.training) c.saved.push_back(batch_statistics_mark());
   kernels::batch_norm_forward(x.device(), problem_of(*this, c), c.out[0].f32());
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/distillation.h"
 
 #include "base/error.h"
+#include "kernels/loss_mean.h"
 #include "ops/channel_ties.h"
 #include "ops/ops.h"
 
@@ -28,12 +29,6 @@ struct DistillationOp : Op {
   void check_gradient(const Ctx& c) const {
     ESPALIER_CHECK(!c.needs_grad[1], name(), ": the teacher's outputs have no gradient");
   }
-  /// In double and in order.
-  static double sum_of(const Tensor& losses) {
-    double sum = 0;
-    for (const float loss : losses.to_vector()) sum += loss;
-    return sum;
-  }
 };
 
 /// See distillation_loss() in ops.h. In: logits [...,K], the teacher's, labels s32 [...].
@@ -53,19 +48,18 @@ struct DistillationLoss final : DistillationOp {
   }
 
   void forward(Ctx& c) const override {
-    const Tensor labels = c.in[2].to(Device::kCpu), losses(c.in[2].shape(), c.in[0].device());
-    int64_t count = 0;
-    for (int64_t i = 0; i < labels.elements(); ++i) count += labels.s32()[i] != ignored_label;
+    const Tensor losses(c.in[2].shape(), c.in[0].device()), factor({1}, c.in[0].device());
     kernels::distillation_forward(losses.device(), problem(c), losses.f32());
-    const double factor = count > 0 ? 1 / static_cast<double>(count) : 0.0;
-    c.out[0].set(std::vector<float>{static_cast<float>(sum_of(losses) * factor)});
-    c.saved = {Tensor::full({1}, static_cast<float>(factor))};
+    kernels::loss_mean(losses.device(), losses.elements(), losses.f32(),
+                       {.labels = c.in[2].s32(), .ignored_label = ignored_label}, 0, c.out[0].f32(),
+                       factor.f32());
+    c.saved = {factor};
   }
 
   Tensors backward(Ctx& c, std::span<const Tensor> dy) const override {
     check_gradient(c);
     const Tensor dx(c.in[0].shape(), c.in[0].device());
-    kernels::distillation_backward(dx.device(), problem(c), c.saved[0].item() * dy[0].item(), dx.f32());
+    kernels::distillation_backward(dx.device(), problem(c), {dy[0].f32(), c.saved[0].f32()}, dx.f32());
     return {dx, Tensor(), Tensor()};
   }
 
@@ -98,16 +92,17 @@ struct YoloDistillationLoss final : DistillationOp {
 
   void forward(Ctx& c) const override {
     const kernels::YoloDistillationProblem p = problem(c);
-    const Tensor losses({static_cast<int>(p.predictors)}, c.in[0].device());
+    const Tensor losses({static_cast<int>(p.predictors)}, c.in[0].device()), factor({1}, c.in[0].device());
     kernels::yolo_distillation_forward(losses.device(), p, losses.f32());
-    c.out[0].set(std::vector<float>{static_cast<float>(sum_of(losses) / c.in[0].shape()[0])});
+    kernels::loss_mean(losses.device(), losses.elements(), losses.f32(), {}, c.in[0].shape()[0],
+                       c.out[0].f32(), factor.f32());
+    c.saved = {factor};
   }
 
   Tensors backward(Ctx& c, std::span<const Tensor> dy) const override {
     check_gradient(c);
     const Tensor dx(c.in[0].shape(), c.in[0].device());
-    kernels::yolo_distillation_backward(dx.device(), problem(c),
-                                        dy[0].item() / static_cast<float>(c.in[0].shape()[0]), dx.f32());
+    kernels::yolo_distillation_backward(dx.device(), problem(c), {dy[0].f32(), c.saved[0].f32()}, dx.f32());
     return {dx, Tensor()};
   }
 

@@ -1,15 +1,30 @@
 #include "kernels/dropout.h"
 
+#include <array>
+
 #include "base/error.h"
-#include "base/random.h"
 #include "ops/channel_ties.h"
 #include "ops/ops.h"
+#include "tensor/allocator.h"
 
 namespace espalier {
 
 namespace {
 
-thread_local uint64_t dropout_seed = 0, dropout_step = 0;
+/// Words of the seed and of the step's number.
+thread_local std::array<int32_t, 4> words = {};
+/// The same on the GPU once a call has asked for them there. set_dropout_step() overwrites them, in the order
+/// of the stream.
+thread_local Tensor words_on_gpu;
+
+Tensor words_on(Device device) {
+  if (device == Device::kCpu) return Tensor::from(words, {4});
+  if (!words_on_gpu.defined()) {
+    const allocator::CommonBlocks outlives_a_recorded_step;
+    words_on_gpu = Tensor::from(words, {4}, device);
+  }
+  return words_on_gpu.clone();
+}
 
 /// See dropout() in ops.h. In: x. Out: y like x.
 struct Dropout final : Op {
@@ -26,8 +41,7 @@ struct Dropout final : Op {
   void forward(Ctx& c) const override {
     if (!c.training) return c.out[0].copy_from(c.in[0]);
     // The masks are drawn again in backward, so all that is kept is which step this was.
-    const int32_t words[4] = {low(dropout_seed), high(dropout_seed), low(dropout_step), high(dropout_step)};
-    c.saved = {Tensor::from(std::span<const int32_t>(words), {4})};
+    c.saved = {words_on(c.device())};
     kernels::dropout(c.device(), c.in[0].elements(), stream(c), probability, c.in[0].f32(), c.out[0].f32());
   }
   Tensors backward(Ctx& c, std::span<const Tensor> dy) const override {
@@ -46,23 +60,17 @@ struct Dropout final : Op {
   bool identity_in_inference() const override { return true; }
 
  private:
-  static int32_t low(uint64_t v) { return static_cast<int32_t>(v & 0xFFFFFFFF); }
-  static int32_t high(uint64_t v) { return static_cast<int32_t>(v >> 32); }
-  static uint64_t join(int32_t low, int32_t high) {
-    return uint64_t{static_cast<uint32_t>(high)} << 32 | static_cast<uint32_t>(low);
-  }
-  RandomStream stream(const Ctx& c) const {
-    const int32_t* words = c.saved[0].s32();
-    return random_stream(join(words[0], words[1]), Purpose::kDropout, join(words[2], words[3]),
-                         static_cast<uint64_t>(seed));
+  kernels::DropoutStream stream(const Ctx& c) const {
+    return {c.saved[0].s32(), static_cast<uint64_t>(seed)};
   }
 };
 
 }  // namespace
 
 void set_dropout_step(uint64_t seed, uint64_t step) {
-  dropout_seed = seed;
-  dropout_step = step;
+  const auto low = [](uint64_t v) { return static_cast<int32_t>(v & 0xFFFFFFFF); };
+  words = {low(seed), low(seed >> 32), low(step), low(step >> 32)};
+  if (words_on_gpu.defined()) words_on_gpu.copy_from(Tensor::from(words, {4}));
 }
 
 std::shared_ptr<Op> make_dropout() { return std::make_shared<Dropout>(); }

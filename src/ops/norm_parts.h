@@ -1,5 +1,5 @@
 #pragma once
-// The per-channel arithmetic of a batch norm that was taken apart: C numbers at a time, on the host.
+// How ops hold the parts of a batch norm that was taken apart (kernels/norm_parts.h).
 
 #include "kernels/normed_conv.h"
 #include "ops/normed_conv.h"
@@ -29,8 +29,11 @@ void norm_gradients(const Ctx& ctx, NormInputs at, const Tensor& sums, Tensors& 
 
 /// What the gradient of moments adds to the gradient of the tensor that they were taken of.
 struct MomentsGradient {
-  Tensor constant, slope, mean;  ///< [K], undefined when the gradient is zero
+  Tensor constant, slope;  ///< [K], undefined when the gradient is zero
 };
-MomentsGradient moments_gradient(const Tensor& moments, const Tensor& dmoments, int64_t count);
+MomentsGradient moments_gradient(const Tensor& dmoments, int64_t count);
+
+/// The last of the tensors that norms save, there if the statistics were the batch's.
+Tensor batch_statistics_mark();
 
 }  // namespace espalier

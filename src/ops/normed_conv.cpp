@@ -63,12 +63,12 @@ Tensors NormedConvolution::backward(Ctx& c, std::span<const Tensor> dy) const {
   Tensors dx(c.in.size());
   kernels::OutputGradient gradient{.g = dy[0].f32()};
   MomentsGradient moments;
-  if (measures) moments = moments_gradient(c.out[1], dy[1], rows_of(c.out[0]));
+  if (measures) moments = moments_gradient(dy[1], rows_of(c.out[0]));
   if (moments.slope.defined()) {
     gradient.y = c.out[0].f32();
     gradient.constant = moments.constant.f32();
     gradient.slope = moments.slope.f32();
-    gradient.mean = moments.mean.f32();
+    gradient.mean = c.out[1].f32();  // its first row
   }
   kernels::InputNorm input;
   Tensor sums;

@@ -1,8 +1,10 @@
 #include "kernels/softmax_cross_entropy.h"
 
 #include "base/error.h"
+#include "kernels/loss_mean.h"
 #include "ops/channel_ties.h"
 #include "ops/ops.h"
+#include "ops/targets.h"
 
 namespace espalier {
 
@@ -34,28 +36,18 @@ struct SoftmaxCrossEntropy final : Op {
 
   void forward(Ctx& c) const override {
     const Tensor& x = c.in[0];
-    const Tensor labels = c.in[1].to(Device::kCpu);
-    const int64_t rows = labels.elements();
-    // In double and in order: the sum of a segmentation loss has a quarter of a million terms.
-    double denominator = 0;
-    for (int64_t i = 0; i < rows; ++i) {
-      const int label = labels.s32()[i];
-      if (label == o.ignored_label) continue;
-      ESPALIER_CHECK(label >= 0 && label < x.channels(), "softmax_cross_entropy: the label of row ", i,
-                     " is ", label, "; it must lie in 0 .. ", x.channels() - 1);
-      denominator += o.class_weights.empty() || o.plain_mean ? 1.0 : o.class_weights[label];
-    }
-    if (o.denominator_eps > 0) denominator += double{o.denominator_eps} * static_cast<double>(rows);
+    check_labels(name(), c.in[1], x.channels(), o.ignored_label);
+    const int64_t rows = c.in[1].elements();
     const Tensor weights =
-        o.class_weights.empty() ? Tensor() : Tensor::from(o.class_weights, {x.channels()}, x.device());
-    const Tensor losses({static_cast<int>(rows)}, x.device());
+        o.class_weights.empty() ? Tensor() : constant(o.class_weights, {x.channels()}, x.device());
+    const Tensor losses({static_cast<int>(rows)}, x.device()), factor({1}, x.device());
     kernels::softmax_cross_entropy_forward(x.device(), problem(c, weights), losses.f32());
-    double sum = 0;
-    for (float loss : losses.to_vector()) sum += loss;
-    const float factor =
-        denominator > 0 ? static_cast<float>(1 / denominator) : 0.0f;  // all rows ignored: no loss
-    c.out[0].set(std::vector<float>{static_cast<float>(sum * factor)});
-    c.saved = {Tensor::full({1}, factor)};
+    kernels::loss_mean(x.device(), rows, losses.f32(),
+                       {.labels = c.in[1].s32(),
+                        .ignored_label = o.ignored_label,
+                        .weights = weights.defined() && !o.plain_mean ? weights.f32() : nullptr},
+                       double{o.denominator_eps} * static_cast<double>(rows), c.out[0].f32(), factor.f32());
+    c.saved = {factor};
     if (weights.defined()) c.saved.push_back(weights);
   }
 
@@ -63,7 +55,7 @@ struct SoftmaxCrossEntropy final : Op {
     const Tensor dx(c.in[0].shape(), c.in[0].device());
     kernels::softmax_cross_entropy_backward(dx.device(),
                                             problem(c, c.saved.size() > 1 ? c.saved[1] : Tensor()),
-                                            c.saved[0].item() * dy[0].item(), dx.f32());
+                                            {dy[0].f32(), c.saved[0].f32()}, dx.f32());
     return {dx, Tensor()};
   }
 

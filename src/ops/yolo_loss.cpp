@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/loss_mean.h"
 #include "ops/channel_ties.h"
 #include "ops/ops.h"
+#include "ops/targets.h"
 
 namespace espalier {
 
@@ -45,25 +47,23 @@ struct YoloLoss final : Op {
 
   void forward(Ctx& c) const override {
     const Tensor &x = c.in[0], &boxes = c.in[1];
-    check_boxes(boxes.to(Device::kCpu));
+    check_boxes(name(), boxes, classes);
     const Tensor matches({boxes.shape()[0], boxes.shape()[1]}, x.device(), DType::kS32);
+    const Tensor factor({1}, x.device());
     c.saved = {sizes(x),
-               Tensor::from(std::vector<int32_t>(mask.begin(), mask.end()), {anchors_here()}).to(x.device()),
-               matches};
+               constant(std::vector<int32_t>(mask.begin(), mask.end()), {anchors_here()}, x.device()),
+               matches, factor};
     const kernels::YoloLossProblem p = problem(c);
     kernels::yolo_match(x.device(), p, matches.s32());
     const Tensor losses({p.N, p.H, p.W, p.A}, x.device());
     kernels::yolo_loss_forward(x.device(), p, matches.s32(), losses.f32());
-    double sum = 0;  // in double and in order
-    for (float loss : losses.to_vector()) sum += loss;
-    c.out[0].set(std::vector<float>{static_cast<float>(sum / p.N)});
+    kernels::loss_mean(x.device(), losses.elements(), losses.f32(), {}, p.N, c.out[0].f32(), factor.f32());
   }
 
   Tensors backward(Ctx& c, std::span<const Tensor> dy) const override {
     ESPALIER_CHECK(!c.needs_grad[1], "yolo_loss: the boxes have no gradient");
     const Tensor dx(c.in[0].shape(), c.in[0].device());
-    const kernels::YoloLossProblem p = problem(c);
-    kernels::yolo_loss_backward(dx.device(), p, c.saved[2].s32(), dy[0].item() / static_cast<float>(p.N),
+    kernels::yolo_loss_backward(dx.device(), problem(c), c.saved[2].s32(), {dy[0].f32(), c.saved[3].f32()},
                                 dx.f32());
     return {dx, Tensor()};
   }
@@ -82,29 +82,13 @@ struct YoloLoss final : Op {
  private:
   int anchors_here() const { return static_cast<int>(mask.size()); }
 
-  void check_boxes(const Tensor& boxes) const {
-    const int M = boxes.shape()[1];
-    for (int64_t i = 0; i < boxes.elements() / 6; ++i) {
-      const float* b = boxes.f32() + i * 6;
-      const auto describe = [&] { return str("yolo_loss: box ", i % M, " of image ", i / M, " "); };
-      ESPALIER_CHECK(std::all_of(b, b + 6, [](float v) { return std::isfinite(v); }), describe(),
-                     "holds NaN");
-      if (b[2] < 1e-6f || b[3] < 1e-6f) continue;  // padding
-      ESPALIER_CHECK(b[0] >= 0 && b[0] <= 1 && b[1] >= 0 && b[1] <= 1, describe(), "has its centre at ", b[0],
-                     ", ", b[1], "; shares of the picture must lie in 0 .. 1");
-      ESPALIER_CHECK(b[4] >= 0 && b[4] < static_cast<float>(classes) && b[4] == std::floor(b[4]), describe(),
-                     "has class ", b[4], "; it must be one of 0 .. ", classes - 1);
-      ESPALIER_CHECK(b[5] >= 0, describe(), "has score ", b[5], "; it must not be negative");
-    }
-  }
-
   /// The anchors as shares of the network's picture.
   Tensor sizes(const Tensor& x) const {
     const float width = static_cast<float>(downsample * x.shape()[2]),
                 height = static_cast<float>(downsample * x.shape()[1]);
     std::vector<float> shares(anchors);
     for (size_t i = 0; i < shares.size(); i += 2) shares[i] /= width, shares[i + 1] /= height;
-    return Tensor::from(shares, {static_cast<int>(shares.size()) / 2, 2}, x.device());
+    return constant(shares, {static_cast<int>(shares.size()) / 2, 2}, x.device());
   }
 
   kernels::YoloLossProblem problem(const Ctx& c) const {

@@ -17,14 +17,18 @@ AdamW::AdamW(std::vector<OptimizedParameter> parameters, const AdamWOptions& opt
   add_state("square");
 }
 
-void AdamW::update(const kernels::SliceTable& table, double gradient_scale) {
+void AdamW::correct(kernels::StepControl& control) const {
   const double t = static_cast<double>(steps());
-  kernels::adamw_step(table, {.beta1 = static_cast<float>(options_.beta1),
-                              .beta2 = static_cast<float>(options_.beta2),
-                              .eps = static_cast<float>(options_.eps),
-                              .gradient_scale = static_cast<float>(gradient_scale),
-                              .correction1 = static_cast<float>(1 - std::pow(options_.beta1, t)),
-                              .correction2 = static_cast<float>(1 - std::pow(options_.beta2, t))});
+  control.correction1 = static_cast<float>(1 - std::pow(options_.beta1, t));
+  control.correction2 = static_cast<float>(1 - std::pow(options_.beta2, t));
+}
+
+void AdamW::move(const kernels::SliceTable& table, const kernels::StepControl* control) const {
+  kernels::adamw_step(table,
+                      {.beta1 = static_cast<float>(options_.beta1),
+                       .beta2 = static_cast<float>(options_.beta2),
+                       .eps = static_cast<float>(options_.eps)},
+                      control);
 }
 
 }  // namespace espalier

@@ -17,9 +17,10 @@ class AdamW final : public Optimizer {
  public:
   AdamW(std::vector<OptimizedParameter> parameters, const AdamWOptions& options);
   const char* name() const override { return "adamw"; }
+  void move(const kernels::SliceTable& table, const kernels::StepControl* control) const override;
 
  private:
-  void update(const kernels::SliceTable& table, double gradient_scale) override;
+  void correct(kernels::StepControl& control) const override;
   AdamWOptions options_;
 };
 

@@ -29,14 +29,24 @@ Ema::Ema(const Graph& graph, double decay) : source_(graph), average_(graph), de
   }
   table_ = std::make_unique<kernels::SliceTable>(device);
   table_->set(slices);
+  control_ = std::make_unique<kernels::SharedControl>(device);
 }
 
 Ema::~Ema() = default;
 
-void Ema::update() {
+void Ema::announce(kernels::StepControl& control) {
   const double t = static_cast<double>(updates_++);
   const double d = std::min(decay_, (1 + t) / (10 + t));
-  kernels::average_into(*table_, static_cast<float>(1 - d));
+  control.average_share = static_cast<float>(1 - d);
+}
+
+void Ema::move(const kernels::StepControl* control) const { kernels::average_into(*table_, control); }
+
+void Ema::update() {
+  announce(control_->host());
+  control_->host().finite = 1;
+  control_->send();
+  move(control_->on_device());
 }
 
 Graph Ema::averaged() const { return average_; }

@@ -11,8 +11,10 @@
 namespace espalier {
 
 namespace kernels {
+class SharedControl;
 class SliceTable;
-}
+struct StepControl;
+}  // namespace kernels
 
 /// An exponential moving average of all f32 parameters, running statistics included, that is evaluated and
 /// kept instead of the parameters themselves:
@@ -25,6 +27,9 @@ class Ema {
   ~Ema();
 
   void update();
+  /// The same in parts, as Optimizer's: counts an update and says how far it goes; moves the averages.
+  void announce(kernels::StepControl& control);
+  void move(const kernels::StepControl* control) const;
   /// The graph with the averages in place of its parameters; shares the averages, which go on changing.
   Graph averaged() const;
 
@@ -38,6 +43,7 @@ class Ema {
   double decay_;
   int64_t updates_ = 0;
   std::unique_ptr<kernels::SliceTable> table_;
+  std::unique_ptr<kernels::SharedControl> control_;
 };
 
 }  // namespace espalier

@@ -42,7 +42,8 @@ Optimizer::Optimizer(std::vector<OptimizedParameter> parameters, double weight_d
                    espalier::name(p.tensor.device()), "; all must be f32 on ",
                    espalier::name(parameters_[0].tensor.device()));
   }
-  table_ = std::make_unique<kernels::SliceTable>(parameters_[0].tensor.device());
+  table_ = std::make_unique<kernels::SliceTable>(device());
+  control_ = std::make_unique<kernels::SharedControl>(device());
 }
 
 Optimizer::~Optimizer() = default;
@@ -54,7 +55,7 @@ void Optimizer::add_state(const std::string& kind) {
   state_.emplace_back(kind, std::move(tensors));
 }
 
-void Optimizer::gather(double rate) {
+void Optimizer::gather(kernels::SliceTable& table) const {
   std::vector<kernels::ParameterSlice> slices;
   slices.reserve(parameters_.size());
   for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -64,22 +65,34 @@ void Optimizer::gather(double rate) {
     kernels::ParameterSlice slice{.w = p.tensor.f32(), .g = gradient.f32(), .elements = p.tensor.elements()};
     if (!state_.empty()) slice.m = state_[0].second[i].f32();
     if (state_.size() > 1) slice.v = state_[1].second[i].f32();
-    slice.rate = static_cast<float>(rate * p.rate_factor);
+    slice.rate_factor = p.rate_factor;
     slice.decay = static_cast<float>(weight_decay_ * p.decay_factor);
     slices.push_back(slice);
   }
-  table_->set(slices);
+  table.set(slices);
 }
 
 double Optimizer::gradient_norm() {
-  gather(0);
-  return std::sqrt(kernels::square_sum(*table_));
+  gather(*table_);
+  judge_step(device(), {.gradient_squares = square_sum(*table_)}, control_->on_device());
+  control_->fetch();
+  return control_->host().gradient_norm;
+}
+
+void Optimizer::announce(double rate, kernels::StepControl& control) {
+  ++steps_;
+  control.rate = static_cast<float>(rate);
+  correct(control);
 }
 
 void Optimizer::step(double rate, double gradient_scale) {
-  gather(rate);
-  ++steps_;
-  update(*table_, gradient_scale);
+  gather(*table_);
+  kernels::StepControl& control = control_->host();
+  announce(rate, control);
+  control.finite = 1;
+  control.gradient_scale = static_cast<float>(gradient_scale);
+  control_->send();
+  move(*table_, control_->on_device());
   clear_gradients();
 }
 

@@ -13,7 +13,9 @@ namespace espalier {
 
 namespace kernels {
 class SliceTable;
-}
+class SharedControl;
+struct StepControl;
+}  // namespace kernels
 
 /// A trainable tensor, its unique name, and what is special about it.
 struct OptimizedParameter {
@@ -43,6 +45,8 @@ class Optimizer {
   virtual const char* name() const = 0;
   const std::vector<OptimizedParameter>& parameters() const { return parameters_; }
 
+  Device device() const { return parameters_[0].tensor.device(); }
+
   /// L2 norm of all gradients together, in double; NaN or infinite as soon as one element is.
   double gradient_norm();
   /// One update with gradients multiplied by `gradient_scale` (clipping), then forgets the gradients.
@@ -50,6 +54,13 @@ class Optimizer {
   void step(double rate, double gradient_scale = 1);
   void clear_gradients();
   int64_t steps() const { return steps_; }  ///< taken so far
+
+  /// The same in parts, for steps whose launches are recorded. announce() counts a step and says what it
+  /// needs to know; gather() fills a table with the parameters that have a gradient; move() updates them as
+  /// the control on the device says.
+  void announce(double rate, kernels::StepControl& control);
+  void gather(kernels::SliceTable& table) const;
+  virtual void move(const kernels::SliceTable& table, const kernels::StepControl* control) const = 0;
 
   /// Named tensors that a resumed run needs: "velocity/block3/expand/w".
   std::vector<std::pair<std::string, Tensor>> state() const;
@@ -59,17 +70,17 @@ class Optimizer {
  protected:
   /// Zeros like every parameter; `kind` becomes the first part of their names.
   void add_state(const std::string& kind);
-  virtual void update(const kernels::SliceTable& table, double gradient_scale) = 0;
+  /// What depends on the number of the step.
+  virtual void correct(kernels::StepControl& control) const = 0;
 
   int64_t steps_ = 0;
 
  private:
-  void gather(double rate);
-
   std::vector<OptimizedParameter> parameters_;
   double weight_decay_;
   std::vector<std::pair<std::string, Tensors>> state_;
   std::unique_ptr<kernels::SliceTable> table_;
+  std::unique_ptr<kernels::SharedControl> control_;
 };
 
 /// What a recipe says of the optimizer.

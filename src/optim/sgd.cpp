@@ -12,10 +12,9 @@ Sgd::Sgd(std::vector<OptimizedParameter> parameters, const SgdOptions& options)
   add_state("velocity");
 }
 
-void Sgd::update(const kernels::SliceTable& table, double gradient_scale) {
-  kernels::sgd_step(table, {.momentum = static_cast<float>(options_.momentum),
-                            .gradient_scale = static_cast<float>(gradient_scale),
-                            .decoupled = options_.decoupled});
+void Sgd::move(const kernels::SliceTable& table, const kernels::StepControl* control) const {
+  kernels::sgd_step(
+      table, {.momentum = static_cast<float>(options_.momentum), .decoupled = options_.decoupled}, control);
 }
 
 }  // namespace espalier

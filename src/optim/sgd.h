@@ -18,9 +18,10 @@ class Sgd final : public Optimizer {
  public:
   Sgd(std::vector<OptimizedParameter> parameters, const SgdOptions& options);
   const char* name() const override { return "sgd"; }
+  void move(const kernels::SliceTable& table, const kernels::StepControl* control) const override;
 
  private:
-  void update(const kernels::SliceTable& table, double gradient_scale) override;
+  void correct(kernels::StepControl&) const override {}
   SgdOptions options_;
 };
 

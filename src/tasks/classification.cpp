@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "ops/ops.h"
+#include "ops/targets.h"
 #include "tasks/options.h"
 #include "tasks/task.h"
 #include "tasks/task_table.h"
@@ -134,6 +135,7 @@ class ClassificationMetric final : public Metric {
 };
 
 struct Classification final : Task {
+  int classes = 0;
   CrossEntropyOptions options;
 
   const char* name() const override { return "classification"; }
@@ -142,6 +144,11 @@ struct Classification final : Task {
   Tensor loss(const Tensors& outputs, const Batch& batch) const override {
     const Tensor& logits = logits_of(outputs);
     return softmax_cross_entropy(logits, labels_of(batch).to(logits.device()), options);
+  }
+
+  Tensors checked_targets(const Batch& batch) const override {
+    check_labels(name(), labels_of(batch), classes, CrossEntropyOptions().ignored_label);
+    return batch.targets;
   }
 
   Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,
@@ -182,6 +189,7 @@ struct Classification final : Task {
 std::unique_ptr<Task> make_classification(int classes, const Json& given) {
   const TaskOptions options("classification", given, {"label_smoothing", "class_weights"});
   auto task = std::make_unique<Classification>();
+  task->classes = classes;
   task->options.label_smoothing = static_cast<float>(options.smoothing("label_smoothing"));
   task->options.class_weights = options.class_weights("class_weights", classes);
   return task;

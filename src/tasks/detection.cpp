@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "ops/ops.h"
+#include "ops/targets.h"
 #include "tasks/average_precision.h"
 #include "tasks/options.h"
 #include "tasks/task.h"
@@ -25,12 +26,17 @@ struct DetectionOptions {
   bool paddlex_compat = false;
 };
 
+/// Its only target.
+const Tensor& boxes_of(const Batch& batch) {
+  ESPALIER_CHECK(batch.targets.size() == 1, "detection: a batch has ", batch.targets.size(),
+                 " targets; one is needed, the boxes");
+  return batch.targets[0];
+}
+
 /// The sum over the heads of the reference's loss.
 Tensor yolo_loss_of(const DetectionOptions& o, const Tensors& heads, const Batch& batch) {
   o.layout.check(heads);
-  ESPALIER_CHECK(batch.targets.size() == 1, "detection: a batch has ", batch.targets.size(),
-                 " targets; one is needed, the boxes");
-  const Tensor boxes = batch.targets[0].to(heads[0].device());
+  const Tensor boxes = boxes_of(batch).to(heads[0].device());
   Tensor sum;
   for (size_t i = 0; i < heads.size(); ++i) {
     const Tensor loss = yolo_loss(heads[i], boxes,
@@ -148,6 +154,18 @@ struct Detection final : Task {
 
   Tensor loss(const Tensors& outputs, const Batch& batch) const override {
     return yolo_loss_of(options, outputs, batch);
+  }
+
+  Tensors checked_targets(const Batch& batch) const override {
+    const Tensor& boxes = boxes_of(batch);
+    check_boxes(name(), boxes, options.layout.classes);
+    constexpr int kMultiple = 16;
+    const int N = boxes.shape()[0], M = boxes.shape()[1], most = (M + kMultiple - 1) / kMultiple * kMultiple;
+    if (most == M) return batch.targets;
+    const Tensor filled = Tensor::zeros({N, most, 6});
+    for (int64_t i = 0; i < N; ++i)
+      std::copy_n(boxes.f32() + i * M * 6, int64_t{M} * 6, filled.f32() + i * most * 6);
+    return {filled};
   }
 
   Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch&,

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "ops/ops.h"
+#include "ops/targets.h"
 #include "tasks/confusion.h"
 #include "tasks/options.h"
 #include "tasks/pixel_map.h"
@@ -217,6 +218,11 @@ struct Segmentation final : Task {
     if (!options.bce) return sum;
     const Tensor bce = sigmoid_cross_entropy(logits, labels, Mask::kIgnored);
     return sum.defined() ? add(sum, bce) : bce;
+  }
+
+  Tensors checked_targets(const Batch& batch) const override {
+    check_labels(name(), labels_of(batch), options.classes, Mask::kIgnored);
+    return batch.targets;
   }
 
   Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,

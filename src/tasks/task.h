@@ -48,6 +48,10 @@ struct Task {
   virtual const char* name() const = 0;                                       ///< "classification"
   virtual const char* metric_name() const = 0;                                ///< "top1"
   virtual Tensor loss(const Tensors& outputs, const Batch& batch) const = 0;  ///< a scalar with history
+  /// The batch's targets as a GPU gets them: looked at here, since there nobody does (ops/targets.h), and
+  /// filled up where their extent differs from batch to batch, so that few shapes occur. Throws Error as
+  /// loss() would.
+  virtual Tensors checked_targets(const Batch& batch) const = 0;
   /// How far the outputs are from a teacher's for the same batch (ops.h: distillation_loss() and its kin); a
   /// scalar with history. Of the targets only what is ignored counts.
   virtual Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,

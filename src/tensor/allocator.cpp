@@ -4,6 +4,8 @@
 #include <bit>
 #include <map>
 #include <mutex>
+#include <unordered_map>
+#include <utility>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -13,13 +15,23 @@
 
 namespace espalier::allocator {
 
+/// See OwnBlocks. Guarded by the device's Pool::mutex.
+struct Blocks {
+  Device device;
+  std::multimap<size_t, void*> free;
+  bool closed = false;  ///< nobody takes from here any more
+};
+
 namespace {
 
 struct Pool {
   std::mutex mutex;
   std::multimap<size_t, void*> free;
+  std::unordered_map<void*, std::shared_ptr<Blocks>> owners;  ///< of blocks that go back elsewhere
   MemoryStatistics statistics;
 };
+
+thread_local std::shared_ptr<Blocks> own;  ///< what this thread takes from; null: everybody's
 
 Pool& pool(Device device) {
   static auto* pools = new Pool[2];  // never destroyed: tensors may outlive static storage
@@ -49,18 +61,24 @@ void* from_device(Pool& p, Device device, size_t size) {
 }  // namespace
 
 void* take(Device device, size_t bytes, size_t* granted) {
-  kernels::refuse_recording(device);
+  Blocks* const blocks = own && own->device == device ? own.get() : nullptr;
+  if (!blocks) kernels::refuse_recording(device);
   Pool& p = pool(device);
   size_t size = rounded(bytes);
   const std::lock_guard lock(p.mutex);
   // Best fit; a block more than a quarter too large is left for a request of its own size.
-  const auto found = p.free.lower_bound(size);
+  std::multimap<size_t, void*>& free = blocks ? blocks->free : p.free;
+  const auto found = free.lower_bound(size);
   void* memory;
-  if (found != p.free.end() && found->first <= size + size / 4) {
+  if (found != free.end() && found->first <= size + size / 4) {
     size = found->first;
     memory = found->second;
-    p.free.erase(found);
+    free.erase(found);
     p.statistics.cached -= static_cast<int64_t>(size);
+  } else if (blocks) {
+    ++p.statistics.system_calls;
+    memory = kernels::allocate_lasting(device, size);
+    p.owners[memory] = own;
   } else {
     memory = from_device(p, device, size);
   }
@@ -73,8 +91,13 @@ void* take(Device device, size_t bytes, size_t* granted) {
 void give_back(Device device, void* memory, size_t granted) {
   Pool& p = pool(device);
   const std::lock_guard lock(p.mutex);
-  p.free.emplace(granted, memory);
   p.statistics.in_use -= static_cast<int64_t>(granted);
+  const auto owner = p.owners.empty() ? p.owners.end() : p.owners.find(memory);
+  if (owner != p.owners.end() && owner->second->closed) {
+    p.owners.erase(owner);
+    return kernels::release_lasting(device, memory, granted);
+  }
+  (owner == p.owners.end() ? p.free : owner->second->free).emplace(granted, memory);
   p.statistics.cached += static_cast<int64_t>(granted);
 }
 
@@ -101,5 +124,25 @@ void release_cached(Device device) {
     malloc_trim(0);  // what lies between live blocks stays with the process otherwise
 #endif
 }
+
+OwnBlocks::OwnBlocks(Device device) : blocks_(std::make_shared<Blocks>(Blocks{device, {}})) {}
+
+OwnBlocks::~OwnBlocks() {
+  Pool& p = pool(blocks_->device);
+  const std::lock_guard lock(p.mutex);
+  blocks_->closed = true;
+  for (auto& [bytes, memory] : blocks_->free) {
+    p.owners.erase(memory);
+    p.statistics.cached -= static_cast<int64_t>(bytes);
+    kernels::release_lasting(blocks_->device, memory, bytes);
+  }
+  blocks_->free.clear();
+}
+
+OwnBlocks::Scope::Scope(const OwnBlocks& blocks) : outer_(std::exchange(own, blocks.blocks_)) {}
+OwnBlocks::Scope::~Scope() { own = std::move(outer_); }
+
+CommonBlocks::CommonBlocks() : outer_(std::exchange(own, nullptr)) {}
+CommonBlocks::~CommonBlocks() { own = std::move(outer_); }
 
 }  // namespace espalier::allocator

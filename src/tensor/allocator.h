@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "kernels/device.h"
 
@@ -25,6 +26,44 @@ void give_back(Device device, void* memory, size_t granted);
 MemoryStatistics statistics(Device device);
 void reset_peak(Device device);
 void release_cached(Device device);  ///< returns every kept block to the device
+
+struct Blocks;
+
+/// Blocks of its own for work whose launches are recorded (kernels/launch_graph.h): a replay writes where the
+/// recording did, so nobody else may have that memory in between. Pieces of work that never overlap, as the
+/// steps of one training at several picture sizes, share one.
+class OwnBlocks {
+ public:
+  explicit OwnBlocks(Device device);
+  /// Returns the blocks to the device; those still in use follow when they are given back.
+  ~OwnBlocks();
+  OwnBlocks(const OwnBlocks&) = delete;
+
+  /// While one lives on this thread, what it takes on the device comes from here. Blocks know where they go.
+  class Scope {
+   public:
+    explicit Scope(const OwnBlocks& blocks);
+    ~Scope();
+    Scope(const Scope&) = delete;
+
+   private:
+    std::shared_ptr<Blocks> outer_;
+  };
+
+ private:
+  std::shared_ptr<Blocks> blocks_;
+};
+
+/// Within a Scope: takes from everybody's blocks, for what is to outlive the recorded work.
+class CommonBlocks {
+ public:
+  CommonBlocks();
+  ~CommonBlocks();
+  CommonBlocks(const CommonBlocks&) = delete;
+
+ private:
+  std::shared_ptr<Blocks> outer_;
+};
 
 }  // namespace allocator
 }  // namespace espalier

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "kernels/elementwise.h"
 #include "tensor/allocator.h"
 #include "tensor/grad_state.h"
 
@@ -13,7 +14,8 @@ namespace espalier {
 
 namespace {
 
-/// ESPALIER_NAN_FILL=1 fills fresh tensors with NaN, so that reading what was never written shows. The tests set it.
+/// ESPALIER_NAN_FILL=1 fills fresh tensors with NaN, so that reading what was never written shows. The tests
+/// set it.
 bool nan_fill() {
   static const bool on = [] {
     const char* value = std::getenv("ESPALIER_NAN_FILL");
@@ -82,7 +84,9 @@ Tensor Tensor::zeros(const Shape& shape, Device device, DType dtype) {
 }
 
 Tensor Tensor::full(const Shape& shape, float value, Device device) {
-  return from(std::vector<float>(static_cast<size_t>(shape.elements()), value), shape, device);
+  Tensor t(shape, device);
+  kernels::fill(device, t.elements(), value, t.f32());
+  return t;
 }
 
 Tensor Tensor::from(std::span<const float> values, const Shape& shape, Device device) {

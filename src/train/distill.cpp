@@ -35,17 +35,10 @@ void check_alike(const std::string& teacher, const char* what, const std::vector
 
 }  // namespace
 
-double LossMix::value() const {
-  double sum = 0;
-  for (size_t i = 0; i < losses.size(); ++i) sum += shares[i] * double{losses[i].item()};
-  return sum;
-}
-
 void LossMix::backward() const {
   Tensors gradients;
   for (size_t i = 0; i < losses.size(); ++i)
-    gradients.push_back(
-        Tensor::full(losses[i].shape(), static_cast<float>(shares[i])).to(losses[i].device()));
+    gradients.push_back(Tensor::full(losses[i].shape(), static_cast<float>(shares[i]), losses[i].device()));
   espalier::backward(losses, gradients);
 }
 
@@ -65,9 +58,10 @@ Objective::Objective(const Task& task, const DistillOptions& options, const Grap
 
 Objective::~Objective() = default;
 
-LossMix Objective::of(const Tensors& outputs, const Tensor& images, const Batch& batch) const {
+Tensors Objective::ask(const Tensor& images) const { return teacher_ ? teacher_->run({images}) : Tensors(); }
+
+LossMix Objective::of(const Tensors& outputs, const Tensors& said, const Batch& batch) const {
   if (!teacher_) return {{task_.loss(outputs, batch)}, {1}};
-  const Tensors& said = teacher_->run({images});
   const Tensor distance = task_.distillation(outputs, said, batch, o_.temperature);
   if (o_.weight == 1) return {{distance}, {1}};
   return {{task_.loss(outputs, batch), distance}, {1 - o_.weight, o_.weight}};

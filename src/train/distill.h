@@ -24,7 +24,6 @@ struct LossMix {
   Tensors losses;
   std::vector<double> shares;
 
-  double value() const;
   void backward() const;  ///< of the weighted sum
 };
 
@@ -36,8 +35,11 @@ class Objective {
   Objective(const Task& task, const DistillOptions& options, const Graph& student, Device device);
   ~Objective();
 
-  /// `images` is what the student has seen; its outputs are not read again after backward().
-  LossMix of(const Tensors& outputs, const Tensor& images, const Batch& batch) const;
+  /// What the teacher says about the images, valid until the next call; nothing without a teacher.
+  Tensors ask(const Tensor& images) const;
+  /// `said` is what the teacher said about what the student has seen. The student's outputs are not read
+  /// again after backward().
+  LossMix of(const Tensors& outputs, const Tensors& said, const Batch& batch) const;
 
  private:
   const Task& task_;

@@ -77,8 +77,6 @@ StatisticsWatch::StatisticsWatch(const Graph& graph)
   table_.set(slices);
 }
 
-bool StatisticsWatch::finite() const { return std::isfinite(kernels::square_sum(table_)); }
-
 void check_finite_parameters(const Graph& graph) {
   for (const Graph::Value& value : graph.values)
     if (value.param.defined())

@@ -20,6 +20,7 @@
 #include "train/fitting_batch.h"
 #include "train/run_log.h"
 #include "train/step_clock.h"
+#include "train/training_step.h"
 
 namespace espalier {
 
@@ -84,7 +85,6 @@ class Trainer {
         callbacks_(callbacks),
         graph_(model.graph.to(options.device)),
         fused_(graph_),
-        statistics_(graph_),
         objective_(task, o_.distill, model.graph, options.device),
         schedule_(options.schedule, checked_batches(data), options.epochs),
         stop_(options.early_stop),
@@ -96,6 +96,8 @@ class Trainer {
     fused_.require_gradients();
     optimizer_ = make_optimizer(o_.optimizer, graph_);
     if (o_.ema > 0) ema_ = std::make_unique<Ema>(graph_, o_.ema);
+    step_ = std::make_unique<TrainingStep>(fused_, task_, objective_, *optimizer_, ema_.get(), o_.clip,
+                                           o_.device);
     steps_per_epoch_ = data.batches();
   }
 
@@ -245,6 +247,7 @@ class Trainer {
       what = e.what();
     }
     // The step's tensors are gone by now, so that smaller steps can be tried; nothing is saved after them.
+    step_->forget();
     const int fits = largest_batch_that_fits(fused_, task_, batch, o_.device);
     fail(str("training stopped at step ", state_.step, " (epoch ", state_.epoch + 1, ", step ",
              state_.step_in_epoch + 1, " of ", steps_per_epoch_, ") with batches of ", batch.size(), ": ",
@@ -258,26 +261,22 @@ class Trainer {
   StepReport train_step(const Batch& batch) {
     StepReport report{.epoch = state_.epoch, .step = state_.step, .rate = schedule_.rate(state_.step)};
     set_dropout_step(o_.seed, static_cast<uint64_t>(state_.step));
-    const TrainingMode training;
-    const Tensor images = batch.images.to(o_.device);
-    const LossMix loss = objective_.of(fused_.run({images}), images, batch);
-    report.loss = loss.value();
-    if (!std::isfinite(report.loss)) diverged(str("the loss is ", report.loss), report, images);
-    loss.backward();
-    report.gradient_norm = optimizer_->gradient_norm();
-    if (!std::isfinite(report.gradient_norm))
-      diverged(str("the norm of the gradients is ", report.gradient_norm), report, images);
-    if (!statistics_.finite()) diverged("a running statistic is not finite", report, images);
-    const bool clipped = o_.clip > 0 && report.gradient_norm > o_.clip;
-    optimizer_->step(report.rate, clipped ? o_.clip / report.gradient_norm : 1);
-    if (ema_) ema_->update();
+    const StepResult came = step_->run(batch, report.rate);
+    report.loss = came.loss;
+    report.gradient_norm = came.gradient_norm;
+    if (!came.finite) diverged(report, batch);
     state_.loss_sum += report.loss;
     ++state_.step;
     ++state_.step_in_epoch;
     return report;
   }
 
-  [[noreturn]] void diverged(const std::string& what, const StepReport& at, const Tensor& images) {
+  [[noreturn]] void diverged(const StepReport& at, const Batch& batch) {
+    const std::string what = !std::isfinite(at.loss) ? str("the loss is ", at.loss)
+                             : !std::isfinite(at.gradient_norm)
+                                 ? str("the norm of the gradients is ", at.gradient_norm)
+                                 : "a running statistic is not finite";
+    const Tensor images = step_->repeat(batch);
     std::string layer = first_bad_activation(fused_, {images});
     if (layer.empty()) layer = first_bad_gradient(fused_);
     if (layer.empty()) layer = first_bad_statistic(fused_);
@@ -386,12 +385,12 @@ class Trainer {
   const TrainOptions& o_;
   const TrainCallbacks& callbacks_;
   Graph graph_, fused_;  ///< the same parameters: as it is kept, and as it is trained
-  StatisticsWatch statistics_;
   Objective objective_;
   Schedule schedule_;
   EarlyStop stop_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Ema> ema_;
+  std::unique_ptr<TrainingStep> step_;
   int64_t steps_per_epoch_ = 0;
 
   RunState state_;     ///< with best_ and the optimizer's and averages' state: what a checkpoint restores

@@ -1,48 +1,59 @@
-// One training step (forward, loss, backward, SGD with momentum) on pictures that stay the same, at the sizes
-// that the peers are timed at. Counters: images/s, and the peak of live tensors in MiB. `plain` runs the
-// graph as traced, `fused` after fuse_training(), `spread` as train/loop.cpp does.
+// One training step (forward, loss, backward, SGD with momentum) as train/loop.cpp makes it, on pictures that
+// stay the same, at the sizes that the peers are timed at. Counters: images/s, and the peak of live tensors
+// in MiB. `plain` runs the graph as traced, `fused` after fuse_training(), `spread` as train/loop.cpp does.
+// On a GPU the pictures lie there, and the launches are recorded from the second step on.
 //
-//   train_step_bench [--net mobilenet_v2|yolov3_mobilenet_v1|unet] [benchmark's options]
+//   train_step_bench [--net mobilenet_v2|yolov3_mobilenet_v1|unet] [--device cpu|cuda] [--precision
+//   fp32|tf32|bf16]
+//                    [--batch N] [--size PIXELS] [benchmark's options]
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdio>
-#include <cstring>
-#include <functional>
+#include <cstdlib>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/random.h"
+#include "kernels/precision.h"
 #include "models/model_table.h"
-#include "ops/autograd.h"
-#include "ops/ops.h"
-#include "optim/optimizer.h"
 #include "passes/fuse_training.h"
 #include "passes/spread_batch_norms.h"
 #include "tensor/allocator.h"
+#include "tensor/device_choice.h"
+#include "train/training_step.h"
 
 namespace espalier {
 namespace {
 
-/// A network at the size that it is timed at, and its loss on fixed labels.
+/// A network at the size that it is timed at.
 struct Net {
-  const char* name;
+  std::string name, task;
   int batch, size, classes;
-  std::function<Tensor(const Net&, const Tensors& outputs)> loss;
+  int gpu_batch, gpu_size;
 };
 
-/// Cross entropy of every row of the first output; the labels count up.
-Tensor row_loss(const Net& net, const Tensors& outputs) {
-  std::vector<int> rows = outputs[0].shape().vector();
-  rows.pop_back();
-  const Shape shape(rows);
-  std::vector<int32_t> labels(static_cast<size_t>(shape.elements()));
-  for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int32_t>(i) % net.classes;
-  return softmax_cross_entropy(outputs[0], Tensor::from(labels, shape));
-}
+const Net kNets[] = {{"mobilenet_v2", "classification", 32, 224, 1000, 64, 224},
+                     {"yolov3_mobilenet_v1", "detection", 4, 320, 6, 8, 608},
+                     {"unet", "segmentation", 2, 256, 2, 4, 512}};
 
-/// The three heads' losses with eight boxes a picture.
-Tensor box_loss(const Net& net, const Tensors& heads) {
+/// What the benches are run with.
+struct Setting {
+  Net net = kNets[0];
+  Device device = Device::kCpu;
+};
+
+/// Labels that count up; for detection eight boxes a picture.
+Tensor targets_of(const Net& net) {
+  if (net.task != "detection") {
+    const Shape shape =
+        net.task == "classification" ? Shape{net.batch} : Shape{net.batch, net.size, net.size};
+    std::vector<int32_t> labels(static_cast<size_t>(shape.elements()));
+    for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int32_t>(i) % net.classes;
+    return Tensor::from(labels, shape);
+  }
   constexpr int kBoxes = 8;
   Random random(2, Purpose::kTest);
   std::vector<float> rows;
@@ -52,76 +63,83 @@ Tensor box_loss(const Net& net, const Tensors& heads) {
     rows.push_back(static_cast<float>(random.below(net.classes)));
     rows.push_back(1);
   }
-  const Tensor boxes = Tensor::from(rows, {net.batch, kBoxes, 6});
-  Tensor sum;
-  for (int n = 0; n < 3; ++n) {
-    const Tensor loss = yolo_loss(
-        heads[n], boxes,
-        {.anchors =
-             {{10, 13}, {16, 30}, {33, 23}, {30, 61}, {62, 45}, {59, 119}, {116, 90}, {156, 198}, {373, 326}},
-         .mask = {6 - 3 * n, 7 - 3 * n, 8 - 3 * n},
-         .classes = net.classes,
-         .downsample = 32 >> n});
-    sum = n ? add(sum, loss) : loss;
-  }
-  return sum;
+  return Tensor::from(rows, {net.batch, kBoxes, 6});
 }
 
-const Net kNets[] = {{"mobilenet_v2", 32, 224, 1000, row_loss},
-                     {"yolov3_mobilenet_v1", 4, 320, 6, box_loss},
-                     {"unet", 2, 256, 2, row_loss}};
+Batch batch_of(const Setting& s) {
+  Random random(1, Purpose::kTest);
+  const Net& net = s.net;
+  std::vector<float> pixels(static_cast<size_t>(net.batch) * net.size * net.size * 3);
+  for (float& v : pixels) v = static_cast<float>(random.uniform(-1, 1));
+  return {.images = Tensor::from(pixels, {net.batch, net.size, net.size, 3}).to(s.device),
+          .targets = {targets_of(net)}};
+}
 
-void train_step(benchmark::State& state, const Net& net, bool fused, bool spread) {
-  const Graph stored = build_model({.name = net.name, .classes = net.classes}, net.size, 1);
+void train_step(benchmark::State& state, const Setting& setting, bool fused, bool spread) {
+  const auto& [net, device] = setting;
+  const Graph stored = build_model({.name = net.name, .classes = net.classes}, net.size, 1).to(device);
   Graph graph = stored;
   if (fused) fuse_training(graph);
   if (spread) spread_batch_norms(graph);
   graph.require_gradients();
-  Random random(1, Purpose::kTest);
-  std::vector<float> pixels(static_cast<size_t>(net.batch) * net.size * net.size * 3);
-  for (float& v : pixels) v = static_cast<float>(random.uniform(-1, 1));
-  const Tensor x = Tensor::from(pixels, {net.batch, net.size, net.size, 3});
+  const auto task = make_task(net.task, net.classes, Json::object());
   const auto optimizer = make_optimizer({.momentum = 0.9, .weight_decay = 1e-4}, stored);
-  const auto step = [&] {
-    const TrainingMode training;
-    backward(net.loss(net, graph.run({x})));
-    optimizer->step(1e-4);
-  };
-  step();
-  allocator::reset_peak(Device::kCpu);
-  for (auto _ : state) step();
+  const DistillOptions no_teacher;
+  const Objective objective(*task, no_teacher, stored, device);
+  TrainingStep step(graph, *task, objective, *optimizer, nullptr, 0, device);
+  const Batch batch = batch_of(setting);
+  for (int warm = 0; warm < (device == Device::kCpu ? 1 : 3); ++warm) step.run(batch, 1e-4);
+  allocator::reset_peak(device);
+  for (auto _ : state) step.run(batch, 1e-4);
   state.counters["images/s"] = benchmark::Counter(net.batch, benchmark::Counter::kIsIterationInvariantRate);
-  state.counters["peak_MiB"] = static_cast<double>(allocator::statistics(Device::kCpu).peak) / (1 << 20);
+  state.counters["peak_MiB"] = static_cast<double>(allocator::statistics(device).peak) / (1 << 20);
+  if (device != Device::kCpu) state.counters["recorded"] = step.recordings();
 }
 
-/// Takes `--net NAME` out of the arguments.
-const Net& net_from(int& argc, char** argv) {
-  const char* name = kNets[0].name;
+/// Takes the options of this program out of the arguments.
+Setting setting_from(int& argc, char** argv) {
+  std::map<std::string, std::string> given = {
+      {"--net", kNets[0].name}, {"--device", "cpu"}, {"--precision", ""}, {"--batch", ""}, {"--size", ""}};
   int left = 1;
-  for (int i = 1; i < argc; ++i)
-    if (std::strcmp(argv[i], "--net") == 0 && i + 1 < argc)
-      name = argv[++i];
+  for (int i = 1; i < argc; ++i) {
+    const auto option = given.find(argv[i]);
+    if (option != given.end() && i + 1 < argc)
+      option->second = argv[++i];
     else
       argv[left++] = argv[i];
+  }
   argc = left;
-  for (const Net& net : kNets)
-    if (std::strcmp(net.name, name) == 0) return net;
-  fail(str("--net ", name, " is unknown; known are mobilenet_v2, yolov3_mobilenet_v1, unet"));
+  Setting s;
+  const auto device = device_choice(given["--device"]);
+  ESPALIER_CHECK(device, "--device ", given["--device"], " is unknown; known are cpu, cuda, cuda:N, auto");
+  s.device = take_device(*device);
+  const auto net = std::find_if(std::begin(kNets), std::end(kNets),
+                                [&](const Net& n) { return n.name == given["--net"]; });
+  ESPALIER_CHECK(net != std::end(kNets), "--net ", given["--net"],
+                 " is unknown; known are mobilenet_v2, yolov3_mobilenet_v1, unet");
+  s.net = *net;
+  if (s.device != Device::kCpu) s.net.batch = net->gpu_batch, s.net.size = net->gpu_size;
+  if (!given["--batch"].empty()) s.net.batch = std::atoi(given["--batch"].c_str());
+  if (!given["--size"].empty()) s.net.size = std::atoi(given["--size"].c_str());
+  ESPALIER_CHECK(s.net.batch > 0 && s.net.size > 0, "--batch and --size are whole numbers above 0");
+  if (!given["--precision"].empty()) kernels::set_precision(kernels::precision_from_name(given["--precision"]));
+  return s;
 }
 
-void register_steps(const Net& net) {
+void register_steps(const Setting& setting) {
   const struct {
     const char* name;
     bool fused, spread;
     int steps;
   } modes[] = {{"plain", false, false, 8}, {"fused", true, false, 8}, {"spread", true, true, 16}};
+  const int more = setting.device == Device::kCpu ? 1 : 8;
   for (const auto& mode : modes)
     benchmark::RegisterBenchmark(
-        str("train_step/", net.name, "/", mode.name).c_str(),
-        [&net, mode](benchmark::State& state) { train_step(state, net, mode.fused, mode.spread); })
+        str("train_step/", setting.net.name, "/", mode.name).c_str(),
+        [setting, mode](benchmark::State& state) { train_step(state, setting, mode.fused, mode.spread); })
         ->Unit(benchmark::kMillisecond)
         ->UseRealTime()
-        ->Iterations(mode.steps);
+        ->Iterations(mode.steps * more);
 }
 
 }  // namespace
@@ -129,7 +147,7 @@ void register_steps(const Net& net) {
 
 int main(int argc, char** argv) {
   try {
-    espalier::register_steps(espalier::net_from(argc, argv));
+    espalier::register_steps(espalier::setting_from(argc, argv));
   } catch (const espalier::Error& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 2;

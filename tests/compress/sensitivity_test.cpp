@@ -19,6 +19,7 @@
 #include "kernels/device.h"
 #include "passes/masking.h"
 #include "support/messages.h"
+#include "support/passing_task.h"
 #include "support/temporary_directory.h"
 #include "tasks/evaluate.h"
 
@@ -27,6 +28,7 @@ namespace {
 
 using test::contains;
 using test::message_of;
+using test::PassingTask;
 
 struct SensitivityTest : ::testing::Test {
   test::TemporaryDirectory folder;
@@ -175,28 +177,6 @@ TEST_F(SensitivityTest, ContinuesWhereItStopped) {
   measure();
   EXPECT_EQ(source.batches_given, 0) << "all is there, nothing is measured";
 }
-
-/// Does what another one does.
-struct PassingTask : Task {
-  const Task& inner;
-  explicit PassingTask(const Task& inner) : inner(inner) {}
-  const char* name() const override { return inner.name(); }
-  const char* metric_name() const override { return inner.metric_name(); }
-  Tensor loss(const Tensors& outputs, const Batch& batch) const override {
-    return inner.loss(outputs, batch);
-  }
-  Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,
-                      double temperature) const override {
-    return inner.distillation(outputs, teacher, batch, temperature);
-  }
-  std::unique_ptr<Metric> metric() const override { return inner.metric(); }
-  Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
-    return inner.decode(outputs, image, picture);
-  }
-  Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
-    return inner.describe(prediction, labels);
-  }
-};
 
 /// Sees how many metrics live at once, and holds the first ones until as many as expected do.
 struct CountingTask final : PassingTask {

@@ -117,9 +117,11 @@ TEST(SoftmaxRows, EqualTheSharedBody) {
           rows, K, logits.f32(), labels.data(), 255 * 255, 0.1f, weighted ? weights.f32() : nullptr};
       const Tensor losses({rows}), want_losses({rows}), dx(logits.shape()), want_dx(logits.shape());
       kernels::softmax_cross_entropy_forward(Device::kCpu, p, want_losses.f32());
-      kernels::softmax_cross_entropy_backward(Device::kCpu, p, 0.3f, want_dx.f32());
+      const float gradient = 0.5f, share = 0.6f;
+      const kernels::LossFactor factor{&gradient, &share};
+      kernels::softmax_cross_entropy_backward(Device::kCpu, p, factor, want_dx.f32());
       EmulatedMachine machine;
-      const kernels::rows::SoftmaxRows kernel{p, 0.3f, losses.f32(), dx.f32()};
+      const kernels::rows::SoftmaxRows kernel{p, factor, losses.f32(), dx.f32()};
       machine.launch(kernel, kernel.blocks(), 1);
       EXPECT_TRUE(expect_close(losses, want_losses, {1e-5, 1.0}));  // sums in another order
       EXPECT_TRUE(expect_close(dx, want_dx, {1e-5, 1e-3}));

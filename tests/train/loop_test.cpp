@@ -10,6 +10,7 @@
 #include "runtime/session.h"
 #include "support/expect_close.h"
 #include "support/messages.h"
+#include "support/passing_task.h"
 #include "support/temporary_directory.h"
 #include "tasks/evaluate.h"
 #include "train/divergence.h"
@@ -192,10 +193,8 @@ TEST_F(TrainTest, PicturesThatAreNotFiniteAreNamedAsTheCause) {
 }
 
 /// Adds 0 to the logits in a way whose gradient overflows.
-struct OverflowingTask final : Task {
-  std::unique_ptr<Task> inner = make_task("classification", test::kTinyClasses, Json::object());
-  const char* name() const override { return "overflowing"; }
-  const char* metric_name() const override { return inner->metric_name(); }
+struct OverflowingTask final : test::PassingTask {
+  using PassingTask::PassingTask;
   Tensor loss(const Tensors& outputs, const Batch& batch) const override {
     Tensor x = outputs[0];
     for (const float factor : {1e-30f, 1e-30f, 1e30f, 1e30f}) {
@@ -203,25 +202,15 @@ struct OverflowingTask final : Task {
       for (int k = 0; k < test::kTinyClasses; ++k) w[k * test::kTinyClasses + k] = factor;
       x = linear(x, Tensor::from(w, {test::kTinyClasses, test::kTinyClasses}));
     }
-    return inner->loss({add(outputs[0], x)}, batch);
-  }
-  Tensor distillation(const Tensors& outputs, const Tensors& teacher, const Batch& batch,
-                      double temperature) const override {
-    return inner->distillation(outputs, teacher, batch, temperature);
-  }
-  std::unique_ptr<Metric> metric() const override { return inner->metric(); }
-  Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
-    return inner->decode(outputs, image, picture);
-  }
-  Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
-    return inner->describe(prediction, labels);
+    return inner.loss({add(outputs[0], x)}, batch);
   }
 };
 
 TEST_F(TrainTest, AGradientThatIsNotFiniteStopsBeforeTheWeightsTakeIt) {
   Model model = test::tiny_model();
   TinySource data(6, 8, 1), eval(2, 16, 2);
-  const OverflowingTask task;
+  const auto classification = make_task("classification", test::kTinyClasses, Json::object());
+  const OverflowingTask task(*classification);
   const std::string message = message_of([&] { train(model, task, data, eval, tiny_options()); });
   expect_says(message, "step 0 (epoch 1, step 1 of 6): the norm of the gradients is");
   expect_says(message, "first in classifier");

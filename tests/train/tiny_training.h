@@ -14,9 +14,8 @@ constexpr int kTinySize = 16, kTinyClasses = 3;
 
 /// Runs on one thread: waking others costs more than the whole step of a tiny network.
 class SerialTest : public ::testing::Test {
- protected:
-  void SetUp() override { kernels::set_threads(1); }
-  void TearDown() override { kernels::set_threads(0); }
+ private:
+  kernels::Threads one_{1};
 };
 
 /// Convolution, depthwise, a residual, a classifier: 8 channels, batch norms, optionally dropout.
