@@ -145,7 +145,9 @@ class Loader final : public BatchSource {
     pending->draw = random.uniform();
     const Size size = pending->size = pipeline_.output_size(pending->draw);
     Batch& batch = pending->batch;
-    batch.images = Tensor({count, size.height, size.width, Image::kChannels});
+    batch.images = Tensor({count, size.height, size.width, Image::kChannels}, Device::kCpu,
+                          options_.bytes ? DType::kU8 : DType::kF32);
+    if (options_.bytes) batch.pixel_scale = pipeline_.pixel_scale();
     batch.samples.assign(order_.begin() + first, order_.begin() + first + count);
     std::vector<int32_t> labels;
     for (const int sample : batch.samples) {
@@ -235,7 +237,12 @@ class Loader final : public BatchSource {
 
   void write(const LabelledImage& sample, Pending& pending, int i) const {
     const int64_t pixels = int64_t{pending.size.width} * pending.size.height;
-    pipeline_.write(sample.image, pending.batch.images.f32() + i * pixels * Image::kChannels);
+    const Tensor& images = pending.batch.images;
+    const int64_t first = i * pixels * Image::kChannels;
+    if (options_.bytes)
+      std::copy(sample.image.pixels.begin(), sample.image.pixels.end(), images.u8() + first);
+    else
+      pipeline_.write(sample.image, images.f32() + first);
     if (!pending.boxes.empty())
       std::copy_if(sample.boxes.begin(), sample.boxes.end(), std::back_inserter(pending.boxes[i]),
                    [](const ObjectBox& box) { return !box.crowd; });

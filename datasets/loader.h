@@ -20,6 +20,7 @@ struct LoaderOptions {
   int64_t cache_bytes =
       0;                  ///< keep pictures decoded (and through the leading transforms that are not random)
   bool annotate = false;  ///< fill Batch::annotations, for metrics; not for classification
+  bool bytes = false;     ///< give u8 images with their Batch::pixel_scale: a quarter to send to a GPU
 };
 
 /// Shuffled, last batch dropped / in order, last batch kept, annotated.

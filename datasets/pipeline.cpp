@@ -267,23 +267,19 @@ void Pipeline::run(LabelledImage& sample, const Draw& draw, int first, int last)
   for (int i = first; i < last; ++i) steps_[i]->apply(sample, draw);
 }
 
-void Pipeline::write(const Image& image, float* out) const {
+kernels::PixelScale Pipeline::pixel_scale() const {
   const auto& normalize = static_cast<const Normalize&>(*normalize_);
-  // Sixteen pixels at a time: the pattern of three channels then fills whole vectors of any width.
-  constexpr int kPattern = 16 * Image::kChannels;
-  float scale[kPattern], shift[kPattern];
-  for (int i = 0; i < kPattern; ++i) {
-    const int c = i % Image::kChannels;
-    scale[i] = static_cast<float>(1.0 / (255.0 * normalize.std[c]));
-    shift[i] = static_cast<float>(-normalize.mean[c] / normalize.std[c]);
+  kernels::PixelScale s;
+  for (int c = 0; c < Image::kChannels; ++c) {
+    s.scale[c] = static_cast<float>(1.0 / (255.0 * normalize.std[c]));
+    s.shift[c] = static_cast<float>(-normalize.mean[c] / normalize.std[c]);
   }
-  const uint8_t* in = image.pixels.data();
-  const size_t count = image.pixels.size(), whole = count / kPattern * kPattern;
-  for (size_t i = 0; i < whole; i += kPattern)
-    for (int k = 0; k < kPattern; ++k)
-      out[i + k] = std::fma(static_cast<float>(in[i + k]), scale[k], shift[k]);
-  for (size_t i = whole; i < count; ++i)
-    out[i] = std::fma(static_cast<float>(in[i]), scale[i - whole], shift[i - whole]);
+  return s;
+}
+
+void Pipeline::write(const Image& image, float* out) const {
+  kernels::scale_pixels(Device::kCpu, int64_t{image.width} * image.height, image.pixels.data(), pixel_scale(),
+                        out);
 }
 
 Tensor Pipeline::operator()(const Image& image, Random& random) const {

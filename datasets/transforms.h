@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "datasets/labelled_image.h"
+#include "kernels/pixels.h"
 #include "tensor/tensor.h"
 
 namespace espalier {
@@ -120,6 +121,8 @@ class Pipeline {
   void run(LabelledImage& sample, const Draw& draw, int first, int last) const;
   /// The final normalize: pixels to height * width * 3 floats.
   void write(const Image& image, float* out) const;
+  /// What it multiplies by and adds, for who does it later.
+  kernels::PixelScale pixel_scale() const;
 
   /// All of it, for one picture: [1,H,W,3].
   Tensor operator()(const Image& image, Random& random) const;

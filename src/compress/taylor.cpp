@@ -41,7 +41,7 @@ ChannelScores taylor_scores(const Graph& graph, const Task& task, BatchSource& s
       throw Interrupted("criterion taylor: interrupted before its gradients were there");
     ++used;
     for (const Tensor& parameter : own.trainable()) parameter.clear_grad();
-    backward(task.loss(own.run({batch.images.to(own.device())}), batch));
+    backward(task.loss(own.run({network_images(batch, own.device())}), batch));
     for (const ChannelGroup& group : groups) {
       std::vector<double> sums(static_cast<size_t>(group.channels), 0.0);
       for (const ChannelGroup::Member& member : group.members)

@@ -108,6 +108,7 @@ std::unique_ptr<BatchSource> Workbench::training_batches(int batch) {
   dataset(Split::kVal, true);  // its faults too should show before the training, not after
   LoaderOptions options = train_loader_options(batch, recipe_.seed, recipe_.data.cache_bytes);
   options.threads = recipe_.threads;
+  options.bytes = device_ == Device::kCuda;
   return make_loader(dataset(Split::kTrain, true), Pipeline(recipe_.data.train_transforms), options);
 }
 

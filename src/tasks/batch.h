@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "kernels/pixels.h"
 #include "tasks/annotation.h"
 #include "tensor/tensor.h"
 
@@ -11,7 +12,8 @@ namespace espalier {
 
 /// One minibatch, ready for the network.
 struct Batch {
-  Tensor images;  ///< f32 [N,H,W,3], normalised
+  Tensor images;  ///< f32 [N,H,W,3], normalised; or u8, when a GPU is to do that (LoaderOptions::bytes)
+  kernels::PixelScale pixel_scale;  ///< what normalises u8 images
   /// What the loss compares with, in the network's pixels:
   ///   classification {s32 [N]}: the label;
   ///   detection {f32 [N,M,6]}: centre x, centre y, width, height as shares of the network's picture, class,
@@ -24,6 +26,9 @@ struct Batch {
   std::vector<Annotation> annotations;  ///< per image, for metrics; empty for classification
   int size() const { return images.defined() ? images.shape()[0] : 0; }
 };
+
+/// The images as a network on the device reads them, f32 and normalised. Bytes cross to a GPU as bytes.
+Tensor network_images(const Batch& batch, Device device);
 
 /// Batches of one data set in a fixed or shuffled order. A pure function of (seed, epoch): neither threads
 /// nor earlier epochs change what it gives.

@@ -20,7 +20,7 @@ bool fits(const Graph& graph, const Task& task, const Batch& batch, Device devic
   allocator::release_cached(device);
   try {
     const TrainingMode training;
-    backward(task.loss(graph.run({batch.images.to(device)}), batch));
+    backward(task.loss(graph.run({network_images(batch, device)}), batch));
     return true;
   } catch (const OutOfMemory&) {
     return false;
@@ -35,6 +35,7 @@ Batch first_of(const Batch& batch, int count) {
     return list;
   };
   Batch part{.images = first_rows(batch.images, count),
+             .pixel_scale = batch.pixel_scale,
              .names = cut(batch.names),
              .samples = cut(batch.samples),
              .annotations = cut(batch.annotations)};

@@ -4,6 +4,8 @@
 #include <spdlog/spdlog.h>
 
 #include <cmath>
+#include <exception>
+#include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -222,20 +224,49 @@ class Trainer {
   void train_epoch() {
     if (state_.step_in_epoch == steps_per_epoch_) return;  // resumed before the evaluation
     data_.start(state_.epoch, state_.step_in_epoch);
-    Batch batch;
+    ahead_ = {};
     while (state_.step_in_epoch < steps_per_epoch_) {
       const Stopwatch step_time;
-      ESPALIER_CHECK(data_.next(batch), "training: the data ended after ", state_.step_in_epoch,
-                     " batches of epoch ", state_.epoch + 1, ", ", steps_per_epoch_, " were promised");
-      const double waited = step_time.seconds();
+      waited_ = 0;
+      const Batch batch = next_batch();
       StepReport report = step_or_explain(batch);
-      clock_.add(batch.size(), step_time.seconds(), waited);
+      clock_.add(batch.size(), step_time.seconds(), waited_);
       tell(report);
       if (interrupt_requested()) interrupted();
       const bool due =
           (o_.checkpoint_steps > 0 && state_.step_in_epoch % o_.checkpoint_steps == 0) ||
           (o_.checkpoint_minutes > 0 && since_checkpoint_.seconds() > 60 * o_.checkpoint_minutes);
       if (due && state_.step_in_epoch < steps_per_epoch_) save();
+    }
+  }
+
+  /// Number `number` of the epoch, counting from 0.
+  Batch read_batch(int64_t number) {
+    const Stopwatch time;
+    Batch batch;
+    ESPALIER_CHECK(data_.next(batch), "training: the data ended after ", number, " batches of epoch ",
+                   state_.epoch + 1, ", ", steps_per_epoch_, " were promised");
+    waited_ += time.seconds();
+    return batch;
+  }
+
+  Batch next_batch() {
+    if (ahead_.failure) std::rethrow_exception(ahead_.failure);
+    if (!ahead_.batch) return read_batch(state_.step_in_epoch);
+    Batch batch = std::move(*ahead_.batch);
+    ahead_ = {};
+    return batch;
+  }
+
+  /// The batch after the one that a GPU is at. What fails is said when its turn comes.
+  void read_ahead() {
+    if (state_.step_in_epoch + 1 >= steps_per_epoch_) return;
+    try {
+      ahead_.batch = read_batch(state_.step_in_epoch + 1);
+      step_->stage(*ahead_.batch);
+    } catch (const OutOfMemory&) {  // it is sent later, with more memory free
+    } catch (...) {
+      ahead_.failure = std::current_exception();
     }
   }
 
@@ -261,7 +292,9 @@ class Trainer {
   StepReport train_step(const Batch& batch) {
     StepReport report{.epoch = state_.epoch, .step = state_.step, .rate = schedule_.rate(state_.step)};
     set_dropout_step(o_.seed, static_cast<uint64_t>(state_.step));
-    const StepResult came = step_->run(batch, report.rate);
+    const StepResult came = o_.device == Device::kCpu
+                                ? step_->run(batch, report.rate)
+                                : step_->run(batch, report.rate, [this] { read_ahead(); });
     report.loss = came.loss;
     report.gradient_norm = came.gradient_norm;
     if (!came.finite) diverged(report, batch);
@@ -395,6 +428,11 @@ class Trainer {
 
   RunState state_;     ///< with best_ and the optimizer's and averages' state: what a checkpoint restores
   NamedTensors best_;  ///< the parameters of the best epoch
+  struct {
+    std::optional<Batch> batch;
+    std::exception_ptr failure;
+  } ahead_;            ///< what was read while a GPU was busy
+  double waited_ = 0;  ///< for batches, in this step
   bool resumed_ = false;
   double evaluation_seconds_ = 0;
   StepClock clock_;

@@ -81,6 +81,28 @@ TrainingStep::Work& TrainingStep::work_for(const Batch& batch) {
   return *work;
 }
 
+Batch TrainingStep::on_device(const Batch& given) const {
+  Batch batch = given;
+  batch.images = network_images(given, device_);
+  if (device_ == Device::kCpu) return batch;
+  batch.targets = task_.checked_targets(given);
+  for (Tensor& target : batch.targets) target = target.to(device_);
+  return batch;
+}
+
+void TrainingStep::stage(const Batch& batch) {
+  if (device_ == Device::kCpu) return;
+  staged_there_ = on_device(batch);
+  staged_ = batch;
+}
+
+Batch TrainingStep::take(const Batch& batch) {
+  const bool is_staged = staged_.images.defined() && staged_.images.same(batch.images);
+  Batch there = is_staged ? std::move(staged_there_) : on_device(batch);
+  staged_ = staged_there_ = {};
+  return there;
+}
+
 void TrainingStep::fill(Work& work, const Batch& batch) const {
   work.batch.images = placed(batch.images, work.batch.images, device_);
   work.batch.targets.resize(batch.targets.size());
@@ -117,9 +139,8 @@ void TrainingStep::launch(Work& work) {
   if (ema_) ema_->move(control_.on_device());
 }
 
-StepResult TrainingStep::run(const Batch& given, double rate) {
-  Batch batch = given;
-  if (device_ != Device::kCpu) batch.targets = task_.checked_targets(given);
+StepResult TrainingStep::run(const Batch& given, double rate, const std::function<void()>& meanwhile) {
+  const Batch batch = take(given);
   optimizer_.announce(rate, control_.host());
   if (ema_) ema_->announce(control_.host());
   control_.send();
@@ -135,7 +156,6 @@ StepResult TrainingStep::run(const Batch& given, double rate) {
     }
     optimizer_.clear_gradients();
     work.losses = {};
-    control_.fetch();
   };
   try {
     attempt();
@@ -147,13 +167,14 @@ StepResult TrainingStep::run(const Batch& given, double rate) {
     if (!others) throw;
     attempt();
   }
+  if (meanwhile) meanwhile();
+  control_.fetch();
   const kernels::StepControl& came = control_.host();
   return {came.loss, came.gradient_norm, came.finite != 0};
 }
 
 Tensor TrainingStep::repeat(const Batch& given) {
-  Batch batch = given;
-  if (device_ != Device::kCpu) batch.targets = task_.checked_targets(given);
+  const Batch batch = take(given);
   Work& work = work_for(batch);
   fill(work, batch);
   forward_backward(work);

@@ -2,6 +2,7 @@
 // One step of a training: from a batch on the host to moved parameters. On a GPU the launches of a step are
 // recorded once for each shape of a batch and then started as one.
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -31,9 +32,14 @@ class TrainingStep {
                Ema* ema, double clip, Device device);
   ~TrainingStep();
 
-  /// Runs a step and waits for it. Throws Error for targets that the loss does not take, OutOfMemory when a
-  /// step of this batch alone finds no memory.
-  StepResult run(const Batch& batch, double rate);
+  /// Runs a step and waits for it; on a GPU the host does `meanwhile`, which must not throw, until it has
+  /// ended. Throws Error for targets that the loss does not take, OutOfMemory when a step of this batch alone
+  /// finds no memory.
+  StepResult run(const Batch& batch, double rate, const std::function<void()>& meanwhile = {});
+
+  /// Sends the batch of the next run() ahead, while a GPU is still at the last one; for `meanwhile`. Throws
+  /// Error for targets that the loss does not take. Nothing to do on the CPU.
+  void stage(const Batch& batch);
 
   /// Forward and backward once more without moving anything, for a look at what went wrong: the gradients
   /// stay with the parameters. Returns the images as the graph sees them.
@@ -48,6 +54,8 @@ class TrainingStep {
   struct Work;
 
   Work& work_for(const Batch& batch);
+  Batch on_device(const Batch& batch) const;
+  Batch take(const Batch& batch);
   void fill(Work& work, const Batch& batch) const;
   void forward_backward(Work& work) const;
   void launch(Work& work);
@@ -62,6 +70,7 @@ class TrainingStep {
   kernels::SharedControl control_;
   std::unique_ptr<allocator::OwnBlocks> blocks_;             ///< of a GPU's steps
   std::map<std::vector<int>, std::unique_ptr<Work>> works_;  ///< by the shapes of images and targets
+  Batch staged_, staged_there_;                              ///< as it was given, and on the device
 };
 
 }  // namespace espalier

@@ -134,6 +134,23 @@ TEST_F(LoaderTest, IsAFunctionOfSeedAndEpochAlone) {
   }
 }
 
+TEST_F(LoaderTest, BytesAreTheSamePicturesBeforeNormalize) {
+  LoaderOptions options = train_loader_options(4, 5);
+  const auto floats = make_loader(data, train, options);
+  options.bytes = true;
+  const auto bytes = make_loader(data, train, options);
+  floats->start(1);
+  bytes->start(1);
+  Batch want, got;
+  while (floats->next(want)) {
+    ASSERT_TRUE(bytes->next(got));
+    EXPECT_EQ(got.images.dtype(), DType::kU8);
+    EXPECT_TRUE(network_images(got, Device::kCpu).to_vector() == want.images.to_vector());
+    EXPECT_TRUE(network_images(want, Device::kCpu).same(want.images)) << "nothing is left to do";
+  }
+  EXPECT_FALSE(bytes->next(got));
+}
+
 TEST_F(LoaderTest, ResumesInTheMiddleOfAnEpoch) {
   const auto source = make_loader(data, train, train_loader_options(4, 1));
   const Epoch whole = epoch_of(*source, 3);

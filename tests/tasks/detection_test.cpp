@@ -121,6 +121,16 @@ TEST(DetectionTest, LossIsTheSumOverHeads) {
   const auto metric = task->metric();
   metric->update(heads, batch);
   EXPECT_NEAR(metric->result().loss, want, 1e-4 * want);
+  // What a GPU gets has more rows, which are no boxes.
+  Batch checked = batch;
+  checked.targets = task->checked_targets(batch);
+  EXPECT_EQ(checked.targets.at(0).shape(), (Shape{2, 16, 6}));
+  EXPECT_NEAR(task->loss(heads, checked).item(), want, 1e-6 * want);
+  EXPECT_TRUE(task->checked_targets(checked).at(0).same(checked.targets[0])) << "nothing is left to fill";
+  batch.targets[0].f32()[6 + 4] = 2;
+  expect_says(message_of([&] { task->checked_targets(batch); }),
+              "box 1 of image 0 has class 2; it must be one of 0 .. 1");
+  batch.targets[0].f32()[6 + 4] = 0;
   // Gradients reach all heads.
   for (const Tensor& head : heads) head.set_requires_grad();
   backward(task->loss(heads, batch));

@@ -294,5 +294,15 @@ TEST(TilesTest, BeyondThePictureIsItsMirrorImage) {
   expect_says(message_of([&] { predict_tiled(image, {0, 3}, {}); }), "say at least 1 and 0");
 }
 
+TEST(SegmentationTest, LooksAtLabelsBeforeAGpuDoes) {
+  const auto task = make_task("segmentation", 3, {});
+  Batch batch;
+  batch.targets = {Tensor::from(std::vector<int32_t>{0, 2, Mask::kIgnored, 1}, {1, 2, 2})};
+  EXPECT_TRUE(task->checked_targets(batch).at(0).same(batch.targets[0]));
+  batch.targets[0].s32()[3] = 3;
+  expect_says(message_of([&] { task->checked_targets(batch); }),
+              "the label of row 3 is 3; it must lie in 0 .. 2");
+}
+
 }  // namespace
 }  // namespace espalier

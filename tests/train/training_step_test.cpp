@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -123,6 +124,30 @@ TEST_P(TrainingStepTest, TakesBatchesOfSeveralShapesInTurn) {
   EXPECT_EQ(rig.step->recordings(), 0);
 }
 
+TEST_P(TrainingStepTest, StagedBatchesAndBytesAreTrainedOnAsOthers) {
+  Rig rig(GetParam(), 0), hand(GetParam(), 0);
+  std::vector<Batch> bytes = batches(5, 8), floats = bytes;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const std::vector<float> pixels = bytes[i].images.to_vector();
+    bytes[i].images = Tensor(bytes[i].images.shape(), Device::kCpu, DType::kU8);
+    for (size_t k = 0; k < pixels.size(); ++k)
+      bytes[i].images.u8()[k] = static_cast<uint8_t>(std::clamp(pixels[k] * 40 + 128, 0.0f, 255.0f));
+    bytes[i].pixel_scale = {{0.02f, 0.03f, 0.01f}, {-2, -3, -1}};
+    floats[i].images = network_images(bytes[i], Device::kCpu);
+  }
+  int calls = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    // As train() does it: the next batch goes ahead, and once one that is not next.
+    const StepResult came = rig.step->run(bytes[i], 0.05, [&] {
+      ++calls;
+      if (i + 1 < bytes.size()) rig.step->stage(bytes[i == 2 ? 0 : i + 1]);
+    });
+    expect_alike(came, hand.by_hand(floats[i], 0.05, 0));
+  }
+  EXPECT_EQ(calls, 5);
+  expect_same(rig.graph, hand.graph);
+}
+
 TEST_P(TrainingStepTest, NothingMovesWithoutAFiniteLoss) {
   Rig rig(GetParam(), 1, 0.9);
   const std::vector<Batch> good = batches(3, 8);
@@ -157,29 +182,22 @@ TEST_P(TrainingStepTest, LabelsAreLookedAtBeforeAKernelTakesThem) {
 
 ESPALIER_TEST_ON_EVERY_DEVICE(TrainingStepTest);
 
-/// A replay of recorded launches can be right only if a step asks for the same memory again, in the same
-/// order.
-TEST(TrainingStepMemory, IsTheSameInEveryStep) {
+/// What a step takes it gives back, so that recording one after another asks the device for nothing.
+TEST(TrainingStepMemory, IsEnoughForTheNextStep) {
   const kernels::Threads one(1);
   const Graph graph = trained(test::tiny_model().graph);
   const auto task = make_task("classification", test::kTinyClasses, Json::object());
   const Batch batch = batches(1, 8)[0];
   const allocator::OwnBlocks blocks(Device::kCpu);
-  std::vector<std::vector<const float*>> addresses;
   int64_t calls = 0;
-  for (int step = 0; step < 3; ++step) {
+  for (int step = 0; step < 4; ++step) {
     const allocator::OwnBlocks::Scope scope(blocks);
-    calls = allocator::statistics(Device::kCpu).system_calls;
+    if (step == 2) calls = allocator::statistics(Device::kCpu).system_calls;
     const TrainingMode training;
     backward(task->loss(graph.run({batch.images}), batch));
-    addresses.emplace_back();
-    for (const Tensor& w : graph.trainable()) {
-      addresses.back().push_back(w.grad().f32());
-      w.clear_grad();
-    }
+    for (const Tensor& w : graph.trainable()) w.clear_grad();
   }
-  EXPECT_EQ(addresses[2], addresses[1]);
-  EXPECT_EQ(allocator::statistics(Device::kCpu).system_calls, calls) << "the last step asked for nothing new";
+  EXPECT_EQ(allocator::statistics(Device::kCpu).system_calls, calls);
 }
 
 }  // namespace
