@@ -111,6 +111,22 @@ ESPALIER_SIMT void barrier() {
 #endif
 }
 
+/// *p += v, and *p = max(*p, v), whoever else does the same; counts come out alike in any order.
+ESPALIER_SIMT void add_count(uint32_t* p, uint32_t v) {
+#ifdef __CUDACC__
+  atomicAdd(p, v);
+#else
+  *p += v;  // fibres take turns at barriers only
+#endif
+}
+ESPALIER_SIMT void raise(uint32_t* p, uint32_t v) {
+#ifdef __CUDACC__
+  atomicMax(p, v);
+#else
+  if (v > *p) *p = v;
+#endif
+}
+
 /// Starts to copy 4 or 16 bytes to shared memory, zeros where not valid; `from` must be a readable address
 /// either way.
 template <int kBytes>

@@ -6,7 +6,7 @@
 #   device      which GPU answers, what `espalier bench --device cuda` says without a model
 #   tests       every test, with ESPALIER_REQUIRE_CUDA=1
 #   memcheck racecheck initcheck   the device tests of test_ops and test_tensor under compute-sanitizer, where it is found
-#   bench       the kernels of the three networks against the libraries, training steps
+#   bench       the kernels of the three networks against the libraries, training steps, latency in bf16 and INT8
 #   recipe      recipes/quickstart.yaml with device: cuda
 # --own-libraries names libraries that the other machine brings itself (libcudnn,libcublasLt are large). Every section
 # writes FOLDER/SECTION*.log; FOLDER/summary.txt has a line for each thing that ran. Fails if one of them did.
@@ -144,7 +144,18 @@ run() {
             note "bench.gpu_layers.$precision" "$bundle/bin/bench_gpu_layers" --precision "$precision"
           done
         fi
-        if [ -x "$bundle/bin/bench_train_step" ]; then note bench.train_step "$bundle/bin/bench_train_step"; fi
+        local net
+        for net in mobilenet_v2 yolov3_mobilenet_v1 unet; do
+          for precision in tf32 bf16; do
+            if [ -x "$bundle/bin/bench_train_step" ]; then
+              note "bench.train.$net.$precision" "$bundle/bin/bench_train_step" --device cuda --net "$net" \
+                --precision "$precision" --benchmark_filter=spread
+            fi
+          done
+          if [ -x "$bundle/bin/bench_session" ]; then
+            note "bench.latency.$net" "$bundle/bin/bench_session" --device cuda --net "$net" --seconds 2
+          fi
+        done
         ;;
       recipe)
         note recipe.quickstart "$bundle/bin/espalier" run recipes/quickstart.yaml --device cuda \

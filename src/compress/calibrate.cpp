@@ -3,14 +3,14 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "compress/watch.h"
+#include "kernels/batch_norm.h"
+#include "kernels/magnitudes.h"
 
 namespace espalier {
 
@@ -22,6 +22,8 @@ class ChannelMeans {
   void add(const Tensor& x) {
     const int64_t C = x.shape().back(), rows = x.elements() / C;
     sums_.resize(static_cast<size_t>(C));
+    rows_ += rows;
+    if (x.device() != Device::kCpu) return add_means(x, rows);
     constexpr int64_t kRows = 1 << 12;
     const int64_t parts = (rows + kRows - 1) / kRows;
     std::vector<double> partial(static_cast<size_t>(parts * C));
@@ -34,7 +36,6 @@ class ChannelMeans {
     }
     for (int64_t part = 0; part < parts; ++part)
       for (int64_t c = 0; c < C; ++c) sums_[c] += partial[part * C + c];
-    rows_ += rows;
   }
   std::vector<double> values() const {
     std::vector<double> means = sums_;
@@ -43,6 +44,15 @@ class ChannelMeans {
   }
 
  private:
+  /// From means that a GPU takes.
+  void add_means(const Tensor& x, int64_t rows) {
+    const Tensor moments({2, x.channels()}, x.device());
+    kernels::batch_norm_statistics(x.device(), rows, x.channels(), x.f32(), moments.f32(),
+                                   moments.f32() + x.channels());
+    const std::vector<float> values = moments.to_vector();
+    for (size_t c = 0; c < sums_.size(); ++c) sums_[c] += double{values[c]} * static_cast<double>(rows);
+  }
+
   std::vector<double> sums_;
   int64_t rows_ = 0;
 };
@@ -59,37 +69,17 @@ void Histogram::grow(float value) {
   }
 }
 
-void Histogram::add(const float* values, int64_t count) {
-  constexpr int64_t kAlone = 1 << 14;  // fewer values than are worth waking threads for
-  float largest = 0;
-  bool finite = true, negative = false;
-#pragma omp parallel for schedule(static) reduction(max : largest) reduction(&& : finite) \
-    reduction(|| : negative) if (count > kAlone)
-  for (int64_t i = 0; i < count; ++i) {
-    const float v = std::abs(values[i]);
-    negative = negative || values[i] < 0;
-    finite = finite && v <= std::numeric_limits<float>::max();
-    largest = v > largest ? v : largest;
-  }
-  ESPALIER_CHECK(finite, "an activation holds NaN or infinity; the model or its input is broken");
+void Histogram::add(const float* values, int64_t count, Device device) {
+  const kernels::MagnitudeRange range = kernels::magnitude_range(device, count, values);
+  ESPALIER_CHECK(range.finite, "an activation holds NaN or infinity; the model or its input is broken");
   count_ += count;
-  negative_ = negative_ || negative;
-  if (largest == 0) return;
-  grow(largest);
-  largest_ = std::max(largest_, largest);
-  const double per_width =
-      1 / width_;  // a power of two: exact, and too large for a float where values are tiny
-  int64_t* bins = bins_.data();
-#pragma omp parallel for schedule(static) reduction(+ : bins[:kBins]) if (count > kAlone)
-  for (int64_t i = 0; i < count; ++i) {
-    // Zero has a code of its own whatever the range; counting it would only hide the others.
-    const float v = std::abs(values[i]);
-    if (v > 0) ++bins[static_cast<int>(v * per_width)];
-  }
-  int64_t* octaves = octaves_.data();
-#pragma omp parallel for schedule(static) reduction(+ : octaves[:kOctaves]) if (count > kAlone)
-  for (int64_t i = 0; i < count; ++i)
-    if (values[i] != 0) ++octaves[std::bit_cast<uint32_t>(values[i]) >> 23 & 255];
+  negative_ = negative_ || range.negative;
+  if (range.largest == 0) return;
+  grow(range.largest);
+  largest_ = std::max(largest_, range.largest);
+  // Zero has a code of its own whatever the range; counting it would only hide the others. The width is a
+  // power of two: its inverse is exact, and too large for a float where values are tiny.
+  kernels::count_magnitudes(device, count, values, 1 / width_, bins_.data(), octaves_.data());
 }
 
 double Histogram::bulk() const {
@@ -115,7 +105,7 @@ Observed observe(const Graph& g, BatchSource& source, int64_t most) {
     ++batches;
     result.images += batch.size();
     watch(g, batch.images, [&](int v, const Tensor& values) {
-      histograms[v].add(values.f32(), values.elements());
+      histograms[v].add(values.f32(), values.elements(), values.device());
       means[v].add(values);
     });
   }

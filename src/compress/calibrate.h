@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "graph/graph.h"
+#include "kernels/magnitudes.h"
 #include "passes/quantize.h"
 #include "tasks/batch.h"
 
@@ -16,10 +17,10 @@ namespace espalier {
 /// function of the values alone, however they were batched, and memory is constant.
 class Histogram {
  public:
-  static constexpr int kBins = 2048;
+  static constexpr int kBins = kernels::kMagnitudeBins;
 
-  /// Adds |values|. Throws Error at the first NaN or infinity.
-  void add(const float* values, int64_t count);
+  /// Adds |values|, which lie on the device. Throws Error where one is NaN or infinity.
+  void add(const float* values, int64_t count, Device device = Device::kCpu);
 
   double width() const { return width_; }  ///< of a bin; 0 while nothing but zeros was seen
   float largest() const { return largest_; }
@@ -31,7 +32,7 @@ class Histogram {
   double bulk() const;
 
  private:
-  static constexpr int kOctaves = 256;  // exponents of a float
+  static constexpr int kOctaves = kernels::kMagnitudeOctaves;
 
   void grow(float value);
 

@@ -240,7 +240,7 @@ std::map<std::string, Tensor> choose_rounding(const Graph& prepared, BatchSource
       ++batches;
       watch(prepared, batch.images, [&](int v, const Tensor& x) {
         for (size_t l = first; l < last; ++l)
-          if (layers[l].input == v) look(layers[l], x, options.rows_per_image, rows);
+          if (layers[l].input == v) look(layers[l], x.to(Device::kCpu), options.rows_per_image, rows);
       });
     }
     ESPALIER_CHECK(batches > 0, "rounding: the data set gave no pictures; at least one batch is needed");

@@ -16,7 +16,7 @@ void watch(const Graph& g, const Tensor& images, const std::function<void(int, c
     if (g.values[v].param.defined()) at[v] = g.values[v].param;
   const auto show = [&](int v) {
     const Running place(g.values[v].name);
-    see(v, at[v].to(Device::kCpu));
+    see(v, at[v]);
     if (left[v] == 0) at[v] = Tensor();
   };
   at[g.inputs[0]] = images.to(g.device());

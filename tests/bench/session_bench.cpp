@@ -1,8 +1,11 @@
-// Latency of FP32 and INT8 inference, in turns: bench_session [--net NAME] [--precision fp32|int8|both]
-// [--batch N] [--size N] [--width F] [--threads N] [--seconds F] [--layers]. One JSON object a line, like the
-// peers' timer. Weights are random, which the speed does not depend on. --layers adds the 5th percentile of
-// the milliseconds of each kernel: what it takes where nobody disturbs.
+// Latency of FP32 and INT8 inference, in turns: bench_session [--net NAME] [--precision
+// fp32|tf32|bf16|int8|both]
+// [--device cpu|cuda] [--batch N] [--size N] [--width F] [--threads N] [--seconds F] [--layers]. One JSON
+// object a line, like the peers' timer. Weights are random, which the speed does not depend on. `both` is
+// fp32 on the CPU and bf16 on a GPU, where the pictures lie there already, and int8. --layers adds the 5th
+// percentile of the milliseconds of each kernel: what it takes where nobody disturbs.
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <string>
@@ -11,9 +14,11 @@
 #include "bench/timing.h"
 #include "graph/cost.h"
 #include "kernels/device.h"
+#include "kernels/precision.h"
 #include "models/model_table.h"
 #include "passes/quantize.h"
 #include "runtime/session.h"
+#include "tensor/device_choice.h"
 
 namespace espalier {
 namespace {
@@ -30,6 +35,7 @@ constexpr Net kNets[] = {{"mobilenet_v2", 1000, 224},
 struct Options {
   Net net = kNets[0];
   std::string precision = "both";
+  Device device = Device::kCpu;
   int batch = 1, size = 0, threads = kernels::threads();
   double width = 1, seconds = 5;
   bool layers = false;
@@ -39,6 +45,12 @@ Net find_net(const std::string& name) {
   for (const Net& net : kNets)
     if (net.name == name) return net;
   fail("bench_session: --net " + name + " is none of mobilenet_v2, mobilenet_v1, yolov3_mobilenet_v1, unet");
+}
+
+Device device_of(const std::string& name) {
+  const auto choice = device_choice(name);
+  ESPALIER_CHECK(choice, "bench_session: --device ", name, " is none of cpu, cuda, cuda:N, auto");
+  return take_device(*choice);
 }
 
 Options parse(int count, char** arguments) {
@@ -54,6 +66,8 @@ Options parse(int count, char** arguments) {
       o.net = find_net(text());
     else if (name == "--precision")
       o.precision = text();
+    else if (name == "--device")
+      o.device = device_of(text());
     else if (name == "--batch")
       o.batch = static_cast<int>(number());
     else if (name == "--size")
@@ -69,14 +83,15 @@ Options parse(int count, char** arguments) {
     else
       fail("bench_session: unknown option " + name);
   }
-  ESPALIER_CHECK(o.precision == "both" || o.precision == "fp32" || o.precision == "int8",
-                 "bench_session: --precision ", o.precision, " is none of fp32, int8, both");
+  const std::vector<std::string> known = {"fp32", "tf32", "bf16", "int8", "both"};
+  ESPALIER_CHECK(std::find(known.begin(), known.end(), o.precision) != known.end(),
+                 "bench_session: --precision ", o.precision, " is none of fp32, tf32, bf16, int8, both");
   if (!o.size) o.size = o.net.size;
   return o;
 }
 
 struct Runner {
-  const char* precision;
+  std::string precision;
   Session session;
   double first_ms = 0;
   std::vector<double> ms;
@@ -87,13 +102,19 @@ std::vector<Runner> make_runners(const Options& o) {
   const Graph fp32 =
       build_model({.name = o.net.name, .classes = o.net.classes, .options = options}, o.size, 1);
   std::vector<Runner> runners;
-  if (o.precision != "int8") runners.push_back({"fp32", Session(fp32)});
-  if (o.precision != "fp32") {
+  if (o.precision != "int8") {
+    const std::string floats = o.precision != "both"      ? o.precision
+                               : o.device == Device::kCpu ? "fp32"
+                                                          : "bf16";
+    kernels::set_precision(kernels::precision_from_name(floats));
+    runners.push_back({floats, Session(fp32.to(o.device))});
+  }
+  if (o.precision == "int8" || o.precision == "both") {
     const Graph prepared = prepare_for_quantization(fp32);
     std::map<std::string, float> ranges;
     for (const Graph::Value& v : prepared.values)
       if (!v.param.defined()) ranges[v.name] = 6;
-    runners.push_back({"int8", Session(quantize(prepared, ranges))});
+    runners.push_back({"int8", Session(quantize(prepared, ranges).to(o.device))});
   }
   return runners;
 }
@@ -105,7 +126,7 @@ void print(const Options& o, const Runner& r) {
       "%.3f, "
       "\"p5\": %.3f, \"p95\": %.3f, \"images_per_s\": %.1f, \"first_ms\": %.1f, \"arena_mib\": %.2f, "
       "\"packed_mib\": %.2f}\n",
-      o.net.name, r.precision, o.batch, o.size, o.threads, quantile(r.ms, 0.5), quantile(r.ms, 0.05),
+      o.net.name, r.precision.c_str(), o.batch, o.size, o.threads, quantile(r.ms, 0.5), quantile(r.ms, 0.05),
       quantile(r.ms, 0.95), o.batch / quantile(r.ms, 0.5) * 1e3, r.first_ms, mib(r.session.arena_bytes()),
       mib(r.session.packed_bytes()));
 }
@@ -129,7 +150,7 @@ void print_layers(Session& session, const Tensors& inputs, double seconds) {
 
 void run(const Options& o) {
   kernels::set_threads(o.threads);
-  const Tensors inputs = {random_images(o.batch, o.size)};
+  const Tensors inputs = {random_images(o.batch, o.size).to(o.device)};
   std::vector<Runner> runners = make_runners(o);
   for (Runner& r : runners) {
     const double start = now_ms();
