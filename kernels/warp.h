@@ -111,12 +111,15 @@ ESPALIER_SIMT void barrier() {
 #endif
 }
 
-/// *p += v, and *p = max(*p, v), whoever else does the same; counts come out alike in any order.
-ESPALIER_SIMT void add_count(uint32_t* p, uint32_t v) {
+/// *p += v, and *p = max(*p, v), whoever else does the same; counts come out alike in any order. The first
+/// returns what was there before.
+ESPALIER_SIMT uint32_t add_count(uint32_t* p, uint32_t v) {
 #ifdef __CUDACC__
-  atomicAdd(p, v);
+  return atomicAdd(p, v);
 #else
+  const uint32_t before = *p;
   *p += v;  // fibres take turns at barriers only
+  return before;
 #endif
 }
 ESPALIER_SIMT void raise(uint32_t* p, uint32_t v) {

@@ -252,8 +252,7 @@ void Sweep::update(Metric& metric, const Piece& piece, const State& state, const
   Tensors outputs;
   for (const int v : graph_.outputs) {
     const auto at = std::find(piece.out.begin(), piece.out.end(), v);
-    const Tensor& output = at != piece.out.end() ? made[at - piece.out.begin()] : values.at(v);
-    outputs.push_back(output.to(Device::kCpu));
+    outputs.push_back(at != piece.out.end() ? made[at - piece.out.begin()] : values.at(v));
   }
   metric.update(outputs, *state.batch);
 }

@@ -63,7 +63,7 @@ class ClassificationMetric final : public Metric {
   explicit ClassificationMetric(const char* name) : name_(name) {}
 
   void update(const Tensors& outputs, const Batch& batch) override {
-    const Tensor& logits = logits_of(outputs);
+    const Tensor logits = logits_of(outputs).to(Device::kCpu);
     const int images = logits.shape()[0], classes = logits.shape()[1];
     ESPALIER_CHECK(batch.targets.size() == 1 && batch.targets[0].shape() == Shape({images}),
                    "classification: there are labels for another number of images than ", images);

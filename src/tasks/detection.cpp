@@ -51,10 +51,9 @@ Tensor yolo_loss_of(const DetectionOptions& o, const Tensors& heads, const Batch
   return sum;
 }
 
-std::vector<ObjectBox> boxes_of(const DetectionOptions& o, const Tensors& heads, int image,
+std::vector<ObjectBox> found_in(const DetectionOptions& o, const Tensors& heads, int image,
                                 const Annotation& picture, const std::string& name) {
-  return suppress(decode_yolo(o.layout, heads, image, picture, o.nms.score_threshold, o.nms.inclusive, name),
-                  o.nms);
+  return detect_yolo(o.layout, heads, image, picture, o.nms, name);
 }
 
 /// To a thousandth of a pixel.
@@ -92,7 +91,7 @@ class DetectionMetric final : public Metric {
         ESPALIER_CHECK(box.label >= 0 && box.label < options_.layout.classes, name,
                        ": has an object of class ", box.label, ", the network has classes 0 .. ",
                        options_.layout.classes - 1);
-      found.push_back(boxes_of(options_, outputs, i, batch.annotations[i], name));
+      found.push_back(found_in(options_, outputs, i, batch.annotations[i], name));
       any |= !found.back().empty();
     }
     samples_ += images;
@@ -189,10 +188,8 @@ struct Detection final : Task {
     options.layout.check(outputs);
     ESPALIER_CHECK(image >= 0 && image < outputs[0].shape()[0], "detection: image ", image, " of ",
                    outputs[0].shape()[0]);
-    Tensors heads;
-    for (const Tensor& head : outputs) heads.push_back(head.to(Device::kCpu));
     Prediction prediction;
-    prediction.boxes = boxes_of(options, heads, image, picture, str("image ", image, " of the batch"));
+    prediction.boxes = found_in(options, outputs, image, picture, str("image ", image, " of the batch"));
     return prediction;
   }
 

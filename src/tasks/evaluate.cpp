@@ -12,9 +12,7 @@ MetricResult evaluate(Session& session, const Task& task, BatchSource& source, i
   for (int64_t i = 0; max_batches < 0 || i < max_batches; ++i) {
     if (!source.next(batch)) break;
     if (interrupt_requested()) throw Interrupted("interrupted during an evaluation");
-    Tensors outputs;
-    for (const Tensor& output : session.run({batch.images})) outputs.push_back(output.to(Device::kCpu));
-    metric->update(outputs, batch);
+    metric->update(session.run({batch.images}), batch);
   }
   return metric->result();
 }

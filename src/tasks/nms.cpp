@@ -1,17 +1,16 @@
 #include "tasks/nms.h"
 
 #include <algorithm>
-#include <bit>
+#include <functional>
+
+#include "kernels/suppress.h"
 
 namespace espalier {
 
 namespace {
 
-/// Orders by falling score, then rising index, in one comparison of integers: scores are not negative.
-uint64_t key_of(float score, int64_t index) {
-  return uint64_t{std::bit_cast<uint32_t>(score)} << 32 | (0xFFFFFFFFu - static_cast<uint32_t>(index));
-}
-int64_t index_of(uint64_t key) { return 0xFFFFFFFFu - static_cast<uint32_t>(key); }
+using kernels::index_of_key;
+using kernels::rank_key;
 
 /// The boxes of one class by falling score, side by side so that one is compared with many at once.
 struct Row {
@@ -22,7 +21,7 @@ struct Row {
     for (std::vector<float>* v : {&x0, &y0, &x1, &y1, &area}) v->resize(keys.size());
     gone.assign(keys.size(), 0);
     for (size_t i = 0; i < keys.size(); ++i) {
-      const int64_t at = index_of(keys[i]);
+      const int64_t at = index_of_key(keys[i]);
       x0[i] = c.x0[at];
       y0[i] = c.y0[at];
       x1[i] = c.x1[at];
@@ -58,7 +57,7 @@ std::vector<ObjectBox> suppress(const Candidates& candidates, const NmsOptions& 
     keys.clear();
     for (int64_t i = 0; i < candidates.size(); ++i)
       if (const float score = candidates.scores[i * candidates.classes + k]; score > o.score_threshold)
-        keys.push_back(key_of(score, i));
+        keys.push_back(rank_key(score, i));
     if (static_cast<int64_t>(keys.size()) > o.top_k) {
       std::nth_element(keys.begin(), keys.begin() + o.top_k, keys.end(), std::greater<>());
       keys.resize(static_cast<size_t>(o.top_k));
@@ -71,14 +70,18 @@ std::vector<ObjectBox> suppress(const Candidates& candidates, const NmsOptions& 
       if (row.gone[i]) continue;
       ++found;
       kept.push_back({row.x0[i], row.y0[i], row.x1[i], row.y1[i], k,
-                      candidates.scores[index_of(keys[i]) * candidates.classes + k]});
+                      candidates.scores[index_of_key(keys[i]) * candidates.classes + k]});
       row.suppress_by(i, o.overlap, plus);
     }
   }
-  std::stable_sort(kept.begin(), kept.end(),
-                   [](const ObjectBox& a, const ObjectBox& b) { return a.score > b.score; });
-  if (static_cast<int>(kept.size()) > o.keep) kept.resize(static_cast<size_t>(o.keep));
+  keep_best(kept, o.keep);
   return kept;
+}
+
+void keep_best(std::vector<ObjectBox>& boxes, int most) {
+  std::stable_sort(boxes.begin(), boxes.end(),
+                   [](const ObjectBox& a, const ObjectBox& b) { return a.score > b.score; });
+  if (static_cast<int>(boxes.size()) > most) boxes.resize(static_cast<size_t>(most));
 }
 
 double overlap_of(const ObjectBox& a, const ObjectBox& b, bool inclusive) {

@@ -29,6 +29,9 @@ struct NmsOptions {
 /// candidate.
 std::vector<ObjectBox> suppress(const Candidates& candidates, const NmsOptions& options);
 
+/// Best first, equal scores as they come; the first `most` of them.
+void keep_best(std::vector<ObjectBox>& boxes, int most);
+
 /// Intersection over union, or over `a` alone where `b` is a crowd. `inclusive` as in NmsOptions.
 double overlap_of(const ObjectBox& a, const ObjectBox& b, bool inclusive = false);
 

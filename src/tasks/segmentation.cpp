@@ -122,7 +122,7 @@ class SegmentationMetric final : public Metric {
       : options_(o), name_(name), confusion_(o.classes, o.paddlex_compat) {}
 
   void update(const Tensors& outputs, const Batch& batch) override {
-    const Tensor& logits = logits_of(outputs, options_);
+    const Tensor logits = logits_of(outputs, options_).to(Device::kCpu);
     const int images = logits.shape()[0];
     ESPALIER_CHECK(static_cast<int>(batch.annotations.size()) == images, "segmentation: there are ",
                    batch.annotations.size(), " masks for ", images, " images");

@@ -22,7 +22,7 @@ struct MetricResult {
 
 struct Metric {
   virtual ~Metric() = default;
-  /// Outputs on the CPU. Boxes and masks are compared with batch.annotations, in the pixels of the files.
+  /// Outputs on any device. Boxes and masks are compared with batch.annotations, in the pixels of the files.
   virtual void update(const Tensors& outputs, const Batch& batch) = 0;
   /// Value, loss and number of images only: what a sweep asks for hundreds of times.
   virtual MetricResult summary() const = 0;

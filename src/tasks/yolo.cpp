@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "base/error.h"
+#include "kernels/magnitudes.h"
+#include "kernels/suppress.h"
+#include "kernels/yolo_decode.h"
 #include "tasks/pixel_map.h"
 
 namespace espalier {
@@ -11,6 +15,98 @@ namespace espalier {
 namespace {
 
 float sigmoid_of(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+
+/// sigmoid(x) > threshold without a sigmoid for each of the many that are not.
+float least_logit(float threshold) {
+  return threshold > 0 ? std::log(threshold / (1 - threshold)) : -INFINITY;
+}
+
+void check_picture(const Annotation& picture, const std::string& name) {
+  ESPALIER_CHECK(picture.width > 0 && picture.height > 0, name, ": is ", picture.width, "x", picture.height,
+                 " pixels; a picture has some");
+}
+
+void check_finite(bool finite, const std::string& name) {
+  ESPALIER_CHECK(finite, name,
+                 ": the network's output has a value that is not finite; its weights or running "
+                 "statistics are damaged, or training diverged");
+}
+
+/// Whether the GPU's kernels take them.
+bool fits_gpu(const YoloLayout& layout, const NmsOptions& o) {
+  return o.top_k <= kernels::kMostSuppressed &&
+         std::all_of(layout.masks.begin(), layout.masks.end(),
+                     [](const auto& mask) { return mask.size() <= size_t{kernels::kMostAnchors}; });
+}
+
+/// Boxes and scores of one picture, on the device of the heads.
+struct Decoded {
+  Tensor corners, scores;
+};
+Decoded decode_on_gpu(const YoloLayout& layout, const Tensors& heads, int image, const Annotation& picture,
+                      const NmsOptions& o, const std::string& name) {
+  const Device device = heads[0].device();
+  int64_t boxes = 0;
+  for (size_t i = 0; i < heads.size(); ++i)
+    boxes += heads[i].elements() / heads[i].shape()[0] / (5 + layout.classes);
+  const Decoded decoded{Tensor({4, static_cast<int>(boxes)}, device),
+                        Tensor({layout.classes, static_cast<int>(boxes)}, device)};
+  const float end = o.inclusive ? 1 : 0;
+  int64_t first = 0;
+  for (size_t i = 0; i < heads.size(); ++i) {
+    const Shape& s = heads[i].shape();
+    const int64_t values = int64_t{s[1]} * s[2] * s[3];
+    kernels::YoloDecodeProblem p{.head = heads[i].f32() + image * values,
+                                 .H = s[1],
+                                 .W = s[2],
+                                 .A = static_cast<int>(layout.masks[i].size()),
+                                 .classes = layout.classes,
+                                 .stride = static_cast<float>(layout.strides[i]),
+                                 .anchors = {},
+                                 .scale_x = picture.to_network.scale_x,
+                                 .scale_y = picture.to_network.scale_y,
+                                 .offset_x = picture.to_network.offset_x,
+                                 .offset_y = picture.to_network.offset_y,
+                                 .right = static_cast<float>(picture.width) - end,
+                                 .bottom = static_cast<float>(picture.height) - end,
+                                 .least = least_logit(o.score_threshold),
+                                 .boxes = boxes,
+                                 .first = first};
+    for (int a = 0; a < p.A; ++a)
+      std::tie(p.anchors[2 * a], p.anchors[2 * a + 1]) =
+          layout.anchors[static_cast<size_t>(layout.masks[i][static_cast<size_t>(a)])];
+    check_finite(kernels::magnitude_range(device, values, p.head).finite, name);
+    kernels::yolo_decode(device, p, decoded.corners.f32(), decoded.scores.f32());
+    first += values / (5 + layout.classes);
+  }
+  return decoded;
+}
+
+std::vector<ObjectBox> suppressed_on_gpu(const Decoded& decoded, const NmsOptions& o) {
+  const Device device = decoded.scores.device();
+  const int classes = decoded.scores.shape()[0];
+  constexpr int kFloats = sizeof(kernels::KeptBox) / sizeof(float);
+  const Tensor kept({classes, o.keep, kFloats}, device), counts({classes}, device, DType::kS32);
+  kernels::suppress_on_gpu({.boxes = decoded.scores.shape()[1],
+                            .classes = classes,
+                            .corners = decoded.corners.f32(),
+                            .scores = decoded.scores.f32(),
+                            .threshold = o.score_threshold,
+                            .overlap = o.overlap,
+                            .top_k = o.top_k,
+                            .keep = o.keep,
+                            .plus = o.inclusive ? 1.0f : 0.0f},
+                           reinterpret_cast<kernels::KeptBox*>(kept.f32()), counts.s32());
+  const Tensor boxes = kept.to(Device::kCpu), found = counts.to(Device::kCpu);
+  std::vector<ObjectBox> all;
+  for (int k = 0; k < classes; ++k)
+    for (int i = 0; i < found.s32()[k]; ++i) {
+      const float* b = boxes.f32() + (int64_t{k} * o.keep + i) * kFloats;
+      all.push_back({b[0], b[1], b[2], b[3], k, b[4]});
+    }
+  keep_best(all, o.keep);
+  return all;
+}
 
 }  // namespace
 
@@ -39,12 +135,10 @@ void YoloLayout::check(const Tensors& heads) const {
 
 Candidates decode_yolo(const YoloLayout& layout, const Tensors& heads, int image, const Annotation& picture,
                        float threshold, bool inclusive, const std::string& name) {
-  ESPALIER_CHECK(picture.width > 0 && picture.height > 0, name, ": is ", picture.width, "x", picture.height,
-                 " pixels; a picture has some");
+  check_picture(picture, name);
   const float right = static_cast<float>(picture.width - inclusive),
               bottom = static_cast<float>(picture.height - inclusive);
-  // sigmoid(x) > threshold without a sigmoid for each of the many that are not.
-  const float least = threshold > 0 ? std::log(threshold / (1 - threshold)) : -INFINITY;
+  const float least = least_logit(threshold);
   Candidates found;
   found.classes = layout.classes;
   for (size_t head = 0; head < heads.size(); ++head) {
@@ -54,9 +148,7 @@ Candidates decode_yolo(const YoloLayout& layout, const Tensors& heads, int image
     const float* x = heads[head].f32() + image * values;
     float bad = 0;  // what is not finite gives NaN when multiplied by 0
     for (int64_t i = 0; i < values; ++i) bad += x[i] * 0.0f;
-    ESPALIER_CHECK(bad == 0, name,
-                   ": the network's output has a value that is not finite; its weights or running "
-                   "statistics are damaged, or training diverged");
+    check_finite(bad == 0, name);
     const float stride = static_cast<float>(layout.strides[head]);
     for (int h = 0; h < H; ++h)
       for (int w = 0; w < W; ++w)
@@ -82,6 +174,18 @@ Candidates decode_yolo(const YoloLayout& layout, const Tensors& heads, int image
         }
   }
   return found;
+}
+
+std::vector<ObjectBox> detect_yolo(const YoloLayout& layout, const Tensors& heads, int image,
+                                   const Annotation& picture, const NmsOptions& options,
+                                   const std::string& name) {
+  check_picture(picture, name);
+  if (heads[0].device() == Device::kCuda && fits_gpu(layout, options))
+    return suppressed_on_gpu(decode_on_gpu(layout, heads, image, picture, options, name), options);
+  Tensors host;
+  for (const Tensor& head : heads) host.push_back(head.to(Device::kCpu));
+  return suppress(decode_yolo(layout, host, image, picture, options.score_threshold, options.inclusive, name),
+                  options);
 }
 
 }  // namespace espalier

@@ -30,4 +30,10 @@ struct YoloLayout {
 Candidates decode_yolo(const YoloLayout& layout, const Tensors& heads, int image, const Annotation& picture,
                        float threshold, bool inclusive, const std::string& name);
 
+/// What suppress() leaves of decode_yolo() with the same arguments. On a GPU, where the heads may lie, both
+/// run there, and only what is left comes back.
+std::vector<ObjectBox> detect_yolo(const YoloLayout& layout, const Tensors& heads, int image,
+                                   const Annotation& picture, const NmsOptions& options,
+                                   const std::string& name);
+
 }  // namespace espalier
