@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/label_map.h"
 #include "tasks/annotation.h"
 #include "tasks/bootstrap.h"
 
@@ -26,7 +27,13 @@ void Confusion::add(std::span<const uint8_t> labels, std::span<const uint8_t> pr
   assert(labels.size() == predictions.size());
   // A column for every value of a byte, so that the loop has no branch for ignored pixels.
   std::vector<int64_t> seen(static_cast<size_t>(classes_) * 256);
-  for (size_t i = 0; i < labels.size(); ++i) ++seen[size_t{predictions[i]} * 256 + labels[i]];
+  kernels::count_label_pairs(Device::kCpu, static_cast<int64_t>(labels.size()), classes_, labels.data(),
+                             predictions.data(), seen.data());
+  add(seen);
+}
+
+void Confusion::add(std::span<const int64_t> seen) {
+  assert(seen.size() == static_cast<size_t>(classes_) * 256);
   Counts counts(static_cast<size_t>(classes_) * 3);
   for (int label = 0; label < classes_; ++label)
     for (int k = 0; k < classes_; ++k) {

@@ -16,6 +16,8 @@ class Confusion {
 
   /// One picture; pixels whose label is Mask::kIgnored are left out. As many of both, all below `classes`.
   void add(std::span<const uint8_t> labels, std::span<const uint8_t> predictions);
+  /// The same from counts [classes, 256] by prediction and label (kernels::count_label_pairs()).
+  void add(std::span<const int64_t> seen);
 
   int classes() const { return classes_; }
   int pictures() const { return static_cast<int>(pictures_.size()); }

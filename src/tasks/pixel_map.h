@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/label_map.h"
 #include "tasks/annotation.h"
 
 namespace espalier {
@@ -19,11 +20,7 @@ inline std::vector<int> nearest_pixels(int file_extent, double scale, double off
   return at;
 }
 
-/// A place between two pixels of the network's picture: (1 - share) of `low` and share of `high`.
-struct BetweenPixels {
-  int low = 0, high = 0;
-  float share = 0;
-};
+using kernels::BetweenPixels;
 
 /// For every pixel of a row (or column) of the file, the two pixels of the network's that its centre lies
 /// between; the outermost one where the network did not see it.

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "kernels/magnitudes.h"
 #include "ops/ops.h"
 #include "ops/targets.h"
 #include "tasks/confusion.h"
@@ -42,9 +43,7 @@ const float* checked_logits(const Tensor& logits, int image, const std::string& 
   const float* x = logits.f32() + image * count;
   float bad = 0;  // what is not finite gives NaN when multiplied by 0
   for (int64_t i = 0; i < count; ++i) bad += x[i] * 0.0f;
-  ESPALIER_CHECK(bad == 0, name,
-                 ": the network's output has a value that is not finite; its weights or running statistics "
-                 "are damaged, or training diverged");
+  check_finite_output(bad == 0, name);
   return x;
 }
 
@@ -84,17 +83,72 @@ void interpolated_classes(const float* x, int H, int W, int K, const PixelMap& m
   }
 }
 
+/// The map on the GPU where the logits are, u8 [height,width].
+Tensor map_on_gpu(const Tensor& logits, int image, const Annotation& picture, const SegmentationOptions& o,
+                  const std::string& name) {
+  const Device device = logits.device();
+  const int H = logits.shape()[1], W = logits.shape()[2], K = logits.channels();
+  const int64_t values = int64_t{H} * W * K;
+  const float* x = logits.f32() + image * values;
+  check_finite_output(kernels::magnitude_range(device, values, x).finite, name);
+  const auto places = [&](int file_extent, double scale, double offset, int extent) {
+    std::vector<BetweenPixels> between;
+    if (!o.paddlex_compat) return pixels_between(file_extent, scale, offset, extent);
+    for (const int at : nearest_pixels(file_extent, scale, offset, extent)) between.push_back({at, at, 0});
+    return between;
+  };
+  const auto there = [&](const std::vector<BetweenPixels>& list) {
+    constexpr int kWords = sizeof(BetweenPixels) / sizeof(int32_t);
+    const Tensor t({static_cast<int>(list.size()), kWords}, device, DType::kS32);
+    kernels::copy(device, t.data(), Device::kCpu, list.data(), list.size() * sizeof(BetweenPixels));
+    return t;
+  };
+  const PixelMap& to = picture.to_network;
+  const Tensor columns = there(places(picture.width, to.scale_x, to.offset_x, W)),
+               rows = there(places(picture.height, to.scale_y, to.offset_y, H));
+  const Tensor map({picture.height, picture.width}, device, DType::kU8);
+  kernels::label_map(device,
+                     {.logits = x,
+                      .W = W,
+                      .K = K,
+                      .width = picture.width,
+                      .height = picture.height,
+                      .columns = static_cast<const BetweenPixels*>(columns.data()),
+                      .rows = static_cast<const BetweenPixels*>(rows.data())},
+                     map.u8());
+  return map;
+}
+
 /// The network's label map, at the size of the picture in the file.
 Mask mask_in_file(const Tensor& logits, int image, const Annotation& picture, const SegmentationOptions& o,
                   const std::string& name) {
-  ESPALIER_CHECK(picture.width > 0 && picture.height > 0, name, ": is ", picture.width, "x", picture.height,
-                 " pixels; a picture has some");
+  check_picture(picture, name);
   Mask mask{picture.width, picture.height, {}};
   mask.classes.resize(static_cast<size_t>(mask.width) * mask.height);
+  if (logits.device() == Device::kCuda) {
+    const Tensor map = map_on_gpu(logits, image, picture, o, name).to(Device::kCpu);
+    std::copy_n(map.u8(), mask.classes.size(), mask.classes.begin());
+    return mask;
+  }
   const auto fill = o.paddlex_compat ? nearest_classes : interpolated_classes;
   fill(checked_logits(logits, image, name), logits.shape()[1], logits.shape()[2], logits.channels(),
        picture.to_network, mask);
   return mask;
+}
+
+/// Counts the pixels of one picture, whose mask fits it, where the logits are.
+void add_picture(Confusion& confusion, const Tensor& logits, int image, const Annotation& picture,
+                 const SegmentationOptions& o, const std::string& name) {
+  if (logits.device() == Device::kCpu)
+    return confusion.add(picture.mask.classes, mask_in_file(logits, image, picture, o, name).classes);
+  check_picture(picture, name);
+  const Tensor map = map_on_gpu(logits, image, picture, o, name);
+  const Tensor labels(map.shape(), map.device(), DType::kU8);
+  kernels::copy(labels.device(), labels.data(), Device::kCpu, picture.mask.classes.data(),
+                picture.mask.classes.size());
+  std::vector<int64_t> seen(static_cast<size_t>(o.classes) * 256);
+  kernels::count_label_pairs(map.device(), map.elements(), o.classes, labels.u8(), map.u8(), seen.data());
+  confusion.add(seen);
 }
 
 /// One weight a class, in proportion to 1 / (pixels + 1), their sum the number of classes.
@@ -122,7 +176,7 @@ class SegmentationMetric final : public Metric {
       : options_(o), name_(name), confusion_(o.classes, o.paddlex_compat) {}
 
   void update(const Tensors& outputs, const Batch& batch) override {
-    const Tensor logits = logits_of(outputs, options_).to(Device::kCpu);
+    const Tensor& logits = logits_of(outputs, options_);
     const int images = logits.shape()[0];
     ESPALIER_CHECK(static_cast<int>(batch.annotations.size()) == images, "segmentation: there are ",
                    batch.annotations.size(), " masks for ", images, " images");
@@ -136,8 +190,7 @@ class SegmentationMetric final : public Metric {
       for (const uint8_t label : picture.mask.classes)
         ESPALIER_CHECK(label < options_.classes || label == Mask::kIgnored, name, ": its mask has class ",
                        int{label}, ", the network has classes 0 .. ", options_.classes - 1);
-      const Mask mask = mask_in_file(logits, i, picture, options_, name);
-      confusion_.add(picture.mask.classes, mask.classes);
+      add_picture(confusion_, logits, i, picture, options_, name);
     }
     add_loss(logits, batch);
   }
@@ -185,7 +238,7 @@ class SegmentationMetric final : public Metric {
   void add_loss(const Tensor& logits, const Batch& batch) {
     if (batch.targets.empty()) return;
     const NoGrad plain;
-    const Tensor labels = labels_of(batch).to(Device::kCpu);
+    const Tensor labels = labels_of(batch).to(logits.device());
     const Tensor loss = options_.cross_entropy
                             ? softmax_cross_entropy(logits, labels, {.ignored_label = Mask::kIgnored})
                             : sigmoid_cross_entropy(logits, labels, Mask::kIgnored);
@@ -237,7 +290,7 @@ struct Segmentation final : Task {
   }
 
   Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
-    const Tensor logits = logits_of(outputs, options).to(Device::kCpu);
+    const Tensor& logits = logits_of(outputs, options);
     ESPALIER_CHECK(image >= 0 && image < logits.shape()[0], "segmentation: image ", image, " of ",
                    logits.shape()[0]);
     Prediction prediction;

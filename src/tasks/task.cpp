@@ -21,6 +21,17 @@ std::unique_ptr<Task> make_task(const std::string& name, int classes, const Json
            did_you_mean(name, {"classification", "detection", "segmentation"})));
 }
 
+void check_finite_output(bool finite, const std::string& name) {
+  ESPALIER_CHECK(finite, name,
+                 ": the network's output has a value that is not finite; its weights or running statistics "
+                 "are damaged, or training diverged");
+}
+
+void check_picture(const Annotation& picture, const std::string& name) {
+  ESPALIER_CHECK(picture.width > 0 && picture.height > 0, name, ": is ", picture.width, "x", picture.height,
+                 " pixels; a picture has some");
+}
+
 std::string image_name(const Batch& batch, int i) {
   return i < static_cast<int>(batch.names.size()) ? batch.names[i] : str("image ", i, " of the batch");
 }

@@ -68,6 +68,10 @@ struct Task {
 /// is none. Throws Error for an unknown task or key and for a value that is impossible.
 std::unique_ptr<Task> make_task(const std::string& name, int classes, const Json& options);
 
+/// Throws Error, beginning with `name`, where an output of the network for a picture is not finite.
+void check_finite_output(bool finite, const std::string& name);
+/// Throws Error, beginning with `name`, for a picture without pixels.
+void check_picture(const Annotation& picture, const std::string& name);
 /// A picture's path for messages; its place in the batch where there is none.
 std::string image_name(const Batch& batch, int i);
 /// Null for NaN: what a class without examples has.

@@ -9,6 +9,7 @@
 #include "kernels/suppress.h"
 #include "kernels/yolo_decode.h"
 #include "tasks/pixel_map.h"
+#include "tasks/task.h"
 
 namespace espalier {
 
@@ -19,17 +20,6 @@ float sigmoid_of(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 /// sigmoid(x) > threshold without a sigmoid for each of the many that are not.
 float least_logit(float threshold) {
   return threshold > 0 ? std::log(threshold / (1 - threshold)) : -INFINITY;
-}
-
-void check_picture(const Annotation& picture, const std::string& name) {
-  ESPALIER_CHECK(picture.width > 0 && picture.height > 0, name, ": is ", picture.width, "x", picture.height,
-                 " pixels; a picture has some");
-}
-
-void check_finite(bool finite, const std::string& name) {
-  ESPALIER_CHECK(finite, name,
-                 ": the network's output has a value that is not finite; its weights or running "
-                 "statistics are damaged, or training diverged");
 }
 
 /// Whether the GPU's kernels take them.
@@ -75,7 +65,7 @@ Decoded decode_on_gpu(const YoloLayout& layout, const Tensors& heads, int image,
     for (int a = 0; a < p.A; ++a)
       std::tie(p.anchors[2 * a], p.anchors[2 * a + 1]) =
           layout.anchors[static_cast<size_t>(layout.masks[i][static_cast<size_t>(a)])];
-    check_finite(kernels::magnitude_range(device, values, p.head).finite, name);
+    check_finite_output(kernels::magnitude_range(device, values, p.head).finite, name);
     kernels::yolo_decode(device, p, decoded.corners.f32(), decoded.scores.f32());
     first += values / (5 + layout.classes);
   }
@@ -148,7 +138,7 @@ Candidates decode_yolo(const YoloLayout& layout, const Tensors& heads, int image
     const float* x = heads[head].f32() + image * values;
     float bad = 0;  // what is not finite gives NaN when multiplied by 0
     for (int64_t i = 0; i < values; ++i) bad += x[i] * 0.0f;
-    check_finite(bad == 0, name);
+    check_finite_output(bad == 0, name);
     const float stride = static_cast<float>(layout.strides[head]);
     for (int h = 0; h < H; ++h)
       for (int w = 0; w < W; ++w)
