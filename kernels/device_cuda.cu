@@ -181,24 +181,27 @@ class BesideRecording {
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
 
+/// What ask() gives; where there is no memory, once more when all that was released has gone back to the
+/// device.
+template <class Ask>
+cudaError_t ask_twice(const Gpu& g, const Ask& ask) {
+  const cudaError_t status = ask();
+  if (status != cudaErrorMemoryAllocation || is_recording) return status;
+  cudaGetLastError();
+  ESPALIER_CUDA_CHECK(cudaStreamSynchronize(g.stream));
+  cudaMemPool_t pool = nullptr;
+  if (g.pools && cudaDeviceGetDefaultMemPool(&pool, g.number) == cudaSuccess) cudaMemPoolTrimTo(pool, 0);
+  return ask();
+}
+
 }  // namespace
 
 void* allocate(size_t bytes) {
   refuse_recording();
   const Gpu& g = in_use();
   void* memory = nullptr;
-  const auto ask = [&] {
-    return g.pools ? cudaMallocAsync(&memory, bytes, g.stream) : cudaMalloc(&memory, bytes);
-  };
-  cudaError_t status = ask();
-  if (status == cudaErrorMemoryAllocation) {
-    // Blocks released on the stream may not have gone back to the device yet.
-    cudaGetLastError();
-    ESPALIER_CUDA_CHECK(cudaStreamSynchronize(g.stream));
-    cudaMemPool_t pool = nullptr;
-    if (g.pools && cudaDeviceGetDefaultMemPool(&pool, g.number) == cudaSuccess) cudaMemPoolTrimTo(pool, 0);
-    status = ask();
-  }
+  const cudaError_t status = ask_twice(
+      g, [&] { return g.pools ? cudaMallocAsync(&memory, bytes, g.stream) : cudaMalloc(&memory, bytes); });
   check_allocation(g, status, bytes, g.pools ? "cudaMallocAsync" : "cudaMalloc");
   return memory;
 }
@@ -217,7 +220,7 @@ void* allocate_lasting(size_t bytes) {
   const Gpu& g = in_use();
   const BesideRecording beside;
   void* memory = nullptr;
-  check_allocation(g, cudaMalloc(&memory, bytes), bytes, "cudaMalloc");
+  check_allocation(g, ask_twice(g, [&] { return cudaMalloc(&memory, bytes); }), bytes, "cudaMalloc");
   return memory;
 }
 

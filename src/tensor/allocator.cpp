@@ -45,16 +45,24 @@ size_t rounded(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-void* from_device(Pool& p, Device device, size_t size) {
+void release_free(Pool& p, Device device) {
+  for (auto& [bytes, memory] : p.free) {
+    kernels::release(device, memory, bytes);
+    p.statistics.cached -= static_cast<int64_t>(bytes);
+  }
+  p.free.clear();
+}
+
+/// A block from the device, `ask` being one of its ways to give it; once more without what is kept for reuse.
+template <class Ask>
+void* from_device(Pool& p, Device device, size_t size, const Ask& ask) {
   ++p.statistics.system_calls;
   try {
-    return kernels::allocate(device, size);
+    return ask(device, size);
   } catch (const Error&) {
-    if (p.free.empty()) throw;
-    for (auto& [bytes, memory] : p.free) kernels::release(device, memory, bytes);
-    p.free.clear();
-    p.statistics.cached = 0;
-    return kernels::allocate(device, size);
+    if (p.free.empty() || kernels::recording(device)) throw;
+    release_free(p, device);
+    return ask(device, size);
   }
 }
 
@@ -76,11 +84,10 @@ void* take(Device device, size_t bytes, size_t* granted) {
     free.erase(found);
     p.statistics.cached -= static_cast<int64_t>(size);
   } else if (blocks) {
-    ++p.statistics.system_calls;
-    memory = kernels::allocate_lasting(device, size);
+    memory = from_device(p, device, size, kernels::allocate_lasting);
     p.owners[memory] = own;
   } else {
-    memory = from_device(p, device, size);
+    memory = from_device(p, device, size, kernels::allocate);
   }
   p.statistics.in_use += static_cast<int64_t>(size);
   p.statistics.peak = std::max(p.statistics.peak, p.statistics.in_use);
@@ -116,9 +123,7 @@ void reset_peak(Device device) {
 void release_cached(Device device) {
   Pool& p = pool(device);
   const std::lock_guard lock(p.mutex);
-  for (auto& [bytes, memory] : p.free) kernels::release(device, memory, bytes);
-  p.free.clear();
-  p.statistics.cached = 0;
+  release_free(p, device);
 #ifdef __GLIBC__
   if (device == Device::kCpu)
     malloc_trim(0);  // what lies between live blocks stays with the process otherwise

@@ -292,6 +292,7 @@ class Trainer {
   StepReport train_step(const Batch& batch) {
     StepReport report{.epoch = state_.epoch, .step = state_.step, .rate = schedule_.rate(state_.step)};
     set_dropout_step(o_.seed, static_cast<uint64_t>(state_.step));
+    // The CPU has no time to read ahead in, and the loader does so already.
     const StepResult came = o_.device == Device::kCpu
                                 ? step_->run(batch, report.rate)
                                 : step_->run(batch, report.rate, [this] { read_ahead(); });
