@@ -104,7 +104,7 @@ Observed observe(const Graph& g, BatchSource& source, int64_t most) {
     if (interrupt_requested()) throw Interrupted("interrupted during the calibration");
     ++batches;
     result.images += batch.size();
-    watch(g, batch.images, [&](int v, const Tensor& values) {
+    watch(g, network_images(batch, g.device()), [&](int v, const Tensor& values) {
       histograms[v].add(values.f32(), values.elements(), values.device());
       means[v].add(values);
     });

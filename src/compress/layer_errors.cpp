@@ -74,13 +74,15 @@ std::vector<LayerError> layer_errors(const Int8Form& form, BatchSource& source, 
   Batch batch;
   int64_t done = 0;
   source.start();
-  while (done < images && source.next(batch))
+  while (done < images && source.next(batch)) {
+    const Tensor pictures = network_images(batch, Device::kCpu);
     for (int i = 0; i < batch.size() && done < images; ++i, ++done) {
       if (interrupt_requested()) throw Interrupted("interrupted while comparing layers");
-      const Tensor image = image_of(batch.images, i);
+      const Tensor image = image_of(pictures, i);
       const Tensors &x = fp32.run({image}), &y = int8.run({image});
       for (size_t l = 0; l < layers.size(); ++l) powers[l].add(x[l], y[l]);
     }
+  }
   ESPALIER_CHECK(done > 0, "layer errors: the data set gave no pictures; at least one is needed");
   for (size_t l = 0; l < layers.size(); ++l) layers[l].sqnr_db = powers[l].decibels();
   return layers;

@@ -69,7 +69,7 @@ int64_t recalibrate_batch_norms(Graph& graph, BatchSource& source, int64_t batch
     if (interrupt_requested()) throw Interrupted("batch norms: interrupted; the old statistics stay");
     ++used;
     // The mean over batches so far: the first replaces the old statistics.
-    with_momentum(result, 1.0f / static_cast<float>(used)).run({batch.images.to(result.device())});
+    with_momentum(result, 1.0f / static_cast<float>(used)).run({network_images(batch, result.device())});
   }
   ESPALIER_CHECK(used > 0, "batch norms: the data set gives no batch to take statistics of");
   graph = std::move(result);

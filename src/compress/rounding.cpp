@@ -238,7 +238,7 @@ std::map<std::string, Tensor> choose_rounding(const Graph& prepared, BatchSource
     while ((options.batches < 0 || batches < options.batches) && source.next(batch)) {
       if (interrupt_requested()) throw Interrupted("interrupted while looking at what layers are fed");
       ++batches;
-      watch(prepared, batch.images, [&](int v, const Tensor& x) {
+      watch(prepared, network_images(batch, prepared.device()), [&](int v, const Tensor& x) {
         for (size_t l = first; l < last; ++l)
           if (layers[l].input == v) look(layers[l], x.to(Device::kCpu), options.rows_per_image, rows);
       });

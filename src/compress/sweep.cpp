@@ -87,15 +87,16 @@ Sweep::Sweep(const Graph& graph, const Task& task, BatchSource& source, int64_t 
 Sweep::~Sweep() = default;
 
 Sweep::State Sweep::load(Batch batch) {
+  const Tensor images = network_images(batch, graph_.device());
   if (metas_.empty()) {
-    Shape one = batch.images.shape();
+    Shape one = images.shape();
     images_per_batch_ = one[0];
     one[0] = 1;
-    metas_ = graph_.infer({{one, batch.images.dtype()}});
+    metas_ = graph_.infer({{one, images.dtype()}});
   }
   State state;
-  state.values[graph_.inputs[0]] = batch.images;
-  batch.images = Tensor::without_data(batch.images.meta());  // metrics ask for its size
+  state.values[graph_.inputs[0]] = images;
+  batch.images = Tensor::without_data(images.meta());  // metrics ask for its size
   state.batch = std::make_shared<const Batch>(std::move(batch));
   return state;
 }

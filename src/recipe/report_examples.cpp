@@ -106,7 +106,7 @@ void look(Workbench& bench, const Model& model, int64_t pictures, std::vector<Se
   source->start();
   while (source->next(batch)) {
     if (interrupt_requested()) throw Interrupted("interrupted while predicting examples");
-    const Tensors& outputs = session.run({batch.images});
+    const Tensors& outputs = session.run({network_images(batch, bench.device())});
     for (int i = 0; i < batch.size(); ++i, ++at) {
       if (first) all.push_back({.path = batch.names[i], .truth = truth_of(batch, i)});
       all[at].variants.push_back(

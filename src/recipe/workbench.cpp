@@ -118,6 +118,7 @@ std::unique_ptr<BatchSource> Workbench::evaluation_batches(const std::string& li
   if (max_images >= 0) data = subset(data, max_images, recipe_.seed);
   LoaderOptions options = eval_loader_options(batch, recipe_.data.cache_bytes);
   options.threads = recipe_.threads;
+  options.bytes = device_ == Device::kCuda;
   return make_loader(std::move(data), Pipeline(transforms), options);
 }
 

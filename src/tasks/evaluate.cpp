@@ -12,7 +12,7 @@ MetricResult evaluate(Session& session, const Task& task, BatchSource& source, i
   for (int64_t i = 0; max_batches < 0 || i < max_batches; ++i) {
     if (!source.next(batch)) break;
     if (interrupt_requested()) throw Interrupted("interrupted during an evaluation");
-    metric->update(session.run({batch.images}), batch);
+    metric->update(session.run({network_images(batch, session.graph().device())}), batch);
   }
   return metric->result();
 }
