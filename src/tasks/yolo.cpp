@@ -29,54 +29,11 @@ bool fits_gpu(const YoloLayout& layout, const NmsOptions& o) {
                      [](const auto& mask) { return mask.size() <= size_t{kernels::kMostAnchors}; });
 }
 
-/// Boxes and scores of one picture, on the device of the heads.
-struct Decoded {
-  Tensor corners, scores;
-};
-Decoded decode_on_gpu(const YoloLayout& layout, const Tensors& heads, int image, const Annotation& picture,
-                      const NmsOptions& o, const std::string& name) {
-  const Device device = heads[0].device();
-  int64_t boxes = 0;
-  for (size_t i = 0; i < heads.size(); ++i)
-    boxes += heads[i].elements() / heads[i].shape()[0] / (5 + layout.classes);
-  const Decoded decoded{Tensor({4, static_cast<int>(boxes)}, device),
-                        Tensor({layout.classes, static_cast<int>(boxes)}, device)};
-  const float end = o.inclusive ? 1 : 0;
-  int64_t first = 0;
-  for (size_t i = 0; i < heads.size(); ++i) {
-    const Shape& s = heads[i].shape();
-    const int64_t values = int64_t{s[1]} * s[2] * s[3];
-    kernels::YoloDecodeProblem p{.head = heads[i].f32() + image * values,
-                                 .H = s[1],
-                                 .W = s[2],
-                                 .A = static_cast<int>(layout.masks[i].size()),
-                                 .classes = layout.classes,
-                                 .stride = static_cast<float>(layout.strides[i]),
-                                 .anchors = {},
-                                 .scale_x = picture.to_network.scale_x,
-                                 .scale_y = picture.to_network.scale_y,
-                                 .offset_x = picture.to_network.offset_x,
-                                 .offset_y = picture.to_network.offset_y,
-                                 .right = static_cast<float>(picture.width) - end,
-                                 .bottom = static_cast<float>(picture.height) - end,
-                                 .least = least_logit(o.score_threshold),
-                                 .boxes = boxes,
-                                 .first = first};
-    for (int a = 0; a < p.A; ++a)
-      std::tie(p.anchors[2 * a], p.anchors[2 * a + 1]) =
-          layout.anchors[static_cast<size_t>(layout.masks[i][static_cast<size_t>(a)])];
-    check_finite_output(kernels::magnitude_range(device, values, p.head).finite, name);
-    kernels::yolo_decode(device, p, decoded.corners.f32(), decoded.scores.f32());
-    first += values / (5 + layout.classes);
-  }
-  return decoded;
-}
-
-std::vector<ObjectBox> suppressed_on_gpu(const Decoded& decoded, const NmsOptions& o) {
+std::vector<ObjectBox> suppressed_on_gpu(const DecodedYolo& decoded, const NmsOptions& o) {
   const Device device = decoded.scores.device();
-  const int classes = decoded.scores.shape()[0];
+  const int classes = decoded.scores.shape()[0], keep = std::min(o.keep, o.top_k);
   constexpr int kFloats = sizeof(kernels::KeptBox) / sizeof(float);
-  const Tensor kept({classes, o.keep, kFloats}, device), counts({classes}, device, DType::kS32);
+  const Tensor kept({classes, keep, kFloats}, device), counts({classes}, device, DType::kS32);
   kernels::suppress_on_gpu({.boxes = decoded.scores.shape()[1],
                             .classes = classes,
                             .corners = decoded.corners.f32(),
@@ -84,14 +41,14 @@ std::vector<ObjectBox> suppressed_on_gpu(const Decoded& decoded, const NmsOption
                             .threshold = o.score_threshold,
                             .overlap = o.overlap,
                             .top_k = o.top_k,
-                            .keep = o.keep,
+                            .keep = keep,
                             .plus = o.inclusive ? 1.0f : 0.0f},
                            reinterpret_cast<kernels::KeptBox*>(kept.f32()), counts.s32());
   const Tensor boxes = kept.to(Device::kCpu), found = counts.to(Device::kCpu);
   std::vector<ObjectBox> all;
   for (int k = 0; k < classes; ++k)
     for (int i = 0; i < found.s32()[k]; ++i) {
-      const float* b = boxes.f32() + (int64_t{k} * o.keep + i) * kFloats;
+      const float* b = boxes.f32() + (int64_t{k} * keep + i) * kFloats;
       all.push_back({b[0], b[1], b[2], b[3], k, b[4]});
     }
   keep_best(all, o.keep);
@@ -166,12 +123,54 @@ Candidates decode_yolo(const YoloLayout& layout, const Tensors& heads, int image
   return found;
 }
 
+DecodedYolo decode_yolo_there(const YoloLayout& layout, const Tensors& heads, int image,
+                              const Annotation& picture, float threshold, bool inclusive,
+                              const std::string& name) {
+  check_picture(picture, name);
+  const Device device = heads[0].device();
+  int64_t boxes = 0;
+  for (size_t i = 0; i < heads.size(); ++i)
+    boxes += heads[i].elements() / heads[i].shape()[0] / (5 + layout.classes);
+  const DecodedYolo decoded{Tensor({4, static_cast<int>(boxes)}, device),
+                            Tensor({layout.classes, static_cast<int>(boxes)}, device)};
+  const float end = inclusive ? 1 : 0;
+  int64_t first = 0;
+  for (size_t i = 0; i < heads.size(); ++i) {
+    const Shape& s = heads[i].shape();
+    const int64_t values = int64_t{s[1]} * s[2] * s[3];
+    kernels::YoloDecodeProblem p{.head = heads[i].f32() + image * values,
+                                 .H = s[1],
+                                 .W = s[2],
+                                 .A = static_cast<int>(layout.masks[i].size()),
+                                 .classes = layout.classes,
+                                 .stride = static_cast<float>(layout.strides[i]),
+                                 .anchors = {},
+                                 .scale_x = picture.to_network.scale_x,
+                                 .scale_y = picture.to_network.scale_y,
+                                 .offset_x = picture.to_network.offset_x,
+                                 .offset_y = picture.to_network.offset_y,
+                                 .right = static_cast<float>(picture.width) - end,
+                                 .bottom = static_cast<float>(picture.height) - end,
+                                 .least = least_logit(threshold),
+                                 .boxes = boxes,
+                                 .first = first};
+    for (int a = 0; a < p.A; ++a)
+      std::tie(p.anchors[2 * a], p.anchors[2 * a + 1]) =
+          layout.anchors[static_cast<size_t>(layout.masks[i][static_cast<size_t>(a)])];
+    check_finite_output(kernels::magnitude_range(device, values, p.head).finite, name);
+    kernels::yolo_decode(device, p, decoded.corners.f32(), decoded.scores.f32());
+    first += values / (5 + layout.classes);
+  }
+  return decoded;
+}
+
 std::vector<ObjectBox> detect_yolo(const YoloLayout& layout, const Tensors& heads, int image,
                                    const Annotation& picture, const NmsOptions& options,
                                    const std::string& name) {
-  check_picture(picture, name);
   if (heads[0].device() == Device::kCuda && fits_gpu(layout, options))
-    return suppressed_on_gpu(decode_on_gpu(layout, heads, image, picture, options, name), options);
+    return suppressed_on_gpu(
+        decode_yolo_there(layout, heads, image, picture, options.score_threshold, options.inclusive, name),
+        options);
   Tensors host;
   for (const Tensor& head : heads) host.push_back(head.to(Device::kCpu));
   return suppress(decode_yolo(layout, host, image, picture, options.score_threshold, options.inclusive, name),

@@ -30,6 +30,15 @@ struct YoloLayout {
 Candidates decode_yolo(const YoloLayout& layout, const Tensors& heads, int image, const Annotation& picture,
                        float threshold, bool inclusive, const std::string& name);
 
+/// The same where the heads lie, for every predictor in turn.
+struct DecodedYolo {
+  Tensor corners;  ///< [4, predictors]: x0, y0, x1, y1
+  Tensor scores;   ///< [classes, predictors]; 0 for those that are left out
+};
+DecodedYolo decode_yolo_there(const YoloLayout& layout, const Tensors& heads, int image,
+                              const Annotation& picture, float threshold, bool inclusive,
+                              const std::string& name);
+
 /// What suppress() leaves of decode_yolo() with the same arguments. On a GPU, where the heads may lie, both
 /// run there, and only what is left comes back.
 std::vector<ObjectBox> detect_yolo(const YoloLayout& layout, const Tensors& heads, int image,

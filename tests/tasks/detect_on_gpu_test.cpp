@@ -6,33 +6,18 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "kernels/suppress_loops.h"
-#include "kernels/yolo_decode.h"
 #include "support/device_test.h"
 #include "support/emulated_machine.h"
 #include "support/messages.h"
 #include "support/random_tensor.h"
+#include "tasks/candidates.h"
 #include "tasks/yolo.h"
 
 namespace espalier {
 namespace {
 
-/// Many equal scores, many overlaps.
-Candidates random_candidates(int count, int classes, uint64_t seed) {
-  Random random(seed, Purpose::kTest);
-  Candidates c;
-  c.classes = classes;
-  for (int i = 0; i < count; ++i) {
-    const double x = random.uniform(0, 300), y = random.uniform(0, 300);
-    c.x0.push_back(static_cast<float>(x));
-    c.y0.push_back(static_cast<float>(y));
-    c.x1.push_back(static_cast<float>(x + random.uniform(1, 60)));
-    c.y1.push_back(static_cast<float>(y + random.uniform(1, 60)));
-    for (int k = 0; k < classes; ++k) c.scores.push_back(static_cast<float>(random.below(50)) / 50);
-  }
-  return c;
-}
+using test::random_candidates;
 
 std::vector<ObjectBox> emulated(const Candidates& c, const NmsOptions& o, test::Schedule schedule) {
   const int64_t boxes = c.size();
@@ -84,7 +69,7 @@ TEST(SuppressionLoop, KeepsWhatTheHostKeeps) {
           NmsOptions{.score_threshold = 0, .overlap = 0.9f, .top_k = 900, .keep = 1000}})
       for (const test::Schedule schedule : {test::Schedule::kForwardLate, test::Schedule::kBackwardEarly}) {
         SCOPED_TRACE(str(count, " boxes, top ", o.top_k, ", keep ", o.keep));
-        const Candidates c = random_candidates(count, 3, 5 + static_cast<uint64_t>(count));
+        const Candidates c = random_candidates(count, 3, 5 + static_cast<uint64_t>(count), 300);
         expect_same(emulated(c, o, schedule), suppress(c, o));
       }
 }
@@ -118,35 +103,9 @@ TEST_P(DetectTest, EveryPredictorIsDecodedAsOnTheHost) {
         Annotation{20, 32, {}, {}, {1, 1, 0, 8}}}) {  // padded, and much is outside
     const Candidates want = decode_yolo(layout, host, 1, picture, 0.3f, false, "x");
     constexpr int kBoxes = 2 * 3 + 4 * 6 * 2;
-    const Tensor corners({4, kBoxes}, GetParam()), scores({2, kBoxes}, GetParam());
-    int64_t first = 0;
-    for (int i = 0; i < 2; ++i) {
-      const Shape& s = heads[i].shape();
-      kernels::YoloDecodeProblem p{.head = heads[i].f32() + int64_t{s[1]} * s[2] * s[3],
-                                   .H = s[1],
-                                   .W = s[2],
-                                   .A = static_cast<int>(layout.masks[i].size()),
-                                   .classes = 2,
-                                   .stride = static_cast<float>(layout.strides[i]),
-                                   .anchors = {},
-                                   .scale_x = picture.to_network.scale_x,
-                                   .scale_y = picture.to_network.scale_y,
-                                   .offset_x = picture.to_network.offset_x,
-                                   .offset_y = picture.to_network.offset_y,
-                                   .right = static_cast<float>(picture.width),
-                                   .bottom = static_cast<float>(picture.height),
-                                   .least = std::log(0.3f / 0.7f),
-                                   .boxes = kBoxes,
-                                   .first = first};
-      for (int a = 0; a < p.A; ++a) {
-        p.anchors[2 * a] = layout.anchors[layout.masks[i][a]].first;
-        p.anchors[2 * a + 1] = layout.anchors[layout.masks[i][a]].second;
-      }
-      kernels::yolo_decode(GetParam(), p, corners.f32(), scores.f32());
-      first += int64_t{p.H} * p.W * p.A;
-    }
-    ASSERT_EQ(first, kBoxes);
-    const std::vector<float> c = corners.to_vector(), s = scores.to_vector();
+    const DecodedYolo got = decode_yolo_there(layout, heads, 1, picture, 0.3f, false, "x");
+    ASSERT_EQ(got.corners.shape(), (Shape{4, kBoxes}));
+    const std::vector<float> c = got.corners.to_vector(), s = got.scores.to_vector();
     int64_t at = 0;
     for (int i = 0; i < kBoxes; ++i) {
       if (s[i] == 0) continue;

@@ -7,28 +7,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/random.h"
 #include "support/messages.h"
 #include "support/random_tensor.h"
+#include "tasks/candidates.h"
 #include "tasks/yolo.h"
 
 namespace espalier {
 namespace {
 
-Candidates random_candidates(int count, int classes, uint64_t seed) {
-  Random random(seed, Purpose::kTest);
-  Candidates c;
-  c.classes = classes;
-  for (int i = 0; i < count; ++i) {
-    const double x = random.uniform(0, 90), y = random.uniform(0, 90);
-    c.x0.push_back(static_cast<float>(x));
-    c.y0.push_back(static_cast<float>(y));
-    c.x1.push_back(static_cast<float>(x + random.uniform(1, 40)));
-    c.y1.push_back(static_cast<float>(y + random.uniform(1, 40)));
-    for (int k = 0; k < classes; ++k) c.scores.push_back(static_cast<float>(random.below(50)) / 50);
-  }
-  return c;
-}
+using test::random_candidates;
 
 /// Class by class, best first, against all that were kept.
 std::vector<ObjectBox> plain(const Candidates& c, const NmsOptions& o) {
