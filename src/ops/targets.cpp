@@ -27,7 +27,7 @@ Tensor constant_of(std::span<const T> values, const Shape& shape, Device device)
   const std::lock_guard lock(mutex);
   const allocator::CommonBlocks outlives_a_recorded_step;
   if (const auto found = kept->find(key); found != kept->end()) return found->second;
-  const Tensor tensor = Tensor::from(values, shape, device);
+  Tensor tensor = Tensor::from(values, shape, device);
   constexpr size_t kMost = 256;  // what changes with every batch is no constant and must not pile up
   if (kept->size() < kMost) kept->emplace(key, tensor);
   return tensor;

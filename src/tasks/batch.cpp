@@ -3,9 +3,9 @@
 namespace espalier {
 
 Tensor network_images(const Batch& batch, Device device) {
-  const Tensor there = batch.images.to(device);
+  Tensor there = batch.images.to(device);
   if (there.dtype() == DType::kF32) return there;
-  const Tensor scaled(there.shape(), device);
+  Tensor scaled(there.shape(), device);
   kernels::scale_pixels(device, there.elements() / 3, there.u8(), batch.pixel_scale, scaled.f32());
   return scaled;
 }

@@ -99,14 +99,14 @@ Tensor map_on_gpu(const Tensor& logits, int image, const Annotation& picture, co
   };
   const auto there = [&](const std::vector<BetweenPixels>& list) {
     constexpr int kWords = sizeof(BetweenPixels) / sizeof(int32_t);
-    const Tensor t({static_cast<int>(list.size()), kWords}, device, DType::kS32);
+    Tensor t({static_cast<int>(list.size()), kWords}, device, DType::kS32);
     kernels::copy(device, t.data(), Device::kCpu, list.data(), list.size() * sizeof(BetweenPixels));
     return t;
   };
   const PixelMap& to = picture.to_network;
   const Tensor columns = there(places(picture.width, to.scale_x, to.offset_x, W)),
                rows = there(places(picture.height, to.scale_y, to.offset_y, H));
-  const Tensor map({picture.height, picture.width}, device, DType::kU8);
+  Tensor map({picture.height, picture.width}, device, DType::kU8);
   kernels::label_map(device,
                      {.logits = x,
                       .W = W,

@@ -131,8 +131,8 @@ DecodedYolo decode_yolo_there(const YoloLayout& layout, const Tensors& heads, in
   int64_t boxes = 0;
   for (size_t i = 0; i < heads.size(); ++i)
     boxes += heads[i].elements() / heads[i].shape()[0] / (5 + layout.classes);
-  const DecodedYolo decoded{Tensor({4, static_cast<int>(boxes)}, device),
-                            Tensor({layout.classes, static_cast<int>(boxes)}, device)};
+  DecodedYolo decoded{Tensor({4, static_cast<int>(boxes)}, device),
+                      Tensor({layout.classes, static_cast<int>(boxes)}, device)};
   const float end = inclusive ? 1 : 0;
   int64_t first = 0;
   for (size_t i = 0; i < heads.size(); ++i) {
