@@ -183,7 +183,11 @@ class Loader final : public BatchSource {
     if (!cached) own = prepare(index);
     if (!batch.annotations.empty()) annotate(cached ? *cached : own, index, pending.batch.annotations[i]);
     if (!pipeline_.random()) return write(cached ? cached->sample : own.sample, pending, i);
-    LabelledImage sample = cached ? cached->sample : std::move(own.sample);
+    LabelledImage sample;
+    if (cached)
+      sample = cached->sample;
+    else
+      sample = std::move(own.sample);
     try {
       pipeline_.run(sample, draw, pipeline_.deterministic_steps(), pipeline_.steps());
     } catch (const Error& error) {
