@@ -1,5 +1,7 @@
 #include "kernels/batch_norm.h"
 
+#include <type_traits>
+
 #include "kernels/batch_norm_cpu.h"
 #include "kernels/batch_norm_cuda.h"
 #include "kernels/dispatch.h"
@@ -10,10 +12,11 @@ namespace espalier::kernels {
 namespace {
 
 /// One item is one channel. Two passes: the mean first, because E[x^2] - E[x]^2 cancels.
+template <class T>
 struct Statistics {
   int64_t rows;
   int channels;
-  const float* x;
+  const T* x;
   float *mean, *variance;
   ESPALIER_HD void operator()(int64_t c) const {
     double sum = 0, squares = 0;
@@ -83,12 +86,16 @@ struct BackwardX {
 
 }  // namespace
 
-void batch_norm_statistics(Device device, int64_t rows, int channels, const float* x, float* mean,
+template <class T>
+void batch_norm_statistics(Device device, int64_t rows, int channels, const T* x, float* mean,
                            float* variance) {
-  if (fast_on_cpu(device)) return cpu::batch_norm_statistics(rows, channels, x, mean, variance);
+  if constexpr (std::is_same_v<T, float>)
+    if (fast_on_cpu(device)) return cpu::batch_norm_statistics(rows, channels, x, mean, variance);
   if (fast_on_cuda(device) && cuda::batch_norm_statistics(rows, channels, x, mean, variance)) return;
-  for_each(device, channels, Statistics{rows, channels, x, mean, variance}, rows);
+  for_each(device, channels, Statistics<T>{rows, channels, x, mean, variance}, rows);
 }
+template void batch_norm_statistics(Device, int64_t, int, const float*, float*, float*);
+template void batch_norm_statistics(Device, int64_t, int, const Bf16*, float*, float*);
 
 void batch_norm_forward(Device device, const BatchNormProblem& b, float* y) {
   if (fast_on_cpu(device)) return cpu::batch_norm_forward(b, y);

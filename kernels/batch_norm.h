@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/activation.h"
+#include "kernels/bf16.h"
 #include "kernels/device.h"
 
 namespace espalier::kernels {
@@ -19,8 +20,9 @@ struct BatchNormProblem {
   Activation act;
 };
 
-/// mean[c] = mean of x[:,c], variance[c] = mean of (x[:,c] - mean[c])^2 (biased).
-void batch_norm_statistics(Device device, int64_t rows, int channels, const float* x, float* mean,
+/// mean[c] = mean of x[:,c], variance[c] = mean of (x[:,c] - mean[c])^2 (biased). T is float or Bf16.
+template <class T>
+void batch_norm_statistics(Device device, int64_t rows, int channels, const T* x, float* mean,
                            float* variance);
 
 /// y = act((x - mean) * inverse_deviation * scale + shift + residual)

@@ -18,13 +18,14 @@ bool takes(const BatchNormProblem& b, const float* dy, const float* out) {
   return takes(b.rows, b.channels, b.x, b.mean, b.inverse_deviation, b.scale, b.shift, b.residual, dy, out);
 }
 
-bool takes_norm(int64_t rows, int channels, const InputNorm& n, const float* x, const float* y) {
+bool takes_norm(int64_t rows, int channels, const InputNorm& n, const void* x, const void* y) {
   return takes(rows, channels, n.factor, n.offset, n.mean, x, y);
 }
 
 }  // namespace
 
-bool batch_norm_statistics(int64_t rows, int channels, const float* x, float* mean, float* variance) {
+template <class T>
+bool batch_norm_statistics(int64_t rows, int channels, const T* x, float* mean, float* variance) {
   if (!takes(rows, channels, x)) return false;
   Machine machine;
   channels::moments(machine, rows, channels, x, mean, variance);
@@ -56,37 +57,52 @@ bool batch_norm_backward_x(const BatchNormProblem& b, const float* dy, const flo
   return true;
 }
 
-bool sum_rows(int64_t rows, int channels, const float* x, float* sum) {
+template <class T>
+bool sum_rows(int64_t rows, int channels, const T* x, float* sum) {
   if (!takes(rows, channels, x)) return false;
   Machine machine;
-  channels::sum(machine, rows, channels, channels::Elements{x}, sum, nullptr);
+  channels::sum(machine, rows, channels, channels::Elements<T>{x}, sum, nullptr);
   return true;
 }
 
-bool normalize_forward(int64_t rows, int channels, const float* x, const InputNorm& norm,
-                       const float* residual, float* y) {
+template <class T>
+bool normalize_forward(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* residual,
+                       T* y) {
   if (!takes_norm(rows, channels, norm, x, y) || !aligned(residual)) return false;
   Machine machine;
-  channels::for_each_element(machine, rows, channels, channels::NormalizeForward{x, norm, residual, y});
+  channels::for_each_element(machine, rows, channels, channels::NormalizeForward<T>{x, norm, residual, y});
   return true;
 }
 
-bool normalize_backward(int64_t rows, int channels, const float* x, const InputNorm& norm, const float* y,
-                        const float* dy, float* dx, float* sums, float* dresidual) {
+template <class T>
+bool normalize_backward(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y,
+                        const T* dy, T* dx, float* sums, T* dresidual) {
   if (!takes_norm(rows, channels, norm, x, y) || !aligned(dy) || !aligned(dx) || !aligned(dresidual))
     return false;
   Machine machine;
-  const channels::NormGradient gradient{x, y, dy, norm};
-  channels::sum(machine, rows, channels, channels::NormSums{gradient}, sums, sums + channels);
-  channels::for_each_element(machine, rows, channels, channels::NormalizeBackward{gradient, dx, dresidual});
+  const channels::NormGradient<T> gradient{x, y, dy, norm};
+  channels::sum(machine, rows, channels, channels::NormSums<T>{gradient}, sums, sums + channels);
+  channels::for_each_element(machine, rows, channels, channels::NormalizeBackward<T>{gradient, dx, dresidual});
   return true;
 }
 
-bool complete_gradient(int64_t rows, int channels, const OutputGradient& dy, float* whole) {
+template <class T>
+bool complete_gradient(int64_t rows, int channels, const OutputGradient<T>& dy, T* whole) {
   if (!takes(rows, channels, dy.g, dy.y, dy.constant, dy.slope, dy.mean, whole)) return false;
   Machine machine;
-  channels::for_each_element(machine, rows, channels, channels::WholeGradient{dy, whole});
+  channels::for_each_element(machine, rows, channels, channels::WholeGradient<T>{dy, whole});
   return true;
 }
+
+#define ESPALIER_FOR(T)                                                                                      \
+  template bool batch_norm_statistics(int64_t, int, const T*, float*, float*);                               \
+  template bool sum_rows(int64_t, int, const T*, float*);                                                    \
+  template bool normalize_forward(int64_t, int, const T*, const InputNorm&, const T*, T*);                   \
+  template bool normalize_backward(int64_t, int, const T*, const InputNorm&, const T*, const T*, T*, float*, \
+                                   T*);                                                                      \
+  template bool complete_gradient(int64_t, int, const OutputGradient<T>&, T*);
+ESPALIER_FOR(float)
+ESPALIER_FOR(Bf16)
+#undef ESPALIER_FOR
 
 }  // namespace espalier::kernels::cuda

@@ -1,7 +1,7 @@
 #pragma once
 // Batch norms and other work per channel on the GPU, with the formulas of batch_norm.h, normed_conv.h and
 // conv2d.h. Each returns false, having done nothing, for a problem it has no code for. Sums are split in
-// parts whose number depends on the shapes alone.
+// parts whose number depends on the shapes alone. T is float or Bf16.
 
 #include "kernels/batch_norm.h"
 #include "kernels/normed_conv.h"
@@ -9,22 +9,30 @@
 namespace espalier::kernels::cuda {
 
 #ifdef ESPALIER_HAS_CUDA
-bool batch_norm_statistics(int64_t rows, int channels, const float* x, float* mean, float* variance);
+template <class T>
+bool batch_norm_statistics(int64_t rows, int channels, const T* x, float* mean, float* variance);
 bool batch_norm_forward(const BatchNormProblem& problem, float* y);
 bool batch_norm_backward_parameters(const BatchNormProblem& problem, const float* dy, float* dscale,
                                     float* dshift);
 bool batch_norm_backward_x(const BatchNormProblem& problem, const float* dy, const float* dscale,
                            const float* dshift, bool batch_statistics, float* dx, float* dresidual);
-bool sum_rows(int64_t rows, int channels, const float* x, float* sum);
-bool normalize_forward(int64_t rows, int channels, const float* x, const InputNorm& norm,
-                       const float* residual, float* y);
+template <class T>
+bool sum_rows(int64_t rows, int channels, const T* x, float* sum);
+template <class T>
+bool normalize_forward(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* residual,
+                       T* y);
 /// Without y the activation's place is found from x and the norm again.
-bool normalize_backward(int64_t rows, int channels, const float* x, const InputNorm& norm, const float* y,
-                        const float* dy, float* dx, float* sums, float* dresidual);
+template <class T>
+bool normalize_backward(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y,
+                        const T* dy, T* dx, float* sums, T* dresidual);
 /// whole = the gradient that `dy` describes.
-bool complete_gradient(int64_t rows, int channels, const OutputGradient& dy, float* whole);
+template <class T>
+bool complete_gradient(int64_t rows, int channels, const OutputGradient<T>& dy, T* whole);
 #else
-inline bool batch_norm_statistics(int64_t, int, const float*, float*, float*) { return false; }
+template <class T>
+bool batch_norm_statistics(int64_t, int, const T*, float*, float*) {
+  return false;
+}
 inline bool batch_norm_forward(const BatchNormProblem&, float*) { return false; }
 inline bool batch_norm_backward_parameters(const BatchNormProblem&, const float*, float*, float*) {
   return false;
@@ -33,15 +41,22 @@ inline bool batch_norm_backward_x(const BatchNormProblem&, const float*, const f
                                   float*, float*) {
   return false;
 }
-inline bool sum_rows(int64_t, int, const float*, float*) { return false; }
-inline bool normalize_forward(int64_t, int, const float*, const InputNorm&, const float*, float*) {
+template <class T>
+bool sum_rows(int64_t, int, const T*, float*) {
   return false;
 }
-inline bool normalize_backward(int64_t, int, const float*, const InputNorm&, const float*, const float*,
-                               float*, float*, float*) {
+template <class T>
+bool normalize_forward(int64_t, int, const T*, const InputNorm&, const T*, T*) {
   return false;
 }
-inline bool complete_gradient(int64_t, int, const OutputGradient&, float*) { return false; }
+template <class T>
+bool normalize_backward(int64_t, int, const T*, const InputNorm&, const T*, const T*, T*, float*, T*) {
+  return false;
+}
+template <class T>
+bool complete_gradient(int64_t, int, const OutputGradient<T>&, T*) {
+  return false;
+}
 #endif
 
 }  // namespace espalier::kernels::cuda

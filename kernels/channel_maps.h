@@ -77,14 +77,15 @@ struct BatchNormBackwardX {
   }
 };
 
+template <class T>
 struct NormalizeForward {
   struct State {
     Float4 factor, offset;
   };
-  const float* x;
+  const T* x;
   InputNorm norm;
-  const float* residual;
-  float* y;
+  const T* residual;
+  T* y;
   ESPALIER_SIMT State state(int c) const {
     return {warp::load4(norm.factor + c), warp::load4(norm.offset + c)};
   }
@@ -104,10 +105,11 @@ struct NormalizeForward {
 };
 
 /// dx = G * factor, dresidual = G; dx may be dy.
+template <class T>
 struct NormalizeBackward {
-  using State = NormGradient::State;
-  NormGradient gradient;
-  float *dx, *dresidual;
+  using State = typename NormGradient<T>::State;
+  NormGradient<T> gradient;
+  T *dx, *dresidual;
   ESPALIER_SIMT State state(int c) const { return gradient.state(c); }
   ESPALIER_SIMT void run(const State& s, const Position& p) const {
     Float4 own = {};
@@ -122,12 +124,13 @@ struct NormalizeBackward {
 };
 
 /// whole = g + constant + slope * (y - mean).
+template <class T>
 struct WholeGradient {
   struct State {
     Float4 constant, slope, mean;
   };
-  OutputGradient dy;
-  float* whole;
+  OutputGradient<T> dy;
+  T* whole;
   ESPALIER_SIMT State state(int c) const {
     return {warp::load4(dy.constant + c), warp::load4(dy.slope + c), warp::load4(dy.mean + c)};
   }

@@ -89,40 +89,55 @@ ESPALIER_SIMT void reduce_moments(int channels, Moments (&own)[4], float* to) {
 }
 
 /// Merges parts [count, 3, channels] in order, kAtMost of them per block.z; the last stage has one block.z
-/// and gives the mean and the biased variance. The means may be distances from `origin`. A block takes 32
-/// channels, and eight of its threads share one.
+/// and gives the mean and the biased variance. The means may be distances from `origin`. A block takes eight
+/// channels, and 32 of its threads share one.
+template <class T = float>
 struct MergeMoments {
-  static constexpr int kThreads = 256, kBlocks = 4, kAtMost = 64;
-  static constexpr int kAtOnce = kThreads / warp::kLanes;
+  static constexpr int kThreads = 256, kBlocks = 4, kChannels = 8;
+  static constexpr int kSlices = kThreads / kChannels, kEach = 16, kAtMost = kSlices * kEach;
   static constexpr int kSharedBytes = kThreads * static_cast<int>(sizeof(Moments));
 
   int channels, count;
-  const float *origin, *in;  ///< origin may be null
+  const T* origin;  ///< of the means, or null
+  const float* in;
   float *mean, *variance;
   float* merged;  ///< [parts of this stage, 3, channels], null in the last stage
 
   ESPALIER_SIMT void operator()() const {
-    const int lane = warp::thread() % warp::kLanes, slice = warp::thread() / warp::kLanes;
-    const int c = warp::block().x * warp::kLanes + lane;
+    const int lane = warp::thread() % kChannels, slice = warp::thread() / kChannels;
+    const int c = warp::block().x * kChannels + lane;
     const int first = warp::block().z * kAtMost, end = first + kAtMost < count ? first + kAtMost : count;
     Moments* partial = reinterpret_cast<Moments*>(warp::shared());
     Moments own = {};
     if (c < channels)
-      for (int part = first + slice; part < end; part += kAtOnce) {
-        const float* from = in + int64_t{part} * 3 * channels + c;
-        own = Moments::merge(own, {from[0], from[channels], from[2 * channels]});
+      for (int part = first + slice; part < end; part += 4 * kSlices) {
+        // Four at a time, so that their loads wait together.
+        Moments some[4] = {};
+        ESPALIER_UNROLL
+        for (int i = 0; i < 4; ++i) {
+          const float* from = in + int64_t{part + i * kSlices} * 3 * channels + c;
+          if (part + i * kSlices < end) some[i] = {from[0], from[channels], from[2 * channels]};
+        }
+        own = Moments::merge(own, Moments::merge(Moments::merge(some[0], some[1]),
+                                                 Moments::merge(some[2], some[3])));
       }
     partial[warp::thread()] = own;
-    warp::barrier();
+    ESPALIER_UNROLL
+    for (int half = kSlices / 2; half > 0; half /= 2) {
+      warp::barrier();
+      if (slice < half)
+        partial[warp::thread()] =
+            Moments::merge(partial[warp::thread()], partial[warp::thread() + half * kChannels]);
+    }
     if (slice || c >= channels) return;
-    for (int i = 1; i < kAtOnce; ++i) own = Moments::merge(own, partial[i * warp::kLanes + lane]);
+    own = partial[lane];
     if (merged) {
       float* to = merged + int64_t{warp::block().z} * 3 * channels + c;
       to[0] = own.count;
       to[channels] = own.mean;
       to[2 * channels] = own.squares;
     } else {
-      mean[c] = origin ? origin[c] + own.mean : own.mean;
+      mean[c] = origin ? float(origin[c]) + own.mean : own.mean;
       variance[c] = own.squares / own.count;
     }
   }
@@ -131,24 +146,26 @@ struct MergeMoments {
 /// Floats that merge_moments() needs for `count` parts: the parts themselves, and those of its stages.
 inline int64_t moment_floats(int64_t count, int channels) {
   int64_t parts = count;
-  for (int64_t left = count; left > MergeMoments::kAtMost;)
-    parts += left = (left + MergeMoments::kAtMost - 1) / MergeMoments::kAtMost;
+  for (int64_t left = count; left > MergeMoments<>::kAtMost;)
+    parts += left = (left + MergeMoments<>::kAtMost - 1) / MergeMoments<>::kAtMost;
   return parts * 3 * channels;
 }
 
-/// mean and biased variance from `count` parts at the start of memory of moment_floats().
-template <class Machine>
-void merge_moments(Machine& machine, int count, int channels, const float* origin, float* parts, float* mean,
+/// mean and biased variance from `count` parts at the start of memory of moment_floats(); `origin` as in
+/// MergeMoments.
+template <class Machine, class T>
+void merge_moments(Machine& machine, int count, int channels, const T* origin, float* parts, float* mean,
                    float* variance) {
-  const int64_t blocks = (channels + warp::kLanes - 1) / warp::kLanes;
-  while (count > MergeMoments::kAtMost) {
-    const int left = (count + MergeMoments::kAtMost - 1) / MergeMoments::kAtMost;
+  constexpr int kAtMost = MergeMoments<T>::kAtMost;
+  const int64_t blocks = (channels + MergeMoments<T>::kChannels - 1) / MergeMoments<T>::kChannels;
+  while (count > kAtMost) {
+    const int left = (count + kAtMost - 1) / kAtMost;
     float* merged = parts + int64_t{count} * 3 * channels;
-    machine.launch(MergeMoments{channels, count, nullptr, parts, nullptr, nullptr, merged}, blocks, left);
+    machine.launch(MergeMoments<T>{channels, count, nullptr, parts, nullptr, nullptr, merged}, blocks, left);
     parts = merged;
     count = left;
   }
-  machine.launch(MergeMoments{channels, count, origin, parts, mean, variance, nullptr}, blocks, 1);
+  machine.launch(MergeMoments<T>{channels, count, origin, parts, mean, variance, nullptr}, blocks, 1);
 }
 
 }  // namespace espalier::kernels::channels

@@ -69,10 +69,11 @@ struct Sums {
 };
 
 /// The elements themselves.
+template <class T = float>
 struct Elements {
   static constexpr int kCount = 1;
   struct State {};
-  const float* x;
+  const T* x;
   ESPALIER_SIMT State state(int) const { return {}; }
   ESPALIER_SIMT void add(const State&, const Position& p, Float4 (&sum)[1]) const {
     const Float4 v = warp::load4(x + p.at);
@@ -82,7 +83,8 @@ struct Elements {
 };
 
 /// The elements over a number: of rows, for means.
-struct Means : Elements {
+template <class T>
+struct Means : Elements<T> {
   float divisor;
 };
 
@@ -136,8 +138,9 @@ struct BatchNormGradients {
 };
 
 /// dz * act'(.), from the output y where there is one, else from x and the norm.
+template <class T>
 struct NormGradient {
-  const float *x, *y, *dy;
+  const T *x, *y, *dy;
   InputNorm norm;
   struct State {
     Float4 factor, offset, mean;
@@ -162,10 +165,11 @@ struct NormGradient {
 };
 
 /// The sums of normalize_backward().
+template <class T>
 struct NormSums {
   static constexpr int kCount = 2;
-  using State = NormGradient::State;
-  NormGradient gradient;
+  using State = typename NormGradient<T>::State;
+  NormGradient<T> gradient;
   ESPALIER_SIMT State state(int c) const { return gradient.state(c); }
   ESPALIER_SIMT void add(const State& s, const Position& p, Float4 (&sum)[2]) const {
     const Float4 x = warp::load4(gradient.x + p.at), g = gradient.at(s, p, x);
@@ -180,12 +184,13 @@ struct NormSums {
 /// parts[part] = count, mean less x[0, c], and sum of squares about the mean, [3, channels]. A thread takes
 /// distances from its first element, and all means are distances from the first row: so nothing large
 /// cancels.
+template <class T>
 struct PartMoments {
   static constexpr int kThreads = channels::kThreads, kBlocks = 4;
   static constexpr int kSharedBytes = kMomentBytes<kThreads>;
 
   RowParts parts;
-  const float* x;
+  const T* x;
   float* out;
 
   ESPALIER_SIMT void operator()() const {
@@ -230,11 +235,11 @@ void sum(Machine& machine, int64_t rows, int channels, const Terms& terms, float
                  1);
 }
 
-template <class Machine>
-void moments(Machine& machine, int64_t rows, int channels, const float* x, float* mean, float* variance) {
+template <class Machine, class T>
+void moments(Machine& machine, int64_t rows, int channels, const T* x, float* mean, float* variance) {
   const RowParts parts(rows, channels);
   float* sums = machine.scratch(moment_floats(parts.count(), channels));
-  machine.launch(PartMoments{parts, x, sums}, parts.blocks(), parts.count());
+  machine.launch(PartMoments<T>{parts, x, sums}, parts.blocks(), parts.count());
   merge_moments(machine, parts.count(), channels, x, sums, mean, variance);
 }
 

@@ -2,11 +2,31 @@
 #include "kernels/conv2d_library.h"
 #include "kernels/conv2d_tiles.h"
 #include "kernels/cuda_launch.h"
+#include "kernels/elementwise.h"
 #include "kernels/tuning_cuda.h"
 
 namespace espalier::kernels::cuda {
 
-bool conv2d_backward_w(const ConvShape& s, const float* x, const float* dy, float* dw) {
+namespace {
+
+/// The library sums filters up in the type of the images.
+template <class T>
+bool cudnn_backward_w(const ConvShape& s, const T* x, const T* dy, float* dw) {
+  if constexpr (std::is_same_v<T, float>) {
+    return library::cudnn_backward_w(s, precision(), x, dy, dw);
+  } else {
+    const int64_t elements = int64_t{s.K} * s.R * s.S * s.C;
+    void* rounded = scratch(ScratchUse::kRoundedGradient, (elements + 1) / 2);
+    if (!library::cudnn_backward_w(s, precision(), x, dy, static_cast<T*>(rounded))) return false;
+    cast(Device::kCuda, elements, static_cast<const T*>(rounded), dw);
+    return true;
+  }
+}
+
+}  // namespace
+
+template <class T>
+bool conv2d_backward_w(const ConvShape& s, const T* x, const T* dy, float* dw) {
   if (!tiles::fits(s) || !aligned(x) || !aligned(dy) || !aligned(dw)) return false;
   Machine machine;
   const tiles::Conv2d<Machine> own{machine, precision()};
@@ -24,9 +44,12 @@ bool conv2d_backward_w(const ConvShape& s, const float* x, const float* dy, floa
   const Candidate all[] = {
       small_first ? small : large,
       small_first ? large : small,
-      {"cudnn", [&] { return library::cudnn_backward_w(s, own.precision, x, dy, dw); }},
+      {"cudnn", [&] { return cudnn_backward_w(s, x, dy, dw); }},
       {"cublaslt", [&] { return library::cublaslt_backward_w(s, own.precision, x, dy, dw); }}};
-  return run_fastest(problem_of(2, s, 0), all, dw, 0, false);
+  return run_fastest(problem_of<T>(2, s, 0), all, dw, 0, false);
 }
+
+template bool conv2d_backward_w(const ConvShape&, const float*, const float*, float*);
+template bool conv2d_backward_w(const ConvShape&, const Bf16*, const Bf16*, float*);
 
 }  // namespace espalier::kernels::cuda

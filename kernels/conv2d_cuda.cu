@@ -1,10 +1,12 @@
 #include "kernels/conv2d_cuda.h"
 
+#include <type_traits>
 #include <vector>
 
 #include "kernels/conv2d_library.h"
 #include "kernels/conv2d_tiles.h"
 #include "kernels/cuda_launch.h"
+#include "kernels/elementwise.h"
 #include "kernels/tuning_cuda.h"
 
 namespace espalier::kernels::cuda {
@@ -42,14 +44,28 @@ int variant_of(const Epilogue& e) { return (e.bias ? 1 : 0) + (e.residual ? 2 : 
 
 }  // namespace
 
-const float* turned_filters(const ConvShape& s, const float* w) {
-  const int64_t elements = int64_t{s.K} * s.R * s.S * s.C;
-  float* turned = scratch(ScratchUse::kTurnedFilters, elements);
-  for_each(Device::kCuda, elements, tiles::TurnFilters{s.K, s.R, s.S, s.C, w, turned});
-  return turned;
+template <class T>
+const T* stored_filters(const ConvShape& s, const float* w) {
+  if constexpr (std::is_same_v<T, float>) {
+    return w;
+  } else {
+    const int64_t elements = int64_t{s.K} * s.R * s.S * s.C;
+    void* stored = scratch(ScratchUse::kFilters, (elements + 1) / 2);
+    cast(Device::kCuda, elements, w, static_cast<T*>(stored));
+    return static_cast<T*>(stored);
+  }
 }
 
-bool conv2d_forward(const ConvShape& s, const float* x, const float* w, const Epilogue& e, float* y) {
+template <class T>
+const T* turned_filters(const ConvShape& s, const float* w) {
+  const int64_t elements = int64_t{s.K} * s.R * s.S * s.C;
+  void* turned = scratch(ScratchUse::kFilters, elements);
+  for_each(Device::kCuda, elements, tiles::TurnFilters<T>{s.K, s.R, s.S, s.C, w, static_cast<T*>(turned)});
+  return static_cast<T*>(turned);
+}
+
+template <class T>
+bool conv2d_forward(const ConvShape& s, const T* x, const float* w, const Epilogue& e, T* y) {
   if (!tiles::fits(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned(e.bias) ||
       !aligned(e.residual))
     return false;
@@ -57,35 +73,54 @@ bool conv2d_forward(const ConvShape& s, const float* x, const float* w, const Ep
   const tiles::Conv2d<Machine> own{machine, precision()};
   const Gather gather = tiles::forward_gather(s);
   const int64_t rows = int64_t{s.N} * s.P() * s.Q();
-  std::vector<Candidate> all = own_candidates(tiles::usual_tile(rows, s.K), s.C % 4 != 0, [&](TileName tile) {
-    own.gather_gemm(tile, gather, s.K, x, w, e, y);
-  });
+  const T* filters = stored_filters<T>(s, w);
+  std::vector<Candidate> all =
+      own_candidates(tiles::usual_tile(rows, s.K), s.C % tiles::kPerUnit<T> != 0,
+                     [&](TileName tile) { own.gather_gemm(tile, gather, s.K, x, filters, e, y); });
+  const bool over_residual = e.residual && static_cast<const void*>(e.residual) == y;
   const auto add = [&](const char* name, auto library) {
     all.push_back({name, [&, library] {
                      // The library's sums come first: they would overwrite a residual in y.
-                     if (e.residual == y || !library(s, own.precision, x, w, y)) return false;
-                     if (!empty(e)) machine.for_each_row(rows, s.K, tiles::FinishParts{1, 0, s.K, y, e, y});
+                     if (over_residual || !library(s, own.precision, x, filters, y)) return false;
+                     if (!empty(e))
+                       machine.for_each_row(rows, s.K, tiles::FinishParts<T, T>{1, 0, s.K, y, e, y});
                      return true;
                    }});
   };
-  add("cudnn", library::cudnn_forward);
-  add("cublaslt", library::cublaslt_forward);
-  return run_fastest(problem_of(0, s, variant_of(e)), all, y, static_cast<size_t>(rows * s.K) * sizeof(float),
-                     e.residual == y);
+  add("cudnn", library::cudnn_forward<T>);
+  add("cublaslt", library::cublaslt_forward<T>);
+  return run_fastest(problem_of<T>(0, s, variant_of(e)), all, y, static_cast<size_t>(rows * s.K) * sizeof(T),
+                     over_residual);
 }
 
-bool conv2d_backward_x(const ConvShape& s, const float* dy, const float* w, float* dx) {
-  if (!tiles::fits(s) || !aligned(dy) || !aligned(w) || !aligned(dx)) return false;
+template <class T>
+bool conv2d_backward_x(const ConvShape& s, const T* dy, const float* w, T* dx) {
+  if (!tiles::fits(s) || !aligned(w) || !aligned(dy) || !aligned(dx)) return false;
   Machine machine;
   const tiles::Conv2d<Machine> own{machine, precision()};
   const Gather gather = tiles::backward_gather(s);
-  const int64_t rows = int64_t{s.N} * s.H * s.W;
-  std::vector<Candidate> all = own_candidates(tiles::usual_tile(rows, s.C), s.K % 4 != 0, [&](TileName tile) {
-    own.gather_gemm(tile, gather, s.C, dy, turned_filters(s, w), {}, dx);
-  });
-  all.push_back({"cudnn", [&] { return library::cudnn_backward_x(s, own.precision, dy, w, dx); }});
-  all.push_back({"cublaslt", [&] { return library::cublaslt_backward_x(s, own.precision, dy, w, dx); }});
-  return run_fastest(problem_of(1, s, 0), all, dx, 0, false);
+  std::vector<Candidate> all =
+      own_candidates(tiles::usual_tile(int64_t{s.N} * s.H * s.W, s.C), s.K % tiles::kPerUnit<T> != 0,
+                     [&](TileName tile) {
+                       own.gather_gemm(tile, gather, s.C, dy, turned_filters<T>(s, w), {}, dx);
+                     });
+  const auto add = [&](const char* name, auto library) {
+    all.push_back({name, [&, library] {
+                     return library(s, own.precision, dy, stored_filters<T>(s, w), dx);
+                   }});
+  };
+  add("cudnn", library::cudnn_backward_x<T>);
+  add("cublaslt", library::cublaslt_backward_x<T>);
+  return run_fastest(problem_of<T>(1, s, 0), all, dx, 0, false);
 }
+
+#define ESPALIER_FOR(T)                                                                             \
+  template const T* stored_filters(const ConvShape&, const float*);                                 \
+  template const T* turned_filters(const ConvShape&, const float*);                                 \
+  template bool conv2d_forward(const ConvShape&, const T*, const float*, const Epilogue&, T*);      \
+  template bool conv2d_backward_x(const ConvShape&, const T*, const float*, T*);
+ESPALIER_FOR(float)
+ESPALIER_FOR(Bf16)
+#undef ESPALIER_FOR
 
 }  // namespace espalier::kernels::cuda

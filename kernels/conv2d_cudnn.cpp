@@ -53,19 +53,28 @@ bool describable(const ConvShape& s) {
          (s.W + 2 * s.pad.left - s.S) / s.stride + 1 == s.Q();
 }
 
-bool describe(const ConvShape& s, Precision precision, Plan& plan) {
+/// What a library multiplies: floats with a rounding, or bf16 as they lie.
+enum class Operands { kFp32, kTf32, kBf16 };
+
+template <class T>
+Operands operands_of(Precision precision) {
+  if (sizeof(T) == 2) return Operands::kBf16;
+  return precision == Precision::kFp32 ? Operands::kFp32 : Operands::kTf32;
+}
+
+bool describe(const ConvShape& s, Operands operands, Plan& plan) {
   constexpr auto kLayout = CUDNN_TENSOR_NHWC;
-  constexpr auto kType = CUDNN_DATA_FLOAT;
+  const auto type = operands == Operands::kBf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
   return ok(cudnnCreateTensorDescriptor(&plan.x)) && ok(cudnnCreateTensorDescriptor(&plan.y)) &&
          ok(cudnnCreateFilterDescriptor(&plan.w)) &&
          ok(cudnnCreateConvolutionDescriptor(&plan.convolution)) &&
-         ok(cudnnSetTensor4dDescriptor(plan.x, kLayout, kType, s.N, s.C, s.H, s.W)) &&
-         ok(cudnnSetTensor4dDescriptor(plan.y, kLayout, kType, s.N, s.K, s.P(), s.Q())) &&
-         ok(cudnnSetFilter4dDescriptor(plan.w, kType, kLayout, s.K, s.C, s.R, s.S)) &&
+         ok(cudnnSetTensor4dDescriptor(plan.x, kLayout, type, s.N, s.C, s.H, s.W)) &&
+         ok(cudnnSetTensor4dDescriptor(plan.y, kLayout, type, s.N, s.K, s.P(), s.Q())) &&
+         ok(cudnnSetFilter4dDescriptor(plan.w, type, kLayout, s.K, s.C, s.R, s.S)) &&
          ok(cudnnSetConvolution2dDescriptor(plan.convolution, s.pad.top, s.pad.left, s.stride, s.stride, 1, 1,
-                                            CUDNN_CROSS_CORRELATION, kType)) &&
+                                            CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT)) &&
          ok(cudnnSetConvolutionMathType(plan.convolution,
-                                        precision == Precision::kFp32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH));
+                                        operands == Operands::kFp32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH));
 }
 
 /// Whether an algorithm adds up the products themselves; those of transformed images round more.
@@ -84,13 +93,13 @@ bool direct(cudnnConvolutionBwdFilterAlgo_t a) {
 
 /// The first of the library's proposals that sums directly, repeats its bits and keeps the precision.
 template <class Proposal, class Ask>
-void choose(Plan& plan, Precision precision, const Ask& ask) {
+void choose(Plan& plan, Operands operands, const Ask& ask) {
   std::array<Proposal, 8> proposals{};
   int count = 0;
   if (!ok(ask(static_cast<int>(proposals.size()), &count, proposals.data()))) return;
   for (int i = 0; i < count; ++i) {
     const Proposal& p = proposals[static_cast<size_t>(i)];
-    const bool exact = precision != Precision::kFp32 || p.mathType == CUDNN_FMA_MATH;
+    const bool exact = operands != Operands::kFp32 || p.mathType == CUDNN_FMA_MATH;
     if (!ok(p.status) || !direct(p.algo) || p.determinism != CUDNN_DETERMINISTIC || !exact ||
         p.memory > kMostWorkspace)
       continue;
@@ -100,13 +109,13 @@ void choose(Plan& plan, Precision precision, const Ask& ask) {
   }
 }
 
-const Plan* plan_of(Pass pass, const ConvShape& s, Precision precision) {
+const Plan* plan_of(Pass pass, const ConvShape& s, Operands operands) {
   const cudnnHandle_t h = handle();
   if (!h || !describable(s)) return nullptr;
   using Key = std::array<int, 14>;
   thread_local std::map<Key, Plan> plans;
   const Key key = {static_cast<int>(pass),
-                   static_cast<int>(precision),
+                   static_cast<int>(operands),
                    s.N,
                    s.H,
                    s.W,
@@ -121,17 +130,17 @@ const Plan* plan_of(Pass pass, const ConvShape& s, Precision precision) {
                    s.pad.right};
   const auto [at, fresh] = plans.try_emplace(key);
   Plan& p = at->second;
-  if (fresh && describe(s, precision, p)) {
+  if (fresh && describe(s, operands, p)) {
     if (pass == Pass::kForward)
-      choose<cudnnConvolutionFwdAlgoPerf_t>(p, precision, [&](int most, int* count, auto* out) {
+      choose<cudnnConvolutionFwdAlgoPerf_t>(p, operands, [&](int most, int* count, auto* out) {
         return cudnnGetConvolutionForwardAlgorithm_v7(h, p.x, p.w, p.convolution, p.y, most, count, out);
       });
     else if (pass == Pass::kBackwardX)
-      choose<cudnnConvolutionBwdDataAlgoPerf_t>(p, precision, [&](int most, int* count, auto* out) {
+      choose<cudnnConvolutionBwdDataAlgoPerf_t>(p, operands, [&](int most, int* count, auto* out) {
         return cudnnGetConvolutionBackwardDataAlgorithm_v7(h, p.w, p.y, p.convolution, p.x, most, count, out);
       });
     else
-      choose<cudnnConvolutionBwdFilterAlgoPerf_t>(p, precision, [&](int most, int* count, auto* out) {
+      choose<cudnnConvolutionBwdFilterAlgoPerf_t>(p, operands, [&](int most, int* count, auto* out) {
         return cudnnGetConvolutionBackwardFilterAlgorithm_v7(h, p.x, p.y, p.convolution, p.w, most, count,
                                                              out);
       });
@@ -149,26 +158,37 @@ const char* versions() {
   return text.c_str();
 }
 
-bool cudnn_forward(const ConvShape& s, Precision precision, const float* x, const float* w, float* y) {
-  const Plan* p = plan_of(Pass::kForward, s, precision);
+template <class T>
+bool cudnn_forward(const ConvShape& s, Precision precision, const T* x, const T* w, T* y) {
+  const Plan* p = plan_of(Pass::kForward, s, operands_of<T>(precision));
   return p && ok(cudnnConvolutionForward(handle(), &kOne, p->x, x, p->w, w, p->convolution,
                                          static_cast<cudnnConvolutionFwdAlgo_t>(p->algorithm), p->scratch(),
                                          p->workspace, &kZero, p->y, y));
 }
 
-bool cudnn_backward_x(const ConvShape& s, Precision precision, const float* dy, const float* w, float* dx) {
-  const Plan* p = plan_of(Pass::kBackwardX, s, precision);
+template <class T>
+bool cudnn_backward_x(const ConvShape& s, Precision precision, const T* dy, const T* w, T* dx) {
+  const Plan* p = plan_of(Pass::kBackwardX, s, operands_of<T>(precision));
   return p && ok(cudnnConvolutionBackwardData(handle(), &kOne, p->w, w, p->y, dy, p->convolution,
                                               static_cast<cudnnConvolutionBwdDataAlgo_t>(p->algorithm),
                                               p->scratch(), p->workspace, &kZero, p->x, dx));
 }
 
-bool cudnn_backward_w(const ConvShape& s, Precision precision, const float* x, const float* dy, float* dw) {
-  const Plan* p = plan_of(Pass::kBackwardW, s, precision);
+template <class T>
+bool cudnn_backward_w(const ConvShape& s, Precision precision, const T* x, const T* dy, T* dw) {
+  const Plan* p = plan_of(Pass::kBackwardW, s, operands_of<T>(precision));
   return p && ok(cudnnConvolutionBackwardFilter(handle(), &kOne, p->x, x, p->y, dy, p->convolution,
                                                 static_cast<cudnnConvolutionBwdFilterAlgo_t>(p->algorithm),
                                                 p->scratch(), p->workspace, &kZero, p->w, dw));
 }
+
+#define ESPALIER_FOR(T)                                                               \
+  template bool cudnn_forward(const ConvShape&, Precision, const T*, const T*, T*);   \
+  template bool cudnn_backward_x(const ConvShape&, Precision, const T*, const T*, T*); \
+  template bool cudnn_backward_w(const ConvShape&, Precision, const T*, const T*, T*);
+ESPALIER_FOR(float)
+ESPALIER_FOR(Bf16)
+#undef ESPALIER_FOR
 
 }  // namespace espalier::kernels::library
 

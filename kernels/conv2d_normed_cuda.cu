@@ -13,11 +13,12 @@ namespace {
 
 /// In one pass, or in steps that each may be the libraries'. Without timing the one pass is taken where its
 /// tiles keep the GPU busy.
-bool run_either(int operation, const ConvShape& s, int64_t tiles, float* output,
+template <class T>
+bool run_either(int operation, const ConvShape& s, int64_t tiles, void* output,
                 const std::function<bool()>& in_one, const std::function<bool()>& in_steps) {
   Candidate all[] = {{"one-pass", in_one}, {"steps", in_steps}};
   if (tiles < tiles::kBlocksWanted) std::swap(all[0], all[1]);
-  return run_fastest(problem_of(operation, s, 0), all, output, 0, false);
+  return run_fastest(problem_of<T>(operation, s, 0), all, output, 0, false);
 }
 
 int64_t tiles_of(int64_t rows, int columns) {
@@ -29,83 +30,97 @@ bool aligned_norm(const InputNorm& norm) {
 }
 
 /// x through its norm, in memory of its own; null where that cannot be made.
-const float* normalised(const ConvShape& s, const float* x, const InputNorm& norm) {
+template <class T>
+const T* normalised(const ConvShape& s, const T* x, const InputNorm& norm) {
   if (!norm.factor) return x;
   const int64_t rows = int64_t{s.N} * s.H * s.W;
-  float* z = scratch(ScratchUse::kNormalised, rows * s.C);
-  return normalize_forward(rows, s.C, x, norm, nullptr, z) ? z : nullptr;
+  void* z = scratch(ScratchUse::kNormalised, (rows * s.C * static_cast<int64_t>(sizeof(T)) + 3) / 4);
+  return normalize_forward<T>(rows, s.C, x, norm, nullptr, static_cast<T*>(z)) ? static_cast<T*>(z) : nullptr;
 }
 
 /// The same for an x that has been read through its norm.
-bool plain_with_moments(const ConvShape& s, const float* x, const float* w, float* y, float* moments) {
+template <class T>
+bool plain_with_moments(const ConvShape& s, const T* x, const float* w, T* y, float* moments) {
   const Gather gather = tiles::forward_gather(s);
   const int64_t rows = int64_t{s.N} * s.P() * s.Q();
   Machine machine;
   const auto in_one = [&] {
-    if (!tiles::takes_reducing(gather, s.K)) return false;
-    tiles::ReducingConv2d<Machine>{machine, precision()}.forward_with_moments(gather, s.K, x, w, y, moments);
+    if (!tiles::takes_reducing<T>(gather, s.K)) return false;
+    tiles::ReducingConv2d<Machine>{machine, precision()}.forward_with_moments(
+        gather, s.K, x, {}, stored_filters<T>(s, w), y, moments);
     return true;
   };
   const auto in_steps = [&] {
     return conv2d_forward(s, x, w, {}, y) && batch_norm_statistics(rows, s.K, y, moments, moments + s.K);
   };
-  return run_either(3, s, tiles_of(rows, s.K), y, in_one, in_steps);
+  return run_either<T>(3, s, tiles_of(rows, s.K), y, in_one, in_steps);
 }
 
 }  // namespace
 
-bool conv2d_forward_with_moments(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
-                                 float* y, float* moments) {
+template <class T>
+bool conv2d_forward_with_moments(const ConvShape& s, const T* x, const InputNorm& norm, const float* w, T* y,
+                                 float* moments) {
   if (!tiles::fits(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned_norm(norm)) return false;
   const auto in_steps = [&] {
-    const float* z = normalised(s, x, norm);
+    const T* z = normalised(s, x, norm);
     return z && plain_with_moments(s, z, w, y, moments);
   };
-  if (!norm.factor || !tiles::takes_normed(s)) return in_steps();
+  if (!norm.factor || !tiles::takes_normed<T>(s)) return in_steps();
   Machine machine;
   const auto in_one = [&] {
     tiles::ReducingConv2d<Machine>{machine, precision()}.forward_with_moments(
-        tiles::forward_gather(s), s.K, x, w, y, moments, NormLoad{norm});
+        tiles::forward_gather(s), s.K, x, norm, stored_filters<T>(s, w), y, moments);
     return true;
   };
-  return run_either(5, s, tiles_of(int64_t{s.N} * s.P() * s.Q(), s.K), y, in_one, in_steps);
+  return run_either<T>(5, s, tiles_of(int64_t{s.N} * s.P() * s.Q(), s.K), y, in_one, in_steps);
 }
 
-bool conv2d_backward_w_of_norm(const ConvShape& s, const float* x, const InputNorm& norm, const float* dy,
-                               float* dw) {
+template <class T>
+bool conv2d_backward_w_of_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy, float* dw) {
   if (!tiles::fits(s) || !aligned(x) || !aligned(dy) || !aligned(dw) || !aligned_norm(norm)) return false;
   const auto in_steps = [&] {
-    const float* z = normalised(s, x, norm);
+    const T* z = normalised(s, x, norm);
     return z && conv2d_backward_w(s, z, dy, dw);
   };
-  if (!norm.factor || !tiles::takes_normed(s)) return in_steps();
+  if (!norm.factor || !tiles::takes_normed<T>(s)) return in_steps();
   Machine machine;
   const auto in_one = [&] {
     tiles::normed_filter_gradient(machine, precision(), tiles::forward_gather(s), s.K, x, norm, dy, dw);
     return true;
   };
-  return run_either(6, s, tiles::kBlocksWanted, dw, in_one, in_steps);
+  return run_either<T>(6, s, tiles::kBlocksWanted, dw, in_one, in_steps);
 }
 
-bool conv2d_backward_x_through_norm(const ConvShape& s, const float* x, const InputNorm& norm,
-                                    const float* dy, const float* w, float* dx, float* sums) {
+template <class T>
+bool conv2d_backward_x_through_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy,
+                                    const float* w, T* dx, float* sums) {
   const Gather gather = tiles::backward_gather(s);
-  if (!tiles::fits(s) || !tiles::takes_reducing(gather, s.C) || !aligned(x) || !aligned(dy) || !aligned(w) ||
-      !aligned(dx) || !aligned_norm(norm))
+  if (!tiles::fits(s) || !tiles::takes_reducing<T>(gather, s.C) || !aligned(x) || !aligned(dy) ||
+      !aligned(w) || !aligned(dx) || !aligned_norm(norm))
     return false;
   const int64_t rows = int64_t{s.N} * s.H * s.W;
   Machine machine;
   const auto in_one = [&] {
-    const float* turned = turned_filters(s, w);
-    tiles::ReducingConv2d<Machine>{machine, precision()}.gradient_through_norm(gather, s.C, dy, turned, x,
-                                                                               norm, dx, sums);
+    tiles::ReducingConv2d<Machine>{machine, precision()}.gradient_through_norm(
+        gather, s.C, dy, turned_filters<T>(s, w), x, norm, dx, sums);
     return true;
   };
   const auto in_steps = [&] {
     return conv2d_backward_x(s, dy, w, dx) &&
-           normalize_backward(rows, s.C, x, norm, nullptr, dx, dx, sums, nullptr);
+           normalize_backward<T>(rows, s.C, x, norm, nullptr, dx, dx, sums, nullptr);
   };
-  return run_either(4, s, tiles_of(rows, s.C), dx, in_one, in_steps);
+  return run_either<T>(4, s, tiles_of(rows, s.C), dx, in_one, in_steps);
 }
+
+#define ESPALIER_FOR(T)                                                                                      \
+  template bool conv2d_forward_with_moments(const ConvShape&, const T*, const InputNorm&, const float*, T*,  \
+                                            float*);                                                         \
+  template bool conv2d_backward_w_of_norm(const ConvShape&, const T*, const InputNorm&, const T*, float*);   \
+  template bool conv2d_backward_x_through_norm(const ConvShape&, const T*, const InputNorm&, const T*,       \
+                                               const float*, T*, float*);
+ESPALIER_FOR(float)
+ESPALIER_FOR(Bf16)
+#undef ESPALIER_FOR
 
 }  // namespace espalier::kernels::cuda

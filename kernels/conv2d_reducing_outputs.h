@@ -13,6 +13,7 @@ using channels::Moments;
 using warp::Float4;
 
 /// y = sum; parts[block of rows, 3, columns] = count, mean and squares of its results.
+template <class T>
 struct MomentsOutput {
   static constexpr bool kReduces = true;
   static constexpr int kCount = 3;
@@ -22,7 +23,8 @@ struct MomentsOutput {
     float count;
   };
   int columns;
-  float *y, *parts;
+  T* y;
+  float* parts;
 
   ESPALIER_SIMT State begin(int) const { return {}; }
   ESPALIER_SIMT void store(State& s, int row, int column, const float (&v)[4]) const {
@@ -57,6 +59,7 @@ struct MomentsOutput {
 
 /// dx = G * factor, where what arrives is the gradient of act(factor * x + offset) and G the one before the
 /// activation; parts[block of rows, 2, columns] = sums of G and of G * (x - mean).
+template <class T>
 struct NormGradientOutput {
   static constexpr bool kReduces = true;
   static constexpr int kCount = 2;
@@ -64,9 +67,10 @@ struct NormGradientOutput {
     Float4 factor, offset, mean, sum, product;
   };
   int columns;
-  const float* x;
+  const T* x;
   InputNorm norm;
-  float *dx, *parts;
+  T* dx;
+  float* parts;
 
   ESPALIER_SIMT State begin(int column) const {
     return {warp::load4(norm.factor + column),

@@ -3,6 +3,8 @@
 // the GPU and, in the tests, the emulator: `launch(kernel, blocks_x, blocks_z)` runs a kernel,
 // `scratch(floats)` gives working memory, and finish() adds up the parts.
 
+#include <type_traits>
+
 #include "kernels/channel_sums.h"
 #include "kernels/conv2d.h"
 #include "kernels/conv2d_reducing_outputs.h"
@@ -15,17 +17,18 @@
 namespace espalier::kernels::tiles {
 
 /// Writes y = act(sum + bias + residual), or plain sums per part.
-struct FloatOutput {
+template <class T>
+struct ElementOutput {
   static constexpr bool kReduces = false;
   Epilogue e;
   int64_t columns;
   int64_t part_elements;  ///< from one part's sums to the next
   bool vectors;           ///< columns fill whole groups of four
-  float* y;
+  T* y;
 
   ESPALIER_SIMT void store(int row, int column, const float (&sum)[4]) const {
     const int64_t at = row * columns + column;
-    float* to = y + warp::block().z * part_elements + at;
+    T* to = y + warp::block().z * part_elements + at;
     if (vectors) {
       warp::Float4 v = {{sum[0], sum[1], sum[2], sum[3]}};
       if (e.bias) add(v, warp::load4(e.bias + column));
@@ -51,14 +54,15 @@ struct FloatOutput {
 };
 
 /// y = act(sum of the parts in order + bias + residual). One row is one row of y.
+template <class T, class Sum = float>
 struct FinishParts {
   int parts;
   int64_t part_elements;
   int columns;
-  const float* sums;
+  const Sum* sums;
   Epilogue e;
-  float* y;
-  template <int T>
+  T* y;
+  template <int>
   ESPALIER_HD void tile(int64_t row, int c0, int n) const {
     const int64_t first = row * columns + c0;
     for (int c = 0; c < n; ++c) {
@@ -109,47 +113,72 @@ inline TileName usual_gradient_tile(int64_t filters, int64_t columns) {
   return filters <= 64 || columns <= 64 ? TileName::kSmall : TileName::kLarge;
 }
 
-/// What a pass over the tensor cores runs on: see the head of this file.
+/// run(Math{}) with the arithmetic of fp32 operands in memory.
+template <class Run>
+void with_arithmetic(Precision precision, const Run& run) {
+  if (precision == Precision::kFp32)
+    run(tensor_core::SplitTf32());
+  else if (precision == Precision::kTf32)
+    run(tensor_core::Tf32());
+  else
+    run(tensor_core::RoundedBf16());
+}
+
+template <class T>
+constexpr bool kIsFloat = std::is_same_v<T, float>;
+
+/// Elements of a copy of 16 bytes.
+template <class T>
+constexpr int kPerUnit = static_cast<int>(16 / sizeof(T));
+
+/// What a pass over the tensor cores runs on: see the head of this file. Images, filters and results are
+/// floats, multiplied as `precision` says, or Bf16.
 template <class Machine>
 struct Conv2d {
   Machine& machine;
   Precision precision;
 
   /// y[row, k] = act(sum over taps and channels of image * filters[k, r, s, c] ...)
-  void gather_gemm(TileName tile, const Gather& g, int columns, const float* image, const float* filters,
-                   const Epilogue& e, float* y) const {
-    if (precision == Precision::kFp32)
-      choose_tile<tensor_core::SplitTf32>(tile, g, columns, image, filters, e, y);
-    else if (precision == Precision::kTf32)
-      choose_tile<tensor_core::Tf32>(tile, g, columns, image, filters, e, y);
+  template <class T>
+  void gather_gemm(TileName tile, const Gather& g, int columns, const T* image, const T* filters,
+                   const Epilogue& e, T* y) const {
+    if constexpr (kIsFloat<T>)
+      with_arithmetic(precision, [&](auto math) {
+        choose_tile<decltype(math)>(tile, g, columns, image, filters, e, y);
+      });
     else
-      choose_tile<tensor_core::RoundedBf16>(tile, g, columns, image, filters, e, y);
+      choose_tile<tensor_core::StoredBf16>(tile, g, columns, image, filters, e, y);
   }
-  void gather_gemm(const Gather& g, int columns, const float* image, const float* filters, const Epilogue& e,
-                   float* y) const {
+  template <class T>
+  void gather_gemm(const Gather& g, int columns, const T* image, const T* filters, const Epilogue& e,
+                   T* y) const {
     gather_gemm(usual_tile(int64_t{g.N} * g.P * g.Q, columns), g, columns, image, filters, e, y);
   }
 
   /// sums over output pixels of dy[m, k] * x[pixel of m and tap, c]; the tile is large or small.
-  void filter_gradient(TileName tile, const Gather& g, int filters, const float* x, const float* dy,
+  template <class T>
+  void filter_gradient(TileName tile, const Gather& g, int filters, const T* x, const T* dy,
                        float* dw) const {
-    if (precision == Precision::kFp32)
-      choose_gradient_tile<tensor_core::SplitTf32>(tile, g, filters, x, dy, dw);
-    else if (precision == Precision::kTf32)
-      choose_gradient_tile<tensor_core::Tf32>(tile, g, filters, x, dy, dw);
+    if constexpr (kIsFloat<T>)
+      with_arithmetic(precision, [&](auto math) {
+        choose_gradient_tile<decltype(math)>(tile, g, filters, x, dy, dw);
+      });
     else
-      choose_gradient_tile<tensor_core::RoundedBf16>(tile, g, filters, x, dy, dw);
+      choose_gradient_tile<tensor_core::PairedBf16>(tile, g, filters, x, dy, dw);
   }
-  void filter_gradient(const Gather& g, int filters, const float* x, const float* dy, float* dw) const {
+  template <class T>
+  void filter_gradient(const Gather& g, int filters, const T* x, const T* dy, float* dw) const {
     filter_gradient(usual_gradient_tile(filters, int64_t{g.R} * g.S * g.C), g, filters, x, dy, dw);
   }
 
-  template <class Math>
-  void choose_tile(TileName tile, const Gather& g, int columns, const float* image, const float* filters,
-                   const Epilogue& e, float* y) const {
-    if (g.C % 4)
+  template <class Math, class T>
+  void choose_tile(TileName tile, const Gather& g, int columns, const T* image, const T* filters,
+                   const Epilogue& e, T* y) const {
+    if (g.C % kPerUnit<T>) {
+      if constexpr (!kIsFloat<T>)
+        if (g.C % 2) return run_gather<Math, Small, 0>(g, columns, image, filters, e, y);
       run_gather<Math, Small, 4>(g, columns, image, filters, e, y);
-    else if (tile == TileName::kNarrow)
+    } else if (tile == TileName::kNarrow)
       run_gather<Math, Narrow, 16>(g, columns, image, filters, e, y);
     else if (tile == TileName::kSmall)
       run_gather<Math, Small, 16>(g, columns, image, filters, e, y);
@@ -159,37 +188,42 @@ struct Conv2d {
       run_gather<Math, Large, 16>(g, columns, image, filters, e, y);
   }
 
-  template <class Math, class Tile, int kUnit>
-  void run_gather(const Gather& g, int columns, const float* image, const float* filters, const Epilogue& e,
-                  float* y) const {
-    using Kernel = ImplicitGemm<Math, Tile, kUnit, FloatOutput>;
+  template <class Math, class Tile, int kUnit, class T>
+  void run_gather(const Gather& g, int columns, const T* image, const T* filters, const Epilogue& e,
+                  T* y) const {
     const int64_t rows = int64_t{g.N} * g.P * g.Q, elements = rows * columns;
     const int64_t blocks = tiles_of(rows, columns, Tile::kM, Tile::kN);
-    const int64_t steps = (int64_t{g.R} * g.S * g.C + Kernel::kWords - 1) / Kernel::kWords;
-    const Parts parts = parts_of(blocks, steps, kLeastSteps);
-    const bool split = parts.count > 1;
-    float* sums = split ? machine.scratch(parts.count * elements) : y;
-    const FloatOutput out{split ? Epilogue{} : e, columns, elements, columns % 4 == 0, sums};
-    const int column_tiles = (columns + Tile::kN - 1) / Tile::kN;
-    machine.launch(Kernel{g, columns, column_tiles, parts.steps, image, filters, out}, blocks, parts.count);
-    if (split) machine.for_each_row(rows, columns, FinishParts{parts.count, elements, columns, sums, e, y});
+    const auto run = [&](const auto& out, const Parts& parts) {
+      machine.launch(ImplicitGemm<Math, Tile, kUnit, std::decay_t<decltype(out)>>{
+                         g, columns, (columns + Tile::kN - 1) / Tile::kN, parts.steps, image, filters, out},
+                     blocks, parts.count);
+    };
+    constexpr int kStep = ImplicitGemm<Math, Tile, kUnit, ElementOutput<T>>::kStepElements;
+    const Parts parts = parts_of(blocks, (int64_t{g.R} * g.S * g.C + kStep - 1) / kStep, kLeastSteps);
+    const bool vectors = columns % 4 == 0;
+    if (parts.count == 1) return run(ElementOutput<T>{e, columns, elements, vectors, y}, parts);
+    float* sums = machine.scratch(parts.count * elements);
+    run(ElementOutput<float>{{}, columns, elements, vectors, sums}, parts);
+    machine.for_each_row(rows, columns, FinishParts<T>{parts.count, elements, columns, sums, e, y});
   }
 
-  template <class Math>
-  void choose_gradient_tile(TileName tile, const Gather& g, int filters, const float* x, const float* dy,
+  template <class Math, class T>
+  void choose_gradient_tile(TileName tile, const Gather& g, int filters, const T* x, const T* dy,
                             float* dw) const {
-    if (g.C % 4 || filters % 4)
+    if (g.C % kPerUnit<T> || filters % kPerUnit<T>) {
+      if constexpr (!kIsFloat<T>)
+        if (g.C % 2 || filters % 2) return run_gradient<Math, Small, 0>(g, filters, x, dy, dw);
       run_gradient<Math, Small, 4>(g, filters, x, dy, dw);
-    else if (tile == TileName::kSmall)
+    } else if (tile == TileName::kSmall)
       run_gradient<Math, Small, 16>(g, filters, x, dy, dw);
     else
       run_gradient<Math, Large, 16>(g, filters, x, dy, dw);
   }
 
-  template <class Math, class Tile, int kUnit, class Load = PlainLoad>
-  void run_gradient(const Gather& g, int filters, const float* x, const float* dy, float* dw,
+  template <class Math, class Tile, int kUnit, class T, class Load = PlainLoad>
+  void run_gradient(const Gather& g, int filters, const T* x, const T* dy, float* dw,
                     const Load& load = {}) const {
-    using Kernel = FilterGradientGemm<Math, Tile, kUnit, Load>;
+    using Kernel = FilterGradientGemm<T, Math, Tile, kUnit, Load>;
     const int columns = g.R * g.S * g.C;
     const int64_t blocks = tiles_of(filters, columns, Tile::kM, Tile::kN),
                   elements = int64_t{filters} * columns;
@@ -199,37 +233,49 @@ struct Conv2d {
     machine.launch(Kernel{g, Divisor(g.P), Divisor(g.Q), filters, (columns + Tile::kN - 1) / Tile::kN,
                           parts.steps, x, dy, sums, load},
                    blocks, parts.count);
-    if (parts.count > 1)
-      machine.for_each_row(filters, columns, FinishParts{parts.count, elements, columns, sums, {}, dw});
+    if (parts.count >= SumParts::kAtOnce)
+      machine.launch(SumParts{elements, parts.count, sums, dw}, SumParts::blocks(elements), 1);
+    else if (parts.count > 1)
+      machine.for_each_row(filters, columns,
+                           FinishParts<float>{parts.count, elements, columns, sums, {}, dw});
   }
 };
 
-/// Convolutions that also reduce what they write, with the two tiles of 128 rows. Only whole groups of four
-/// channels and columns, and sums in one part: takes_reducing().
+/// Convolutions that also reduce what they write, with the two tiles of 128 rows. Only whole units of channels
+/// and groups of four columns, and sums in one part: takes_reducing().
 template <class Machine>
 struct ReducingConv2d {
   Machine& machine;
   Precision precision;
 
-  /// y = conv, moments [2,K] of y.
-  template <class Load = PlainLoad>
-  void forward_with_moments(const Gather& g, int columns, const float* image, const float* filters, float* y,
-                            float* moments, const Load& load = {}) const {
+  /// y = conv, moments [2,K] of y; through the norm of the image if there is one.
+  template <class T>
+  void forward_with_moments(const Gather& g, int columns, const T* image, const InputNorm& norm,
+                            const T* filters, T* y, float* moments) const {
     const int blocks = row_blocks(g);
     float* parts = machine.scratch(channels::moment_floats(blocks, columns));
-    run(g, columns, image, filters, MomentsOutput{columns, y, parts}, load);
-    channels::merge_moments(machine, blocks, columns, nullptr, parts, moments, moments + columns);
+    const MomentsOutput<T> out{columns, y, parts};
+    if (!norm.factor)
+      run(g, columns, image, filters, out, PlainLoad{});
+    else if constexpr (kIsFloat<T>)
+      run(g, columns, image, filters, out, NormLoad{norm});
+    else
+      run(g, columns, image, filters, out, NormLoadOfPairs{{norm}});
+    channels::merge_moments<Machine, float>(machine, blocks, columns, nullptr, parts, moments,
+                                            moments + columns);
   }
 
   /// dx through the norm of x; sums [2,columns] as in NormedGradients.
-  void gradient_through_norm(const Gather& g, int columns, const float* dy, const float* filters,
-                             const float* x, const InputNorm& norm, float* dx, float* sums) const {
-    const int blocks = row_blocks(g), width = NormGradientOutput::kCount * columns;
+  template <class T>
+  void gradient_through_norm(const Gather& g, int columns, const T* dy, const T* filters, const T* x,
+                             const InputNorm& norm, T* dx, float* sums) const {
+    constexpr int kCount = NormGradientOutput<T>::kCount;
+    const int blocks = row_blocks(g), width = kCount * columns;
     const channels::RowParts stages(blocks, width);
     float* parts = machine.scratch(int64_t{blocks} * width + int64_t{stages.count()} * width);
-    run(g, columns, dy, filters, NormGradientOutput{columns, x, norm, dx, parts}, PlainLoad{});
+    run(g, columns, dy, filters, NormGradientOutput<T>{columns, x, norm, dx, parts}, PlainLoad{});
     float* second = parts + int64_t{blocks} * width;
-    machine.launch(channels::Sums<channels::Elements>{stages, {parts}, second}, stages.blocks(),
+    machine.launch(channels::Sums<channels::Elements<>>{stages, {parts}, second}, stages.blocks(),
                    stages.count());
     machine.launch(SumParts{width, stages.count(), second, sums}, SumParts::blocks(width), 1);
   }
@@ -239,18 +285,18 @@ struct ReducingConv2d {
     return static_cast<int>((int64_t{g.N} * g.P * g.Q + Medium::kM - 1) / Medium::kM);
   }
 
-  template <class Output, class Load>
-  void run(const Gather& g, int columns, const float* image, const float* filters, const Output& out,
+  template <class T, class Output, class Load>
+  void run(const Gather& g, int columns, const T* image, const T* filters, const Output& out,
            const Load& load) const {
-    if (precision == Precision::kFp32)
-      with_tile<tensor_core::SplitTf32>(g, columns, image, filters, out, load);
-    else if (precision == Precision::kTf32)
-      with_tile<tensor_core::Tf32>(g, columns, image, filters, out, load);
+    if constexpr (kIsFloat<T>)
+      with_arithmetic(precision, [&](auto math) {
+        with_tile<decltype(math)>(g, columns, image, filters, out, load);
+      });
     else
-      with_tile<tensor_core::RoundedBf16>(g, columns, image, filters, out, load);
+      with_tile<tensor_core::StoredBf16>(g, columns, image, filters, out, load);
   }
   template <class Math, class Output, class Load>
-  void with_tile(const Gather& g, int columns, const float* image, const float* filters, const Output& out,
+  void with_tile(const Gather& g, int columns, const void* image, const void* filters, const Output& out,
                  const Load& load) const {
     if (columns <= 32)
       launch<Math, Narrow>(g, columns, image, filters, out, load);
@@ -258,11 +304,11 @@ struct ReducingConv2d {
       launch<Math, Medium>(g, columns, image, filters, out, load);
   }
   template <class Math, class Tile, class Output, class Load>
-  void launch(const Gather& g, int columns, const float* image, const float* filters, const Output& out,
+  void launch(const Gather& g, int columns, const void* image, const void* filters, const Output& out,
               const Load& load) const {
     static_assert(Tile::kM == Medium::kM);
     using Kernel = ImplicitGemm<Math, Tile, 16, Output, Load>;
-    const int steps = (g.R * g.S * g.C + Kernel::kWords - 1) / Kernel::kWords;
+    const int steps = (g.R * g.S * g.C + Kernel::kStepElements - 1) / Kernel::kStepElements;
     const int column_tiles = (columns + Tile::kN - 1) / Tile::kN;
     machine.launch(Kernel{g, columns, column_tiles, steps, image, filters, out, load},
                    tiles_of(int64_t{g.N} * g.P * g.Q, columns, Tile::kM, Tile::kN), 1);
@@ -270,25 +316,29 @@ struct ReducingConv2d {
 };
 
 /// dw of a convolution of one pixel without padding, whose image is read through a norm.
-template <class Machine>
-void normed_filter_gradient(Machine& machine, Precision precision, const Gather& g, int filters,
-                            const float* x, const InputNorm& norm, const float* dy, float* dw) {
+template <class Machine, class T>
+void normed_filter_gradient(Machine& machine, Precision precision, const Gather& g, int filters, const T* x,
+                            const InputNorm& norm, const T* dy, float* dw) {
   const Conv2d<Machine> conv{machine, precision};
-  const NormLoad load{norm};
-  if (precision == Precision::kFp32)
-    conv.template run_gradient<tensor_core::SplitTf32, Small, 16>(g, filters, x, dy, dw, load);
-  else if (precision == Precision::kTf32)
-    conv.template run_gradient<tensor_core::Tf32, Small, 16>(g, filters, x, dy, dw, load);
+  const auto run = [&](auto math) {
+    conv.template run_gradient<decltype(math), Small, 16>(g, filters, x, dy, dw, NormLoad{norm});
+  };
+  if constexpr (kIsFloat<T>)
+    with_arithmetic(precision, run);
   else
-    conv.template run_gradient<tensor_core::RoundedBf16, Small, 16>(g, filters, x, dy, dw, load);
+    run(tensor_core::PairedBf16());
 }
 
 /// Whether a norm can be taken where the image is read: no tap lies outside it.
-inline bool takes_normed(const ConvShape& s) {
-  return s.R == 1 && s.S == 1 && s.pad == Padding{} && s.C % 4 == 0 && s.K % 4 == 0;
+template <class T>
+bool takes_normed(const ConvShape& s) {
+  return s.R == 1 && s.S == 1 && s.pad == Padding{} && s.C % kPerUnit<T> == 0 && s.K % kPerUnit<T> == 0;
 }
 
-inline bool takes_reducing(const Gather& g, int columns) { return g.C % 4 == 0 && columns % 4 == 0; }
+template <class T>
+bool takes_reducing(const Gather& g, int columns) {
+  return g.C % kPerUnit<T> == 0 && columns % 4 == 0;
+}
 
 /// The forward convolution as a gather.
 inline Gather forward_gather(const ConvShape& s) {
@@ -300,10 +350,11 @@ inline Gather backward_gather(const ConvShape& s) {
 }
 
 /// turned[c, R-1-r, S-1-t, k] = w[k, r, t, c]. One item is one element of `turned`.
+template <class T>
 struct TurnFilters {
   int K, R, S, C;
   const float* w;
-  float* turned;
+  T* turned;
   ESPALIER_HD void operator()(int64_t i) const {
     const int64_t k = i % K, tap = i / K % (R * S), c = i / K / (R * S);
     turned[i] = w[(k * R * S + (R * S - 1 - tap)) * C + c];

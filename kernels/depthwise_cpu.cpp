@@ -419,10 +419,10 @@ struct InputLines {
 /// Lines of the whole gradient of y.
 struct GradientLines {
   const ConvShape& s;
-  const OutputGradient& dy;
+  const OutputGradient<>& dy;
   std::vector<float> constant, slope, mean;
 
-  GradientLines(const ConvShape& shape, const OutputGradient& dy)
+  GradientLines(const ConvShape& shape, const OutputGradient<>& dy)
       : s(shape),
         dy(dy),
         constant(in_blocks(dy.constant, 1, s.C)),
@@ -521,7 +521,7 @@ bool normed_depthwise_forward(const ConvShape& s, const float* x, const InputNor
 }
 
 bool normed_depthwise_backward(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
-                               const OutputGradient& dy, const NormedGradients& out) {
+                               const OutputGradient<>& dy, const NormedGradients<>& out) {
   if (s.R > kMostLines) return false;
   const int P = s.P(), Q = s.Q(), blocks = blocks_of(s.C), threads = omp_get_max_threads();
   const bool normed = norm.factor, needs_input = normed || out.dw;

@@ -15,8 +15,9 @@ bool aligned_norm(const InputNorm& norm) {
 
 bool takes_depthwise(const ConvShape& s) { return strips::takes(s); }
 
-bool depthwise_forward(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
-                       const Epilogue& e, float* y) {
+template <class T>
+bool depthwise_forward(const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
+                       const Epilogue& e, T* y) {
   if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned_norm(norm) ||
       !aligned(e.bias) || !aligned(e.residual))
     return false;
@@ -25,16 +26,18 @@ bool depthwise_forward(const ConvShape& s, const float* x, const InputNorm& norm
   return true;
 }
 
-bool depthwise_forward_with_moments(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
-                                    float* y, float* moments) {
+template <class T>
+bool depthwise_forward_with_moments(const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
+                                    T* y, float* moments) {
   if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned_norm(norm)) return false;
   Machine machine;
   strips::forward_with_moments(machine, s, x, norm, w, y, moments);
   return true;
 }
 
-bool depthwise_backward_x_through_norm(const ConvShape& s, const float* x, const InputNorm& norm,
-                                       const float* dy, const float* w, float* dx, float* sums) {
+template <class T>
+bool depthwise_backward_x_through_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy,
+                                       const float* w, T* dx, float* sums) {
   if (!strips::takes(s) || !aligned(x) || !aligned(dy) || !aligned(w) || !aligned(dx) || !aligned_norm(norm))
     return false;
   Machine machine;
@@ -42,19 +45,33 @@ bool depthwise_backward_x_through_norm(const ConvShape& s, const float* x, const
   return true;
 }
 
-bool depthwise_backward_x(const ConvShape& s, const float* dy, const float* w, float* dx) {
+template <class T>
+bool depthwise_backward_x(const ConvShape& s, const T* dy, const float* w, T* dx) {
   if (!strips::takes(s) || !aligned(dy) || !aligned(w) || !aligned(dx)) return false;
   Machine machine;
   strips::backward_x(machine, s, dy, w, dx);
   return true;
 }
 
-bool depthwise_backward_w(const ConvShape& s, const float* x, const InputNorm& norm, const float* dy,
-                          float* dw) {
+template <class T>
+bool depthwise_backward_w(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy, float* dw) {
   if (!strips::takes(s) || !aligned(x) || !aligned(dy) || !aligned(dw) || !aligned_norm(norm)) return false;
   Machine machine;
   strips::backward_w(machine, s, x, norm, dy, dw);
   return true;
 }
+
+#define ESPALIER_FOR(T)                                                                                       \
+  template bool depthwise_forward(const ConvShape&, const T*, const InputNorm&, const float*,                 \
+                                  const Epilogue&, T*);                                                       \
+  template bool depthwise_forward_with_moments(const ConvShape&, const T*, const InputNorm&, const float*,    \
+                                               T*, float*);                                                   \
+  template bool depthwise_backward_x_through_norm(const ConvShape&, const T*, const InputNorm&, const T*,     \
+                                                  const float*, T*, float*);                                  \
+  template bool depthwise_backward_x(const ConvShape&, const T*, const float*, T*);                           \
+  template bool depthwise_backward_w(const ConvShape&, const T*, const InputNorm&, const T*, float*);
+ESPALIER_FOR(float)
+ESPALIER_FOR(Bf16)
+#undef ESPALIER_FOR
 
 }  // namespace espalier::kernels::cuda

@@ -13,14 +13,14 @@ struct Filter {
 
 /// The forward pass. Every input row is read once per strip and goes to the output rows that see it, in the
 /// order of the filter's rows.
-template <int kStride, class Output>
+template <int kStride, class T, class Output>
 struct Forward {
   static constexpr int kThreads = Output::kThreads, kBlocks = Output::kBlocks,
                        kSharedBytes = Output::kSharedBytes;
   static constexpr int kWidth = (kColumns - 1) * kStride + kFilter;
 
   Strips strips;
-  Source source;
+  Source<T> source;
   int P, Q, top, left;
   bool turned;  ///< takes the filter from its end, for the data gradient
   const float* w;
@@ -97,14 +97,15 @@ struct Forward {
 
 /// The data gradient with stride 2. With h + top = 2a or 2a + 1 and v + left = 2b or 2b + 1, the four pixels
 /// of (a, b) see output pixels (a, b), (a, b-1), (a-1, b), (a-1, b-1) only. A strip is one b and some a.
-template <class Output>
+template <class T, class Output>
 struct BackwardXStride2 {
   static constexpr int kThreads = Output::kThreads, kBlocks = Output::kBlocks,
                        kSharedBytes = Output::kSharedBytes;
 
   Strips strips;  ///< over pairs of columns b and rows a
   int H, W, P, Q, C, top, left;
-  const float *dy, *w;
+  const T* dy;
+  const float* w;
   int parts;
   Output out;
 
@@ -121,7 +122,7 @@ struct BackwardXStride2 {
     const Float4* f = filter.tap;
     const int b = s.column / kColumns, rows = (H - 1 + top) / 2 + 1;
     const int end = s.row + strips.length < rows ? s.row + strips.length : rows;
-    const Source source{P, Q, C, dy, {}};
+    const Source<T> source{P, Q, C, dy, {}};
     Float4 above[2], here[2];  // columns b - 1 and b
     load_row(source, {}, s.n, s.row - 1, b - 1, s.c, above);
     for (int a = s.row; a < end; ++a) {
@@ -159,7 +160,7 @@ struct BackwardXStride2 {
 
 /// sums[part, r, t, c] = sum over the part's strips of dy * x. A block is 8 groups of four channels by 32
 /// threads that take strips in turn.
-template <int kStride>
+template <int kStride, class T>
 struct BackwardW {
   static constexpr int kGroups = channels::kGroups, kThreads = 256, kBlocks = 2;
   static constexpr int kWidth = (kColumns - 1) * kStride + kFilter;
@@ -167,9 +168,9 @@ struct BackwardW {
   static constexpr int kStripsAtOnce = kThreads / kGroups;
 
   Strips strips;  ///< over columns, rows and images; one group of channels
-  Source source;
+  Source<T> source;
   int P, Q, top, left, parts;
-  const float* dy;
+  const T* dy;
   float* sums;
 
   ESPALIER_SIMT void operator()() const {

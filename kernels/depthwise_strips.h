@@ -46,9 +46,10 @@ struct Strips {
 };
 
 /// x as a thread reads it: zeros beyond the image, and through a norm and its activation where one is given.
+template <class T>
 struct Source {
   int H, W, C;
-  const float* x;
+  const T* x;
   InputNorm norm;
 };
 
@@ -62,11 +63,11 @@ struct ThreadNorm {
 };
 
 /// Columns v .. v + kWidth - 1 of row h, four channels each.
-template <int kWidth>
-ESPALIER_SIMT void load_row(const Source& s, const ThreadNorm& norm, int n, int h, int v, int c,
+template <class T, int kWidth>
+ESPALIER_SIMT void load_row(const Source<T>& s, const ThreadNorm& norm, int n, int h, int v, int c,
                             Float4 (&row)[kWidth]) {
   const bool inside = h >= 0 && h < s.H;
-  const float* line = s.x + ((int64_t{n} * s.H + (inside ? h : 0)) * s.W) * s.C + c;
+  const T* line = s.x + ((int64_t{n} * s.H + (inside ? h : 0)) * s.W) * s.C + c;
   ESPALIER_UNROLL
   for (int i = 0; i < kWidth; ++i) {
     if (inside && v + i >= 0 && v + i < s.W) {
@@ -81,12 +82,13 @@ ESPALIER_SIMT void load_row(const Source& s, const ThreadNorm& norm, int n, int 
 }
 
 /// Where results go: act(sum + bias + residual).
+template <class T>
 struct PlainOutput {
   static constexpr bool kReduces = false;
   static constexpr int kThreads = 256, kBlocks = 2, kSharedBytes = 0;
   struct State {};
   Epilogue e;
-  float* y;
+  T* y;
   ESPALIER_SIMT State begin(int) const { return {}; }
   ESPALIER_SIMT void store(State&, int64_t at, int c, Float4 v) const {
     if (e.bias) add(v, warp::load4(e.bias + c));
@@ -103,6 +105,7 @@ struct PlainOutput {
 };
 
 /// y = sum, and the moments of each part's results in parts[part, 3, C].
+template <class T>
 struct MomentsOutput {
   static constexpr bool kReduces = true;
   static constexpr int kThreads = 128, kBlocks = 3, kSharedBytes = channels::kMomentBytes<kThreads>;
@@ -111,7 +114,8 @@ struct MomentsOutput {
     Float4 origin, sum, squares;
     float count;
   };
-  float *y, *parts;
+  T* y;
+  float* parts;
   ESPALIER_SIMT State begin(int) const { return {}; }
   ESPALIER_SIMT void store(State& s, int64_t at, int, const Float4& v) const {
     if (s.count == 0) s.origin = v;
@@ -138,15 +142,17 @@ struct MomentsOutput {
 
 /// What arrives is the gradient of act(factor * x + offset): dx = G * factor, and the sums of G and of
 /// G * (x - mean) of each part in parts[part, 2, C], where G is the gradient before the activation.
+template <class T>
 struct NormGradientOutput {
   static constexpr bool kReduces = true;
   static constexpr int kThreads = 128, kBlocks = 3, kSharedBytes = channels::kSumBytes<kThreads, 2>;
   struct State {
     Float4 factor, offset, mean, sum[2];
   };
-  const float* x;
+  const T* x;
   InputNorm norm;
-  float *dx, *parts;
+  T* dx;
+  float* parts;
   ESPALIER_SIMT State begin(int c) const {
     return {warp::load4(norm.factor + c), warp::load4(norm.offset + c), warp::load4(norm.mean + c), {}};
   }

@@ -6,10 +6,18 @@ namespace espalier::kernels {
 
 namespace {
 
+template <class T>
 struct AddInto {
-  const float* x;
-  float* sum;
-  ESPALIER_HD void operator()(int64_t i) const { sum[i] += x[i]; }
+  const T* x;
+  T* sum;
+  ESPALIER_HD void operator()(int64_t i) const { sum[i] = sum[i] + x[i]; }
+};
+
+template <class From, class To>
+struct Cast {
+  const From* x;
+  To* y;
+  ESPALIER_HD void operator()(int64_t i) const { y[i] = x[i]; }
 };
 
 struct AddForward {
@@ -32,7 +40,20 @@ struct ScaleInPlace {
 
 }  // namespace
 
-void add_into(Device device, int64_t n, const float* x, float* sum) { for_each(device, n, AddInto{x, sum}); }
+template <class T>
+void add_into(Device device, int64_t n, const T* x, T* sum) {
+  for_each(device, n, AddInto<T>{x, sum});
+}
+template void add_into(Device, int64_t, const float*, float*);
+template void add_into(Device, int64_t, const Bf16*, Bf16*);
+
+void cast(Device device, int64_t n, const float* x, Bf16* y) {
+  for_each(device, n, Cast<float, Bf16>{x, y});
+}
+void cast(Device device, int64_t n, const Bf16* x, float* y) {
+  for_each(device, n, Cast<Bf16, float>{x, y});
+}
+
 void add_forward(Device device, int64_t n, const float* a, const float* b, float* y) {
   for_each(device, n, AddForward{a, b, y});
 }

@@ -3,12 +3,18 @@
 
 #include <cstdint>
 
+#include "kernels/bf16.h"
 #include "kernels/device.h"
 
 namespace espalier::kernels {
 
-/// sum[i] += x[i]
-void add_into(Device device, int64_t n, const float* x, float* sum);
+/// sum[i] += x[i]. T is float or Bf16.
+template <class T>
+void add_into(Device device, int64_t n, const T* x, T* sum);
+
+/// y[i] = x[i] in the other type
+void cast(Device device, int64_t n, const float* x, Bf16* y);
+void cast(Device device, int64_t n, const Bf16* x, float* y);
 
 /// y[i] = a[i] + b[i]
 void add_forward(Device device, int64_t n, const float* a, const float* b, float* y);

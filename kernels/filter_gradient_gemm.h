@@ -8,14 +8,17 @@
 
 namespace espalier::kernels {
 
-/// kUnit is the bytes of one copy: 16 needs C and the number of filters in fours, 4 takes any.
-template <class Math, class Tile, int kUnit, class Load = PlainLoad>
+/// T is the type in memory, float or Bf16. kUnit is the bytes of one copy: 16 and 4 need C and the number of
+/// filters in whole units; with 0 each element is read by itself.
+template <class T, class Math, class Tile, int kUnit, class Load = PlainLoad>
 struct FilterGradientGemm {
-  static_assert(Math::kPerWord == 1, "fp32 in memory");
+  static constexpr int kPerWord = static_cast<int>(4 / sizeof(T));
+  static_assert(Math::kPerWord == kPerWord);
   static constexpr int kStages = 3;
-  static constexpr int kPixels = 32;  ///< of a step
+  static constexpr int kPixels = 32 * kPerWord;  ///< of a step
   static constexpr int kThreads = Tile::kThreads, kBlocks = Tile::kBlocks;
-  static constexpr int kStageWords = (Tile::kM + Tile::kN) * kPixels;
+  static constexpr int kLeftWords = Tile::kM / kPerWord, kRightWords = Tile::kN / kPerWord;  ///< of a pixel
+  static constexpr int kStageWords = (kLeftWords + kRightWords) * kPixels;
   static constexpr int kSharedBytes = kStages * kStageWords * 4;
   using Sum = float;
 
@@ -23,7 +26,7 @@ struct FilterGradientGemm {
   Divisor by_p, by_q;
   int filters, column_tiles;  ///< block.x = row tile * column_tiles + column tile
   int part_steps;             ///< steps of one part; block.z is the part
-  const float *x, *dy;
+  const T *x, *dy;
   float* sums;     ///< [parts, filters, R*S*C]
   Load load = {};  ///< of x
 
@@ -35,8 +38,7 @@ struct FilterGradientGemm {
     const int steps_in_all = (pixels() + kPixels - 1) / kPixels;
     const int first_step = block().z * part_steps;
     const int steps = steps_in_all - first_step < part_steps ? steps_in_all - first_step : part_steps;
-    const int column = first_column + thread() % (Tile::kN / kUnitWords) * kUnitWords;
-    const Place tap = {column / g.C / g.S, column / g.C % g.S, column % g.C, column < columns()};
+    const Place tap = place_of(first_column + thread() % (Tile::kN / kUnitElements) * kUnitElements);
 
     const int own = thread() / kLanes % Tile::kWarpsN * 32 + thread() % kLanes / 4 * 4;
     const typename Load::State state = load.begin(first_column + own, g.C);
@@ -60,84 +62,115 @@ struct FilterGradientGemm {
   }
 
  private:
-  static constexpr int kUnitWords = kUnit / 4;
+  static constexpr int kUnitBytes = kUnit ? kUnit : 4;
+  static constexpr int kUnitElements = kUnitBytes / static_cast<int>(sizeof(T)), kUnitWords = kUnitBytes / 4;
 
   /// A column of the product.
   struct Place {
-    int r, t, c;
+    int column, r, t, c;
     bool valid;
   };
+  ESPALIER_SIMT Place place_of(int column) const {
+    return {column, column / g.C / g.S, column / g.C % g.S, column % g.C, column < columns()};
+  }
 
   ESPALIER_SIMT int columns() const { return g.R * g.S * g.C; }
   ESPALIER_SIMT int pixels() const { return g.N * g.P * g.Q; }
 
-  /// Groups of eight words trade places from four pixels to the next, so that eight lanes' loads hit all
-  /// banks.
+  /// Groups of eight words trade places from four pixels to the next, so that lanes that load together hit
+  /// all banks.
   template <int kWidth>
-  ESPALIER_SIMT static int place(int pixel, int column) {
-    return pixel * kWidth + (column ^ ((pixel >> 2 & 3) << 3));
+  ESPALIER_SIMT static int place(int pixel, int word) {
+    return pixel * kWidth + (word ^ ((pixel >> 2 & 3) << 3));
   }
 
+  /// Starts to bring a unit, or reads its elements; at(i) is the address of element i, null for 0.
+  template <class At>
+  ESPALIER_SIMT static void bring(uint32_t* to, const T* anywhere, const At& at) {
+    if constexpr (kUnit > 0) {
+      const T* from = at(0);
+      warp::copy_async<kUnitBytes>(to, from ? from : anywhere, from != nullptr);
+    } else {
+      uint32_t all = 0;
+      ESPALIER_UNROLL
+      for (int i = 0; i < kUnitElements; ++i)
+        if (const T* from = at(i)) all |= bits(*from) << (32 / kUnitElements * i);
+      *to = all;
+    }
+  }
+  ESPALIER_SIMT static uint32_t bits(float v) { return warp::bits_of(v); }
+  ESPALIER_SIMT static uint32_t bits(Bf16 v) { return v.bits; }
+
   ESPALIER_SIMT void fetch(uint32_t* stage, int first_pixel, int first_row, const Place& tap) const {
-    constexpr int kLeftUnits = Tile::kM / kUnitWords, kLeftAtOnce = kThreads / kLeftUnits;
+    constexpr int kLeftUnits = Tile::kM / kUnitElements, kLeftAtOnce = kThreads / kLeftUnits;
     static_assert(kThreads % kLeftUnits == 0 && kPixels % kLeftAtOnce == 0);
-    const int filter = warp::thread() % kLeftUnits * kUnitWords;
+    const int unit = warp::thread() % kLeftUnits, k = first_row + unit * kUnitElements;
     ESPALIER_UNROLL
     for (int i = 0; i < kPixels; i += kLeftAtOnce) {
-      const int at = i + warp::thread() / kLeftUnits, pixel = first_pixel + at, k = first_row + filter;
-      const bool valid = pixel < pixels() && k < filters;
-      warp::copy_async<kUnit>(stage + place<Tile::kM>(at, filter),
-                              dy + (valid ? int64_t{pixel} * filters + k : 0), valid);
+      const int at = i + warp::thread() / kLeftUnits, pixel = first_pixel + at;
+      bring(stage + place<kLeftWords>(at, unit * kUnitWords), dy, [&](int element) {
+        return pixel < pixels() && k + element < filters ? dy + (int64_t{pixel} * filters + k + element)
+                                                         : nullptr;
+      });
     }
-    constexpr int kRightUnits = Tile::kN / kUnitWords, kRightAtOnce = kThreads / kRightUnits;
+    constexpr int kRightUnits = Tile::kN / kUnitElements, kRightAtOnce = kThreads / kRightUnits;
     static_assert(kThreads % kRightUnits == 0 && kPixels % kRightAtOnce == 0);
-    uint32_t* right = stage + Tile::kM * kPixels;
-    const int column = warp::thread() % kRightUnits * kUnitWords;
+    uint32_t* right = stage + kLeftWords * kPixels;
+    const int word = warp::thread() % kRightUnits * kUnitWords;
     ESPALIER_UNROLL
     for (int i = 0; i < kPixels; i += kRightAtOnce) {
       const int at = i + warp::thread() / kRightUnits, pixel = first_pixel + at;
       const int line = by_q.divide(pixel), n = by_p.divide(line);
-      const int h = (line - n * g.P) * g.step - g.top + tap.r,
-                v = (pixel - line * g.Q) * g.step - g.left + tap.t;
-      const bool valid = tap.valid && pixel < pixels() && h >= 0 && h < g.H && v >= 0 && v < g.W;
-      warp::copy_async<kUnit>(right + place<Tile::kN>(at, column),
-                              x + (valid ? ((int64_t{n} * g.H + h) * g.W + v) * g.C + tap.c : 0), valid);
+      const int top = (line - n * g.P) * g.step - g.top, left = (pixel - line * g.Q) * g.step - g.left;
+      bring(right + place<kRightWords>(at, word), x, [&](int element) -> const T* {
+        const Place here = element ? place_of(tap.column + element) : tap;
+        const int h = top + here.r, v = left + here.t;
+        if (!here.valid || pixel >= pixels() || h < 0 || h >= g.H || v < 0 || v >= g.W) return nullptr;
+        return x + ((int64_t{n} * g.H + h) * g.W + v) * g.C + here.c;
+      });
     }
   }
 
+  /// Four neighbouring elements of one pixel, as they lie.
+  ESPALIER_SIMT static auto load_four(const uint32_t* p) {
+    if constexpr (kPerWord == 1)
+      return warp::load4(p);
+    else
+      return warp::load2(p);
+  }
+
   /// Row tile 2b + i, half h of a warp's block b of 32 filters are filters 4*group + 2i + h, column tile j
-  /// has columns 4*group + j: so every load is 16 bytes.
+  /// has columns 4*group + j: so every load brings four neighbours.
   ESPALIER_SIMT void multiply(const uint32_t* stage, const typename Load::State& state,
                               Sum (&sum)[Tile::kRowTiles][Tile::kColumnTiles][4]) const {
-    using warp::Word4;
+    using Four = decltype(load_four(stage));
     const int lane = warp::thread() % warp::kLanes, number = warp::thread() / warp::kLanes;
     const int group = lane / 4, t = lane % 4;
-    const int left = number / Tile::kWarpsN * 16 * Tile::kRowTiles + 4 * group;
-    const int right = number % Tile::kWarpsN * 32 + 4 * group;
+    const int left = (number / Tile::kWarpsN * 16 * Tile::kRowTiles + 4 * group) / kPerWord;
+    const int right = (number % Tile::kWarpsN * 32 + 4 * group) / kPerWord;
     ESPALIER_UNROLL
     for (int chunk = 0; chunk < kPixels; chunk += 16) {
       typename Math::B b[Tile::kColumnTiles];
       {
-        Word4 w[4];
+        Four w[4];
         ESPALIER_UNROLL
         for (int j = 0; j < 4; ++j)
           w[j] = Load::apply(
               load, state,
-              warp::load4(stage + Tile::kM * kPixels + place<Tile::kN>(chunk + 4 * t + j, right)));
+              load_four(stage + kLeftWords * kPixels + place<kRightWords>(chunk + 4 * t + j, right)));
         ESPALIER_UNROLL
-        for (int e = 0; e < 4; ++e) b[e] = Math::right({{w[0].v[e], w[1].v[e], w[2].v[e], w[3].v[e]}});
+        for (int e = 0; e < 4; ++e) b[e] = Math::right(tensor_core::column(w, e));
       }
       ESPALIER_UNROLL
       for (int i = 0; i < Tile::kRowTiles; i += 2) {
-        Word4 w[4];
+        Four w[4];
         ESPALIER_UNROLL
         for (int j = 0; j < 4; ++j)
-          w[j] = warp::load4(stage + place<Tile::kM>(chunk + 4 * t + j, left + 16 * i));
+          w[j] = load_four(stage + place<kLeftWords>(chunk + 4 * t + j, left + 16 * i / kPerWord));
         ESPALIER_UNROLL
         for (int e = 0; e < 2; ++e) {
           const typename Math::A a =
-              Math::left({{w[0].v[2 * e], w[1].v[2 * e], w[2].v[2 * e], w[3].v[2 * e]}},
-                         {{w[0].v[2 * e + 1], w[1].v[2 * e + 1], w[2].v[2 * e + 1], w[3].v[2 * e + 1]}});
+              Math::left(tensor_core::column(w, 2 * e), tensor_core::column(w, 2 * e + 1));
           ESPALIER_UNROLL
           for (int j = 0; j < Tile::kColumnTiles; ++j) Math::multiply(sum[i + e][j], a, b[j]);
         }

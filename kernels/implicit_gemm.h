@@ -26,6 +26,7 @@ struct ImplicitGemm {
   static constexpr int kWords = 32;  ///< of a row of a step
   static constexpr int kThreads = Tile::kThreads, kBlocks = Tile::kBlocks;
   static constexpr int kStageWords = (Tile::kM + Tile::kN) * kWords;
+  static constexpr int kStepElements = kWords * Math::kPerWord;
   struct Row {
     int pixel;  ///< of the image's first, (0, 0)
     short h, v;
@@ -78,7 +79,6 @@ struct ImplicitGemm {
   static constexpr int kUnitBytes = kUnit ? kUnit : 4;
   static constexpr int kUnitElements = kUnitBytes / kElementBytes, kUnitWords = kUnitBytes / 4;
   static constexpr int kUnitsPerRow = kWords / kUnitWords, kRowsAtOnce = kThreads / kUnitsPerRow;
-  static constexpr int kStepElements = kWords * Math::kPerWord;
 
   /// A place in the sum.
   struct Tap {

@@ -1,5 +1,7 @@
 #include "kernels/max_pool.h"
 
+#include <type_traits>
+
 #include "kernels/dispatch.h"
 #include "kernels/launch.h"
 #include "kernels/max_pool_cpu.h"
@@ -15,7 +17,8 @@ struct Winner {
   float value = 0;
 };
 
-ESPALIER_HD Winner winner(const ConvShape& s, const float* image, int p, int q, int c) {
+template <class T>
+ESPALIER_HD Winner winner(const ConvShape& s, const T* image, int p, int q, int c) {
   Winner best;
   for (int r = 0; r < s.R; ++r)
     for (int t = 0; t < s.S; ++t) {
@@ -33,29 +36,31 @@ ESPALIER_HD Winner winner(const ConvShape& s, const float* image, int p, int q, 
 }
 
 /// One row is one output pixel.
+template <class T>
 struct Forward {
   ConvShape s;
-  const float* x;
-  float* y;
-  template <int T>
+  const T* x;
+  T* y;
+  template <int kTile>
   ESPALIER_HD void tile(int64_t row, int c0, int n) const {
     const int q = static_cast<int>(row % s.Q()), p = static_cast<int>(row / s.Q() % s.P());
-    const float* image = x + row / s.Q() / s.P() * s.H * s.W * s.C;
+    const T* image = x + row / s.Q() / s.P() * s.H * s.W * s.C;
     for (int c = 0; c < n; ++c) y[row * s.C + c0 + c] = winner(s, image, p, q, c0 + c).value;
   }
 };
 
 /// One row is one input pixel.
+template <class T>
 struct Backward {
   ConvShape s;
-  const float *x, *dy;
-  float* dx;
-  template <int T>
+  const T *x, *dy;
+  T* dx;
+  template <int kTile>
   ESPALIER_HD void tile(int64_t row, int c0, int n) const {
     const int v = static_cast<int>(row % s.W), h = static_cast<int>(row / s.W % s.H);
     const int64_t number = row / s.W / s.H;
-    const float* image = x + number * s.H * s.W * s.C;
-    float sum[T] = {};
+    const T* image = x + number * s.H * s.W * s.C;
+    float sum[kTile] = {};
     for (int r = 0; r < s.R; ++r)
       for (int t = 0; t < s.S; ++t) {
         const int pr = h + s.pad.top - r, qt = v + s.pad.left - t;
@@ -73,15 +78,24 @@ struct Backward {
 
 }  // namespace
 
-void max_pool_forward(Device device, const ConvShape& s, const float* x, float* y) {
-  if (fast_on_cpu(device) && cpu::max_pool_forward(s, x, y)) return;
+template <class T>
+void max_pool_forward(Device device, const ConvShape& s, const T* x, T* y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast_on_cpu(device) && cpu::max_pool_forward(s, x, y)) return;
   if (fast_on_cuda(device) && cuda::max_pool_forward(s, x, y)) return;
-  for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.C, Forward{s, x, y}, s.R * s.S);
+  for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.C, Forward<T>{s, x, y}, s.R * s.S);
 }
-void max_pool_backward(Device device, const ConvShape& s, const float* x, const float* dy, float* dx) {
-  if (fast_on_cpu(device) && cpu::max_pool_backward(s, x, dy, dx)) return;
+template <class T>
+void max_pool_backward(Device device, const ConvShape& s, const T* x, const T* dy, T* dx) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast_on_cpu(device) && cpu::max_pool_backward(s, x, dy, dx)) return;
   if (fast_on_cuda(device) && cuda::max_pool_backward(s, x, dy, dx)) return;
-  for_each_tile(device, int64_t{s.N} * s.H * s.W, s.C, Backward{s, x, dy, dx}, s.R * s.S);
+  for_each_tile(device, int64_t{s.N} * s.H * s.W, s.C, Backward<T>{s, x, dy, dx}, s.R * s.S);
 }
+
+template void max_pool_forward(Device, const ConvShape&, const float*, float*);
+template void max_pool_forward(Device, const ConvShape&, const Bf16*, Bf16*);
+template void max_pool_backward(Device, const ConvShape&, const float*, const float*, float*);
+template void max_pool_backward(Device, const ConvShape&, const Bf16*, const Bf16*, Bf16*);
 
 }  // namespace espalier::kernels

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/bf16.h"
 #include "kernels/conv2d.h"
 
 namespace espalier::kernels {
@@ -20,43 +21,50 @@ struct InputNorm {
 
 /// The whole gradient of an output whose moments were taken: dy = g + constant[k] + slope[k] * (y - mean[k]),
 /// or dy = g where slope is null.
+template <class T = float>
 struct OutputGradient {
-  const float* g = nullptr;
-  const float* y = nullptr;
+  const T* g = nullptr;
+  const T* y = nullptr;
   const float* constant = nullptr;
   const float* slope = nullptr;
   const float* mean = nullptr;
 };
 
 /// Where gradients go; what is null is not computed.
+template <class T = float>
 struct NormedGradients {
-  float* dx = nullptr;  ///< like x: G * factor, where G = dz * act'(.) is the gradient before the activation
+  T* dx = nullptr;  ///< like x: G * factor, where G = dz * act'(.) is the gradient before the activation
   float* sums = nullptr;  ///< [2,C]: sum of G, sum of G * (x - mean); needs a norm and dx
   float* dw = nullptr;    ///< like w
 };
 
 /// y = conv(z, w), z from x as `norm` says. moments [2,K] gets the mean and the biased variance of y over N,
-/// P and Q; it may be null.
-void normed_conv2d_forward(Device device, const ConvShape& shape, const float* x, const InputNorm& norm,
-                           const float* w, float* y, float* moments);
-void normed_conv2d_backward(Device device, const ConvShape& shape, const float* x, const InputNorm& norm,
-                            const float* w, const OutputGradient& dy, const NormedGradients& gradients);
+/// P and Q; it may be null. Activations and their gradients are T, float or Bf16; sums, parameters and all
+/// that is per channel is float.
+template <class T>
+void normed_conv2d_forward(Device device, const ConvShape& shape, const T* x, const InputNorm& norm,
+                           const float* w, T* y, float* moments);
+template <class T>
+void normed_conv2d_backward(Device device, const ConvShape& shape, const T* x, const InputNorm& norm,
+                            const float* w, const OutputGradient<T>& dy, const NormedGradients<T>& gradients);
 
 /// The same with one filter a channel, w [R,S,C].
-void normed_depthwise_forward(Device device, const ConvShape& shape, const float* x, const InputNorm& norm,
-                              const float* w, float* y, float* moments);
-void normed_depthwise_backward(Device device, const ConvShape& shape, const float* x, const InputNorm& norm,
-                               const float* w, const OutputGradient& dy, const NormedGradients& gradients);
+template <class T>
+void normed_depthwise_forward(Device device, const ConvShape& shape, const T* x, const InputNorm& norm,
+                              const float* w, T* y, float* moments);
+template <class T>
+void normed_depthwise_backward(Device device, const ConvShape& shape, const T* x, const InputNorm& norm,
+                               const float* w, const OutputGradient<T>& dy,
+                               const NormedGradients<T>& gradients);
 
 /// y = act(factor[c] * x + offset[c] + residual), residual null or like x. rows x C.
-void normalize_forward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,
-                       const float* residual, float* y);
+template <class T>
+void normalize_forward(Device device, int64_t rows, int channels, const T* x, const InputNorm& norm,
+                       const T* residual, T* y);
 /// G = dy * act'(.) from the output y, which may be null without an activation. dx = G * factor; sums as
 /// above; dresidual = G, null if not wanted.
-void normalize_backward(Device device, int64_t rows, int channels, const float* x, const InputNorm& norm,
-                        const float* y, const float* dy, float* dx, float* sums, float* dresidual);
-
-/// moments [2,C]: mean and biased variance of each channel of x, rows x C.
-void moments_forward(Device device, int64_t rows, int channels, const float* x, float* moments);
+template <class T>
+void normalize_backward(Device device, int64_t rows, int channels, const T* x, const InputNorm& norm,
+                        const T* y, const T* dy, T* dx, float* sums, T* dresidual);
 
 }  // namespace espalier::kernels

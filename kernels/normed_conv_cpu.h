@@ -10,12 +10,12 @@ namespace espalier::kernels::cpu {
 bool normed_conv2d_forward(const ConvShape& shape, const float* x, const InputNorm& norm, const float* w,
                            const Epilogue& epilogue, float* y, float* moments);
 bool normed_conv2d_backward(const ConvShape& shape, const float* x, const InputNorm& norm, const float* w,
-                            const OutputGradient& dy, const NormedGradients& gradients);
+                            const OutputGradient<>& dy, const NormedGradients<>& gradients);
 
 bool normed_depthwise_forward(const ConvShape& shape, const float* x, const InputNorm& norm, const float* w,
                               const Epilogue& epilogue, float* y, float* moments);
 bool normed_depthwise_backward(const ConvShape& shape, const float* x, const InputNorm& norm, const float* w,
-                               const OutputGradient& dy, const NormedGradients& gradients);
+                               const OutputGradient<>& dy, const NormedGradients<>& gradients);
 
 void normalize_forward(int64_t rows, int channels, const float* x, const InputNorm& norm,
                        const float* residual, float* y);

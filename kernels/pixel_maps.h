@@ -47,7 +47,8 @@ struct Winners {
   int place[4];
 
   /// NaN wins, so that it is seen instead of swallowed; image points to the channels wanted.
-  ESPALIER_SIMT static Winners of(const ConvShape& s, const float* image, int p, int q) {
+  template <class T>
+  ESPALIER_SIMT static Winners of(const ConvShape& s, const T* image, int p, int q) {
     Winners best;
     ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k) best.place[k] = -1, best.value.v[k] = 0;
@@ -68,26 +69,28 @@ struct Winners {
 };
 
 /// One row is one output pixel.
+template <class T>
 struct MaxPoolForward {
   ConvShape s;
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   ESPALIER_SIMT void run(int row, int unit) const {
     const int Q = s.Q(), P = s.P(), q = row % Q, line = row / Q, p = line % P, c = unit * 4;
-    const float* image = x + int64_t{line / P} * s.H * s.W * s.C + c;
+    const T* image = x + int64_t{line / P} * s.H * s.W * s.C + c;
     warp::store4(y + int64_t{row} * s.C + c, Winners::of(s, image, p, q).value);
   }
 };
 
 /// One row is one input pixel.
+template <class T>
 struct MaxPoolBackward {
   ConvShape s;
-  const float *x, *dy;
-  float* dx;
+  const T *x, *dy;
+  T* dx;
   ESPALIER_SIMT void run(int row, int unit) const {
     const int Q = s.Q(), P = s.P(), v = row % s.W, line = row / s.W, h = line % s.H, c = unit * 4;
     const int64_t n = line / s.H;
-    const float* image = x + n * s.H * s.W * s.C + c;
+    const T* image = x + n * s.H * s.W * s.C + c;
     Float4 sum = {};
     for (int r = 0; r < s.R; ++r)
       for (int t = 0; t < s.S; ++t) {
@@ -106,14 +109,15 @@ struct MaxPoolBackward {
 };
 
 /// One row is one output pixel.
+template <class T>
 struct ResizeForward {
   ResizeShape s;
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   ESPALIER_SIMT void run(int row, int unit) const {
     const int line = row / s.Q, c = unit * 4;
     const Source h = source(s.sampling, line % s.P, s.H, s.P), v = source(s.sampling, row % s.Q, s.W, s.Q);
-    const float* image = x + int64_t{line / s.P} * s.H * s.W * s.C + c;
+    const T* image = x + int64_t{line / s.P} * s.H * s.W * s.C + c;
     const auto at = [&](int i, int j) { return warp::load4(image + (int64_t{i} * s.W + j) * s.C); };
     Float4 out = at(h.low, v.low);
     if (s.sampling != Sampling::kNearest) {
@@ -129,13 +133,14 @@ struct ResizeForward {
 };
 
 /// One row is one input pixel.
+template <class T>
 struct ResizeBackward {
   ResizeShape s;
-  const float* dy;
-  float* dx;
+  const T* dy;
+  T* dx;
   ESPALIER_SIMT void run(int row, int unit) const {
     const int v = row % s.W, line = row / s.W, h = line % s.H, c = unit * 4;
-    const float* image = dy + int64_t{line / s.H} * s.P * s.Q * s.C + c;
+    const T* image = dy + int64_t{line / s.H} * s.P * s.Q * s.C + c;
     int p0, p1, q0, q1;
     readers(s.sampling, h, s.H, s.P, &p0, &p1);
     readers(s.sampling, v, s.W, s.Q, &q0, &q1);

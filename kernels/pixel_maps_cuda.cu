@@ -23,24 +23,28 @@ bool run(int64_t rows, int channels, const Map& map) {
 
 }  // namespace
 
-bool max_pool_forward(const ConvShape& s, const float* x, float* y) {
+template <class T>
+bool max_pool_forward(const ConvShape& s, const T* x, T* y) {
   const int64_t rows = int64_t{s.N} * s.P() * s.Q();
-  return in_fours(rows, s.C, x, y) && run(rows, s.C, pixels::MaxPoolForward{s, x, y});
+  return in_fours(rows, s.C, x, y) && run(rows, s.C, pixels::MaxPoolForward<T>{s, x, y});
 }
 
-bool max_pool_backward(const ConvShape& s, const float* x, const float* dy, float* dx) {
+template <class T>
+bool max_pool_backward(const ConvShape& s, const T* x, const T* dy, T* dx) {
   const int64_t rows = int64_t{s.N} * s.H * s.W;
-  return in_fours(rows, s.C, x, dy, dx) && run(rows, s.C, pixels::MaxPoolBackward{s, x, dy, dx});
+  return in_fours(rows, s.C, x, dy, dx) && run(rows, s.C, pixels::MaxPoolBackward<T>{s, x, dy, dx});
 }
 
-bool resize_forward(const ResizeShape& s, const float* x, float* y) {
+template <class T>
+bool resize_forward(const ResizeShape& s, const T* x, T* y) {
   const int64_t rows = int64_t{s.N} * s.P * s.Q;
-  return in_fours(rows, s.C, x, y) && run(rows, s.C, pixels::ResizeForward{s, x, y});
+  return in_fours(rows, s.C, x, y) && run(rows, s.C, pixels::ResizeForward<T>{s, x, y});
 }
 
-bool resize_backward(const ResizeShape& s, const float* dy, float* dx) {
+template <class T>
+bool resize_backward(const ResizeShape& s, const T* dy, T* dx) {
   const int64_t rows = int64_t{s.N} * s.H * s.W;
-  return in_fours(rows, s.C, dy, dx) && run(rows, s.C, pixels::ResizeBackward{s, dy, dx});
+  return in_fours(rows, s.C, dy, dx) && run(rows, s.C, pixels::ResizeBackward<T>{s, dy, dx});
 }
 
 bool copy_rows(int64_t rows, int64_t bytes, const void* from, int64_t from_stride, void* to,
@@ -49,15 +53,26 @@ bool copy_rows(int64_t rows, int64_t bytes, const void* from, int64_t from_strid
   return pixels::copy_rows(machine, rows, bytes, from, from_stride, to, to_stride);
 }
 
-bool global_avg_pool_forward(int N, int pixels, int C, const float* x, float* y) {
+template <class T>
+bool global_avg_pool_forward(int N, int pixels, int C, const T* x, float* y) {
   const int64_t rows = int64_t{N} * pixels;
   if (!in_fours(rows, C, x, y) || N > 65535) return false;
   const channels::RowParts images(rows, C, pixels);
   Machine machine;
-  machine.launch(channels::Sums<channels::Means>{images, {{x}, static_cast<float>(pixels)}, y},
+  machine.launch(channels::Sums<channels::Means<T>>{images, {{x}, static_cast<float>(pixels)}, y},
                  images.blocks(), images.count());
   return true;
 }
+
+#define ESPALIER_FOR(T)                                                           \
+  template bool max_pool_forward(const ConvShape&, const T*, T*);                 \
+  template bool max_pool_backward(const ConvShape&, const T*, const T*, T*);      \
+  template bool resize_forward(const ResizeShape&, const T*, T*);                 \
+  template bool resize_backward(const ResizeShape&, const T*, T*);                \
+  template bool global_avg_pool_forward(int, int, int, const T*, float*);
+ESPALIER_FOR(float)
+ESPALIER_FOR(Bf16)
+#undef ESPALIER_FOR
 
 bool softmax_cross_entropy_forward(const CrossEntropyProblem& p, float* losses) {
   if (p.K < rows::kLeastLogits) return false;

@@ -1,6 +1,6 @@
 #pragma once
 // Pooling, resizing, concatenation, rows of logits and updates of parameters on the GPU, with the formulas of
-// their own headers. Each returns false, having done nothing, for a problem it has no code for.
+// their own headers, T float or Bf16. Each returns false, having done nothing, for a problem it has no code for.
 
 #include "kernels/max_pool.h"
 #include "kernels/optimizer.h"
@@ -10,23 +10,43 @@
 namespace espalier::kernels::cuda {
 
 #ifdef ESPALIER_HAS_CUDA
-bool max_pool_forward(const ConvShape& shape, const float* x, float* y);
-bool max_pool_backward(const ConvShape& shape, const float* x, const float* dy, float* dx);
-bool resize_forward(const ResizeShape& shape, const float* x, float* y);
-bool resize_backward(const ResizeShape& shape, const float* dy, float* dx);
+template <class T>
+bool max_pool_forward(const ConvShape& shape, const T* x, T* y);
+template <class T>
+bool max_pool_backward(const ConvShape& shape, const T* x, const T* dy, T* dx);
+template <class T>
+bool resize_forward(const ResizeShape& shape, const T* x, T* y);
+template <class T>
+bool resize_backward(const ResizeShape& shape, const T* dy, T* dx);
 /// Copies `bytes` of every row between rows of different lengths, given in bytes.
 bool copy_rows(int64_t rows, int64_t bytes, const void* from, int64_t from_stride, void* to,
                int64_t to_stride);
-bool global_avg_pool_forward(int N, int pixels, int C, const float* x, float* y);
+template <class T>
+bool global_avg_pool_forward(int N, int pixels, int C, const T* x, float* y);
 bool softmax_cross_entropy_forward(const CrossEntropyProblem& problem, float* losses);
 bool softmax_cross_entropy_backward(const CrossEntropyProblem& problem, const LossFactor& factor, float* dx);
 #else
-inline bool max_pool_forward(const ConvShape&, const float*, float*) { return false; }
-inline bool max_pool_backward(const ConvShape&, const float*, const float*, float*) { return false; }
-inline bool resize_forward(const ResizeShape&, const float*, float*) { return false; }
-inline bool resize_backward(const ResizeShape&, const float*, float*) { return false; }
+template <class T>
+bool max_pool_forward(const ConvShape&, const T*, T*) {
+  return false;
+}
+template <class T>
+bool max_pool_backward(const ConvShape&, const T*, const T*, T*) {
+  return false;
+}
+template <class T>
+bool resize_forward(const ResizeShape&, const T*, T*) {
+  return false;
+}
+template <class T>
+bool resize_backward(const ResizeShape&, const T*, T*) {
+  return false;
+}
 inline bool copy_rows(int64_t, int64_t, const void*, int64_t, void*, int64_t) { return false; }
-inline bool global_avg_pool_forward(int, int, int, const float*, float*) { return false; }
+template <class T>
+bool global_avg_pool_forward(int, int, int, const T*, float*) {
+  return false;
+}
 inline bool softmax_cross_entropy_forward(const CrossEntropyProblem&, float*) { return false; }
 inline bool softmax_cross_entropy_backward(const CrossEntropyProblem&, const LossFactor&, float*) {
   return false;

@@ -92,7 +92,7 @@ struct Matrices {
   }
 
   /// Rows of the whole gradient of y.
-  void complete(const OutputGradient& dy, const float* constant, const float* slope, const float* mean,
+  void complete(const OutputGradient<>& dy, const float* constant, const float* slope, const float* mean,
                 int64_t first, int count, float* to, int stride) const {
     const int K = s.K;
     for (int k = 0; k < K; k += kLanes) {
@@ -365,7 +365,7 @@ bool normed_conv2d_forward(const ConvShape& s, const float* x, const InputNorm& 
 }
 
 bool normed_conv2d_backward(const ConvShape& s, const float* x, const InputNorm& norm, const float* w,
-                            const OutputGradient& dy, const NormedGradients& out) {
+                            const OutputGradient<>& dy, const NormedGradients<>& out) {
   const Matrices m(s);
   if (!suits(m, norm) || (out.dx && !m.pointwise)) return false;
   const bool normed = norm.factor, completed = dy.slope;

@@ -21,6 +21,7 @@ bool ok(cublasStatus_t status) { return status == CUBLAS_STATUS_SUCCESS; }
 struct Product {
   bool turn_a, turn_b;
   int64_t m, n, depth;
+  cudaDataType_t operands = CUDA_R_32F, result = CUDA_R_32F;
 
   auto operator<=>(const Product&) const = default;
 };
@@ -40,24 +41,24 @@ cublasLtHandle_t handle() {
   return made;
 }
 
-cublasComputeType_t compute_type(Precision precision) {
-  if (precision == Precision::kFp32) return CUBLAS_COMPUTE_32F;
+cublasComputeType_t compute_type(const Product& p, Precision precision) {
+  if (p.operands != CUDA_R_32F || precision == Precision::kFp32) return CUBLAS_COMPUTE_32F;
   return precision == Precision::kTf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F_FAST_16BF;
 }
 
-bool layout(cublasLtMatrixLayout_t* out, bool turned, int64_t rows, int64_t columns) {
+bool layout(cublasLtMatrixLayout_t* out, cudaDataType_t type, bool turned, int64_t rows, int64_t columns) {
   const uint64_t r = static_cast<uint64_t>(turned ? columns : rows),
                  c = static_cast<uint64_t>(turned ? rows : columns);
-  return ok(cublasLtMatrixLayoutCreate(out, CUDA_R_32F, r, c, static_cast<int64_t>(r)));
+  return ok(cublasLtMatrixLayoutCreate(out, type, r, c, static_cast<int64_t>(r)));
 }
 
 void prepare(const Product& p, Precision precision, Plan& plan) {
   const cublasOperation_t a = p.turn_a ? CUBLAS_OP_T : CUBLAS_OP_N, b = p.turn_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-  if (!ok(cublasLtMatmulDescCreate(&plan.matmul, compute_type(precision), CUDA_R_32F)) ||
+  if (!ok(cublasLtMatmulDescCreate(&plan.matmul, compute_type(p, precision), CUDA_R_32F)) ||
       !ok(cublasLtMatmulDescSetAttribute(plan.matmul, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a)) ||
       !ok(cublasLtMatmulDescSetAttribute(plan.matmul, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b)) ||
-      !layout(&plan.a, p.turn_a, p.m, p.depth) || !layout(&plan.b, p.turn_b, p.depth, p.n) ||
-      !layout(&plan.c, false, p.m, p.n))
+      !layout(&plan.a, p.operands, p.turn_a, p.m, p.depth) ||
+      !layout(&plan.b, p.operands, p.turn_b, p.depth, p.n) || !layout(&plan.c, p.result, false, p.m, p.n))
     return;
   cublasLtMatmulPreference_t preference = nullptr;
   if (!ok(cublasLtMatmulPreferenceCreate(&preference))) return;
@@ -76,7 +77,7 @@ void prepare(const Product& p, Precision precision, Plan& plan) {
   cublasLtMatmulPreferenceDestroy(preference);
 }
 
-bool multiply(const Product& product, Precision precision, const float* a, const float* b, float* c) {
+bool multiply(const Product& product, Precision precision, const void* a, const void* b, void* c) {
   if (!handle()) return false;
   thread_local std::map<std::pair<Product, Precision>, Plan> plans;
   const auto [at, fresh] = plans.try_emplace({product, precision});
@@ -99,19 +100,33 @@ int64_t pixels(const ConvShape& s) { return int64_t{s.N} * s.H * s.W; }
 
 // Rows of the tensors are columns to the library: x is C x pixels, w is C x K, y is K x pixels.
 
-bool cublaslt_forward(const ConvShape& s, Precision precision, const float* x, const float* w, float* y) {
-  return pointwise(s) && multiply({true, false, s.K, pixels(s), s.C}, precision, w, x, y);
+template <class T>
+constexpr cudaDataType_t kType = sizeof(T) == 2 ? CUDA_R_16BF : CUDA_R_32F;
+
+template <class T>
+bool cublaslt_forward(const ConvShape& s, Precision precision, const T* x, const T* w, T* y) {
+  return pointwise(s) && multiply({true, false, s.K, pixels(s), s.C, kType<T>, kType<T>}, precision, w, x, y);
 }
 
-bool cublaslt_backward_x(const ConvShape& s, Precision precision, const float* dy, const float* w,
-                         float* dx) {
-  return pointwise(s) && multiply({false, false, s.C, pixels(s), s.K}, precision, w, dy, dx);
+template <class T>
+bool cublaslt_backward_x(const ConvShape& s, Precision precision, const T* dy, const T* w, T* dx) {
+  return pointwise(s) &&
+         multiply({false, false, s.C, pixels(s), s.K, kType<T>, kType<T>}, precision, w, dy, dx);
 }
 
-bool cublaslt_backward_w(const ConvShape& s, Precision precision, const float* x, const float* dy,
-                         float* dw) {
-  return pointwise(s) && multiply({false, true, s.C, s.K, pixels(s)}, precision, x, dy, dw);
+template <class T>
+bool cublaslt_backward_w(const ConvShape& s, Precision precision, const T* x, const T* dy, float* dw) {
+  return pointwise(s) &&
+         multiply({false, true, s.C, s.K, pixels(s), kType<T>, CUDA_R_32F}, precision, x, dy, dw);
 }
+
+#define ESPALIER_FOR(T)                                                                  \
+  template bool cublaslt_forward(const ConvShape&, Precision, const T*, const T*, T*);   \
+  template bool cublaslt_backward_x(const ConvShape&, Precision, const T*, const T*, T*); \
+  template bool cublaslt_backward_w(const ConvShape&, Precision, const T*, const T*, float*);
+ESPALIER_FOR(float)
+ESPALIER_FOR(Bf16)
+#undef ESPALIER_FOR
 
 }  // namespace espalier::kernels::library
 

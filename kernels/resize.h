@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/bf16.h"
 #include "kernels/device.h"
 
 namespace espalier::kernels {
@@ -16,9 +17,12 @@ struct ResizeShape {
   Sampling sampling;
 };
 
-void resize_forward(Device device, const ResizeShape& shape, const float* x, float* y);
+/// T is float or Bf16.
+template <class T>
+void resize_forward(Device device, const ResizeShape& shape, const T* x, T* y);
 
 /// dx[n,h,v,c] = sum of dy * weight over the outputs that read the pixel, gathered in row order.
-void resize_backward(Device device, const ResizeShape& shape, const float* dy, float* dx);
+template <class T>
+void resize_backward(Device device, const ResizeShape& shape, const T* dy, T* dx);
 
 }  // namespace espalier::kernels

@@ -11,6 +11,7 @@
 
 namespace espalier::kernels::tensor_core {
 
+using warp::Word2;
 using warp::Word4;
 
 /// fp32 in memory, rounded to TF32 where it is multiplied.
@@ -110,6 +111,32 @@ struct RoundedBf16 {
   }
 };
 
+/// Element e of four neighbours in each of four rows, as a sum over rows takes them.
+ESPALIER_SIMT Word4 column(const Word4 (&w)[4], int e) {
+  return {{w[0].v[e], w[1].v[e], w[2].v[e], w[3].v[e]}};
+}
+/// The same where a word holds two: rows 0 and 1, rows 2 and 3.
+ESPALIER_SIMT Word2 column(const Word2 (&w)[4], int e) {
+  const uint32_t half = e % 2 ? 0x7632 : 0x5410;
+  return {{warp::permute_bytes(w[0].v[e / 2], w[1].v[e / 2], half),
+           warp::permute_bytes(w[2].v[e / 2], w[3].v[e / 2], half)}};
+}
+
+/// bf16 in memory, whose neighbours do not belong to the same sum: column() has made pairs of them.
+struct PairedBf16 {
+  using Sum = float;
+  static constexpr int kPerWord = 2;
+  using A = RoundedBf16::A;
+  using B = RoundedBf16::B;
+  ESPALIER_SIMT static A left(const Word2& low, const Word2& high) {
+    return {{low.v[0], high.v[0], low.v[1], high.v[1]}};
+  }
+  ESPALIER_SIMT static B right(const Word2& w) { return {{w.v[0], w.v[1]}}; }
+  ESPALIER_SIMT static void multiply(Sum (&d)[4], const A& a, const B& b) {
+    RoundedBf16::multiply(d, a, b);
+  }
+};
+
 /// What needs no conversion: the words go to the instruction as they are.
 template <class Instruction>
 struct Direct {
@@ -148,7 +175,7 @@ struct CodeInstruction {
 };
 
 /// bf16 in memory.
-using Bf16 = Direct<Bf16Instruction>;
+using StoredBf16 = Direct<Bf16Instruction>;
 /// u8 or s8 codes times s8 filters, exact.
 using U8 = Direct<CodeInstruction<true>>;
 using S8 = Direct<CodeInstruction<false>>;

@@ -115,8 +115,8 @@ bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> c
   return false;
 }
 
-Autotuner::Problem problem_of(int operation, const ConvShape& s, int variant) {
-  return {operation,  static_cast<int>(precision()),
+Autotuner::Problem problem_of(int operation, int operands, const ConvShape& s, int variant) {
+  return {operation,  operands,
           variant,    s.N,
           s.H,        s.W,
           s.C,        s.K,

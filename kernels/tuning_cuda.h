@@ -6,6 +6,7 @@
 
 #include "kernels/autotuner.h"
 #include "kernels/conv_shape.h"
+#include "kernels/precision.h"
 
 namespace espalier::kernels::cuda {
 
@@ -14,8 +15,15 @@ namespace espalier::kernels::cuda {
 bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates, void* output,
                  size_t bytes, bool input_too);
 
-/// The numbers of a problem: what is computed, in which precision, with which epilogue, and the shape.
-Autotuner::Problem problem_of(int operation, const ConvShape& shape, int variant);
+/// The numbers of a problem: what is computed, with which operands, with which epilogue, and the shape.
+Autotuner::Problem problem_of(int operation, int operands, const ConvShape& shape, int variant);
+
+/// The same of operands that are T in memory.
+template <class T>
+Autotuner::Problem problem_of(int operation, const ConvShape& shape, int variant) {
+  constexpr int kStoredBf16 = 3;  // after those of Precision
+  return problem_of(operation, sizeof(T) == 4 ? static_cast<int>(precision()) : kStoredBf16, shape, variant);
+}
 
 /// For benches: only candidates of this name run from now on, all again with null.
 void force_candidate(const char* name);

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/bf16.h"
+
 /// Marks what runs on the device, or in the emulator.
 #ifdef __CUDACC__
 #define ESPALIER_SIMT __device__ __forceinline__
@@ -130,11 +132,11 @@ ESPALIER_SIMT void raise(uint32_t* p, uint32_t v) {
 #endif
 }
 
-/// Starts to copy 4 or 16 bytes to shared memory, zeros where not valid; `from` must be a readable address
+/// Starts to copy 4, 8 or 16 bytes to shared memory, zeros where not valid; `from` must be a readable address
 /// either way.
 template <int kBytes>
 ESPALIER_SIMT void copy_async(void* to, const void* from, bool valid) {
-  static_assert(kBytes == 4 || kBytes == 16);
+  static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
 #ifdef __CUDACC__
   const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(to));
   const int bytes = valid ? kBytes : 0;
@@ -142,7 +144,7 @@ ESPALIER_SIMT void copy_async(void* to, const void* from, bool valid) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(at), "l"(from), "r"(bytes)
                  : "memory");
   else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(at), "l"(from), "r"(bytes)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;\n" ::"r"(at), "l"(from), "r"(bytes), "n"(kBytes)
                  : "memory");
 #else
   emulation::copy_async(to, from, kBytes, valid);
@@ -319,12 +321,41 @@ ESPALIER_SIMT void store4(float* p, const Float4& f) {
   for (int i = 0; i < 4; ++i) p[i] = f.v[i];
 #endif
 }
+/// Four bf16, with one 8-byte access; the address must be a multiple of 8.
+ESPALIER_SIMT Float4 load4(const Bf16* p) {
+#ifdef __CUDACC__
+  const uint2 w = *reinterpret_cast<const uint2*>(p);
+  return {{float_of(w.x << 16), float_of(w.x & 0xffff0000u), float_of(w.y << 16), float_of(w.y & 0xffff0000u)}};
+#else
+  return {{p[0], p[1], p[2], p[3]}};
+#endif
+}
+ESPALIER_SIMT void store4(Bf16* p, const Float4& f) {
+#ifdef __CUDACC__
+  *reinterpret_cast<uint2*>(p) = make_uint2(to_bf16_pair(f.v[0], f.v[1]), to_bf16_pair(f.v[2], f.v[3]));
+#else
+  for (int i = 0; i < 4; ++i) p[i] = f.v[i];
+#endif
+}
 ESPALIER_SIMT Word4 load4(const uint32_t* p) {
 #ifdef __CUDACC__
   const uint4 w = *reinterpret_cast<const uint4*>(p);
   return {{w.x, w.y, w.z, w.w}};
 #else
   return {{p[0], p[1], p[2], p[3]}};
+#endif
+}
+
+/// Two words of shared memory, with one 8-byte access.
+struct Word2 {
+  uint32_t v[2];
+};
+ESPALIER_SIMT Word2 load2(const uint32_t* p) {
+#ifdef __CUDACC__
+  const uint2 w = *reinterpret_cast<const uint2*>(p);
+  return {{w.x, w.y}};
+#else
+  return {{p[0], p[1]}};
 #endif
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "kernels/elementwise.h"
+#include "ops/storage.h"
 #include "tensor/grad_state.h"
 
 namespace espalier {
@@ -23,14 +24,16 @@ void accumulate(Tensor& sum, Tensor&& gradient) {
     else
       sum = sum.clone();
   }
-  kernels::add_into(sum.device(), sum.elements(), gradient.f32(), sum.f32());
+  with_type(sum.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::add_into(sum.device(), sum.elements(), gradient.as<T>(), sum.as<T>());
+  });
 }
 
 void check(const GradNode& node, size_t input, const Tensor& gradient) {
-  ESPALIER_CHECK(gradient.defined() && gradient.shape() == node.ctx.in[input].shape(), node.op->name(),
+  ESPALIER_CHECK(gradient.defined() && gradient.meta() == node.ctx.in[input].meta(), node.op->name(),
                  ": the gradient of input ", input, " is ",
-                 gradient.defined() ? str(gradient.shape()) : "missing", ", but the input is ",
-                 node.ctx.in[input].shape());
+                 gradient.defined() ? str(gradient.meta()) : "missing", ", but the input is ",
+                 node.ctx.in[input].meta());
 }
 
 }  // namespace
@@ -82,7 +85,9 @@ void backward(const Tensors& outputs, const Tensors& gradients) {
     GradNode& node = *p.node;
     const Running place(node.place);
     for (size_t i = 0; i < p.dy.size(); ++i)
-      if (!p.dy[i].defined()) p.dy[i] = Tensor::zeros(node.ctx.out[i].shape(), node.ctx.out[i].device());
+      if (!p.dy[i].defined())
+        p.dy[i] =
+          Tensor::zeros(node.ctx.out[i].shape(), node.ctx.out[i].device(), node.ctx.out[i].dtype());
     Tensors dx = node.op->backward(node.ctx, p.dy);
     p.dy.clear();
     for (size_t i = 0; i < node.edges.size(); ++i) {

@@ -58,9 +58,10 @@ struct Concat final : Op {
     for (size_t i = 0; i < c.in.size(); ++i) {
       const int channels = c.in[i].channels();
       if (c.needs_grad[i]) {
-        dx[i] = Tensor(c.in[i].shape(), dy[0].device());
-        kernels::copy_channels(dy[0].device(), dx[i].elements() / channels, channels, 4, dy[0].data(),
-                               dy[0].channels(), first, dx[i].data(), channels, 0);
+        dx[i] = Tensor(c.in[i].shape(), dy[0].device(), c.in[i].dtype());
+        kernels::copy_channels(dy[0].device(), dx[i].elements() / channels, channels,
+                               bytes_of(dx[i].dtype()), dy[0].data(), dy[0].channels(), first, dx[i].data(),
+                               channels, 0);
       }
       first += channels;
     }
@@ -78,6 +79,7 @@ struct Concat final : Op {
   void attributes(AttributeVisitor&) override {}
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
+  uint32_t may_be_bf16() const override { return ~0u; }
 
   std::unique_ptr<Prepared> prepare(const PrepareCtx& ctx) const override {
     const Tensor& y = ctx.out[0];

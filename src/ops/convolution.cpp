@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "ops/channel_ties.h"
+#include "ops/storage.h"
 
 namespace espalier {
 
@@ -14,10 +15,7 @@ void Convolution::attributes(AttributeVisitor& v) {
 }
 
 void check_inputs(const Convolution& op, std::span<const Meta> in) {
-  const size_t expected = 2 + (op.has_bias ? 1 : 0) + (op.has_residual ? 1 : 0);
-  ESPALIER_CHECK(in.size() == expected, op.name(), ": ", in.size(), " inputs, ", expected, " expected");
-  for (size_t i = 0; i < in.size(); ++i)
-    ESPALIER_CHECK(in[i].dtype == DType::kF32, op.name(), ": input ", i, " is ", in[i], "; expected f32");
+  check_activations(op, in, 2 + (op.has_bias ? 1 : 0) + (op.has_residual ? 1 : 0));
 }
 
 void check_window(const Convolution& op, const kernels::ConvShape& s) {
@@ -61,7 +59,9 @@ Tensor before_activation(const Convolution& op, const Ctx& c, const Tensor& dy) 
 void epilogue_gradients(const Convolution& op, const Ctx& c, const Tensor& g, Tensors& dx) {
   if (op.has_bias && c.needs_grad[2]) {
     dx[2] = Tensor(c.in[2].shape(), g.device());
-    kernels::sum_rows(g.device(), g.elements() / g.channels(), g.channels(), g.f32(), dx[2].f32());
+    with_type(g.dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::sum_rows(g.device(), g.elements() / g.channels(), g.channels(), g.as<T>(), dx[2].f32());
+    });
   }
   if (op.has_residual && c.needs_grad.back()) dx.back() = g;
 }

@@ -7,7 +7,7 @@
 
 namespace espalier {
 
-/// Throws Error unless the inputs are as many as the attributes say, all f32.
+/// Throws Error unless the inputs are as many as the attributes say, and of the types that the op takes.
 void check_inputs(const Convolution& op, std::span<const Meta> in);
 /// Throws Error unless the filter fits the padded image and the attributes make sense.
 void check_window(const Convolution& op, const kernels::ConvShape& shape);

@@ -6,6 +6,7 @@
 #include "ops/channel_ties.h"
 #include "ops/convolution.h"
 #include "ops/ops.h"
+#include "ops/storage.h"
 
 namespace espalier {
 
@@ -42,9 +43,9 @@ Tensors DepthwiseConv2d::backward(Ctx& c, std::span<const Tensor> dy) const {
   Tensors dx(c.in.size());
   if (c.needs_grad[0]) dx[0] = Tensor(c.in[0].shape(), g.device());
   if (c.needs_grad[1]) dx[1] = Tensor(c.in[1].shape(), g.device());
-  kernels::normed_depthwise_backward(
+  kernels::normed_depthwise_backward<float>(
       g.device(), s, c.in[0].f32(), {}, c.in[1].f32(), {.g = g.f32()},
-      {.dx = dx[0].defined() ? dx[0].f32() : nullptr, .dw = dx[1].defined() ? dx[1].f32() : nullptr});
+      {.dx = data_or_null<float>(dx[0]), .dw = data_or_null<float>(dx[1])});
   epilogue_gradients(*this, c, g, dx);
   return dx;
 }

@@ -4,16 +4,17 @@
 #include "ops/channel_ties.h"
 #include "ops/global_avg_pool_prepare.h"
 #include "ops/ops.h"
+#include "ops/storage.h"
 
 namespace espalier {
 
 namespace {
 
-/// See global_avg_pool() in ops.h. In: x [N,H,W,C]. Out: [N,C].
+/// See global_avg_pool() in ops.h. In: x [N,H,W,C], f32 or bf16. Out: [N,C], f32.
 struct GlobalAvgPool final : Op {
   const char* name() const override { return "global_avg_pool"; }
   Metas infer(std::span<const Meta> in) const override {
-    check_f32(*this, in, 1);
+    check_activations(*this, in, 1);
     const Shape& x = in[0].shape;
     ESPALIER_CHECK(x.axes() == 4 && x[1] > 0 && x[2] > 0, "global_avg_pool: x is ", x,
                    "; it must be [N,H,W,C] with at least one pixel");
@@ -21,18 +22,23 @@ struct GlobalAvgPool final : Op {
   }
   void forward(Ctx& c) const override {
     const Shape& x = c.in[0].shape();
-    kernels::global_avg_pool_forward(c.device(), x[0], x[1] * x[2], x[3], c.in[0].f32(), c.out[0].f32());
+    with_type(c.in[0].dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::global_avg_pool_forward(c.device(), x[0], x[1] * x[2], x[3], c.in[0].as<T>(), c.out[0].f32());
+    });
   }
   Tensors backward(Ctx& c, std::span<const Tensor> dy) const override {
     const Shape& x = c.in[0].shape();
-    const Tensor dx(x, dy[0].device());
-    kernels::global_avg_pool_backward(dx.device(), x[0], x[1] * x[2], x[3], dy[0].f32(), dx.f32());
+    const Tensor dx(x, dy[0].device(), c.in[0].dtype());
+    with_type(dx.dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::global_avg_pool_backward(dx.device(), x[0], x[1] * x[2], x[3], dy[0].f32(), dx.as<T>());
+    });
     return {dx};
   }
   void channels(ChannelTies& t) const override { t.same(t.in(0), t.out()); }
   void attributes(AttributeVisitor&) override {}
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
+  uint32_t may_be_bf16() const override { return 1; }
   std::unique_ptr<Prepared> prepare(const PrepareCtx& ctx) const override {
     auto prepared = prepare_global_avg_pool(ctx);
     return prepared ? std::move(prepared) : Op::prepare(ctx);

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/max_pool.h"
 #include "ops/channel_ties.h"
+#include "ops/storage.h"
 
 namespace espalier {
 
@@ -26,20 +27,24 @@ void visit_pool(AttributeVisitor& v, PoolOptions& o) {
 }
 
 Metas MaxPool::infer(std::span<const Meta> in) const {
-  check_f32(*this, in, 1);
+  check_activations(*this, in, 1);
   const kernels::ConvShape s = pool_shape(name(), o, in[0].shape);
   return {{{s.N, s.P(), s.Q(), s.C}, in[0].dtype}};
 }
 
 void MaxPool::forward(Ctx& c) const {
-  kernels::max_pool_forward(c.device(), pool_shape(name(), o, c.in[0].shape()), c.in[0].f32(),
-                            c.out[0].f32());
+  with_type(c.in[0].dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::max_pool_forward(c.device(), pool_shape(name(), o, c.in[0].shape()), c.in[0].as<T>(),
+                              c.out[0].as<T>());
+  });
 }
 
 Tensors MaxPool::backward(Ctx& c, std::span<const Tensor> dy) const {
-  const Tensor dx(c.in[0].shape(), dy[0].device());
-  kernels::max_pool_backward(dx.device(), pool_shape(name(), o, dx.shape()), c.in[0].f32(), dy[0].f32(),
-                             dx.f32());
+  const Tensor dx = like(c.in[0]);
+  with_type(dx.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::max_pool_backward(dx.device(), pool_shape(name(), o, dx.shape()), c.in[0].as<T>(), dy[0].as<T>(),
+                               dx.as<T>());
+  });
   return {dx};
 }
 

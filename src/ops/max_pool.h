@@ -20,6 +20,7 @@ struct MaxPool final : Op {
   void channels(ChannelTies&) const override;
   void attributes(AttributeVisitor& v) override { visit_pool(v, o); }
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
+  uint32_t may_be_bf16() const override { return 1; }
 };
 
 }  // namespace espalier

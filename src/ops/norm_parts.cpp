@@ -24,8 +24,6 @@ void NormAttributes::visit(AttributeVisitor& v) {
 void check_norm(const Op& op, const NormAttributes& norm, std::span<const Meta> in, NormInputs at,
                 int channels) {
   const Shape pair{2, channels}, each{channels};
-  for (size_t i = 0; i < in.size(); ++i)
-    ESPALIER_CHECK(in[i].dtype == DType::kF32, op.name(), ": input ", i, " is ", in[i], "; expected f32");
   ESPALIER_CHECK(in[at_size(at.moments())].shape == pair, op.name(), ": moments are ",
                  in[at_size(at.moments())].shape, ", expected ", pair);
   for (int i = at.scale(); i <= at.variance(); ++i)

@@ -6,14 +6,13 @@
 #include "ops/convolution.h"
 #include "ops/norm_parts.h"
 #include "ops/ops.h"
+#include "ops/storage.h"
 
 namespace espalier {
 
 namespace {
 
 constexpr NormInputs kNorm{2};
-
-float* data_or_null(const Tensor& t) { return t.defined() ? t.f32() : nullptr; }
 
 bool any(const Ctx& c, std::initializer_list<int> inputs) {
   for (int i : inputs)
@@ -31,14 +30,15 @@ kernels::ConvShape NormedConvolution::shape_of(const Shape& x, const Shape& w) c
 }
 
 Metas NormedConvolution::infer(std::span<const Meta> in) const {
-  check_f32(*this, in, has_norm ? 7 : 2);
+  check_activations(*this, in, has_norm ? 7 : 2);
   // The plain convolution has the checks of x and w.
   const auto plain = [&](auto op) {
     op.stride = stride;
     op.pad = pad;
-    return op.infer(in.first(2))[0];
+    const Meta floats[] = {{in[0].shape}, in[1]};
+    return op.infer(floats)[0];
   };
-  const Meta y = depthwise() ? plain(DepthwiseConv2d()) : plain(Conv2d());
+  const Meta y = {(depthwise() ? plain(DepthwiseConv2d()) : plain(Conv2d())).shape, in[0].dtype};
   if (has_norm) check_norm(*this, norm, in, kNorm, in[0].shape.back());
   Metas out = {y};
   if (measures) out.push_back({Shape{2, y.shape.back()}, DType::kF32});
@@ -52,24 +52,19 @@ void NormedConvolution::forward(Ctx& c) const {
     save_norm(norm, c, kNorm, rows_of(c.in[0]));
     input = saved_norm(norm, c);
   }
-  (depthwise() ? kernels::normed_depthwise_forward : kernels::normed_conv2d_forward)(
-      c.device(), s, c.in[0].f32(), input, c.in[1].f32(), c.out[0].f32(),
-      measures ? c.out[1].f32() : nullptr);
+  with_type(c.in[0].dtype(), [&]<class T>(std::type_identity<T>) {
+    (depthwise() ? kernels::normed_depthwise_forward<T> : kernels::normed_conv2d_forward<T>)(
+        c.device(), s, c.in[0].as<T>(), input, c.in[1].f32(), c.out[0].as<T>(),
+        measures ? c.out[1].f32() : nullptr);
+  });
 }
 
 Tensors NormedConvolution::backward(Ctx& c, std::span<const Tensor> dy) const {
   const Tensor &x = c.in[0], &w = c.in[1];
   const Device device = dy[0].device();
   Tensors dx(c.in.size());
-  kernels::OutputGradient gradient{.g = dy[0].f32()};
   MomentsGradient moments;
   if (measures) moments = moments_gradient(dy[1], rows_of(c.out[0]));
-  if (moments.slope.defined()) {
-    gradient.y = c.out[0].f32();
-    gradient.constant = moments.constant.f32();
-    gradient.slope = moments.slope.f32();
-    gradient.mean = c.out[1].f32();  // its first row
-  }
   kernels::InputNorm input;
   Tensor sums;
   if (has_norm) {
@@ -78,13 +73,22 @@ Tensors NormedConvolution::backward(Ctx& c, std::span<const Tensor> dy) const {
   }
   // The norm's own gradients are sums over dx.
   if (c.needs_grad[0] || (has_norm && any(c, {kNorm.moments(), kNorm.scale(), kNorm.shift()})))
-    dx[0] = Tensor(x.shape(), device);
+    dx[0] = Tensor(x.shape(), device, x.dtype());
   if (c.needs_grad[1]) dx[1] = Tensor(w.shape(), device);
-  (depthwise() ? kernels::normed_depthwise_backward : kernels::normed_conv2d_backward)(
-      device, shape_of(x.shape(), w.shape()), x.f32(), input, w.f32(), gradient,
-      {.dx = data_or_null(dx[0]),
-       .sums = dx[0].defined() ? data_or_null(sums) : nullptr,
-       .dw = data_or_null(dx[1])});
+  with_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::OutputGradient<T> gradient{.g = dy[0].as<T>()};
+    if (moments.slope.defined()) {
+      gradient.y = c.out[0].as<T>();
+      gradient.constant = moments.constant.f32();
+      gradient.slope = moments.slope.f32();
+      gradient.mean = c.out[1].f32();  // its first row
+    }
+    (depthwise() ? kernels::normed_depthwise_backward<T> : kernels::normed_conv2d_backward<T>)(
+        device, shape_of(x.shape(), w.shape()), x.as<T>(), input, w.f32(), gradient,
+        {.dx = data_or_null<T>(dx[0]),
+         .sums = dx[0].defined() ? data_or_null<float>(sums) : nullptr,
+         .dw = data_or_null<float>(dx[1])});
+  });
   if (has_norm && dx[0].defined()) norm_gradients(c, kNorm, sums, dx);
   return dx;
 }
@@ -137,7 +141,7 @@ constexpr NormInputs kNormalizeNorm{1};
 }
 
 Metas Normalize::infer(std::span<const Meta> in) const {
-  check_f32(*this, in, has_residual ? 7 : 6);
+  check_activations(*this, in, has_residual ? 7 : 6);
   ESPALIER_CHECK(in[0].shape.axes() >= 1 && in[0].shape.elements() > 0, "normalize: x is ", in[0].shape,
                  "; it must be [...,C], and no extent 0");
   check_norm(*this, norm, in, kNormalizeNorm, in[0].shape.back());
@@ -150,20 +154,24 @@ Metas Normalize::infer(std::span<const Meta> in) const {
 void Normalize::forward(Ctx& c) const {
   const Tensor& x = c.in[0];
   save_norm(norm, c, kNormalizeNorm, rows_of(x));
-  kernels::normalize_forward(c.device(), rows_of(x), x.channels(), x.f32(), saved_norm(norm, c),
-                             has_residual ? c.in[6].f32() : nullptr, c.out[0].f32());
+  with_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::normalize_forward<T>(c.device(), rows_of(x), x.channels(), x.as<T>(), saved_norm(norm, c),
+                                  has_residual ? c.in[6].as<T>() : nullptr, c.out[0].as<T>());
+  });
 }
 
 Tensors Normalize::backward(Ctx& c, std::span<const Tensor> dy) const {
   const Tensor& x = c.in[0];
   Tensors dx(c.in.size());
-  dx[0] = Tensor(x.shape(), x.device());
+  dx[0] = like(x);
   const Tensor sums({2, x.channels()}, x.device());
   const bool linear = norm.act.is_none();
-  if (has_residual && c.needs_grad[6]) dx[6] = linear ? dy[0] : Tensor(x.shape(), x.device());
-  kernels::normalize_backward(x.device(), rows_of(x), x.channels(), x.f32(), saved_norm(norm, c),
-                              linear ? nullptr : c.out[0].f32(), dy[0].f32(), dx[0].f32(), sums.f32(),
-                              has_residual && !linear ? data_or_null(dx[6]) : nullptr);
+  if (has_residual && c.needs_grad[6]) dx[6] = linear ? dy[0] : like(x);
+  with_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::normalize_backward<T>(x.device(), rows_of(x), x.channels(), x.as<T>(), saved_norm(norm, c),
+                                   linear ? nullptr : c.out[0].as<T>(), dy[0].as<T>(), dx[0].as<T>(),
+                                   sums.f32(), has_residual && !linear ? data_or_null<T>(dx[6]) : nullptr);
+  });
   norm_gradients(c, kNormalizeNorm, sums, dx);
   return dx;
 }

@@ -19,7 +19,7 @@ struct NormAttributes {
 
 /// In: x, w, [moments of x [2,C], scale, shift, mean, variance [C] if has_norm]. Out: y = conv(z, w), where
 /// z = act(normalised x * scale + shift) with a norm and z = x without; [moments of y [2,K] if measures]:
-/// mean and biased variance of each channel, with gradients. In training mode normalisation is by `moments`,
+/// mean and biased variance of each channel, with gradients. x and y may be bf16. In training mode normalisation is by `moments`,
 /// which also update mean and variance as in batch_norm(); otherwise by mean and variance.
 struct NormedConvolution : Op {
   int stride = 1;
@@ -33,6 +33,7 @@ struct NormedConvolution : Op {
   void attributes(AttributeVisitor&) override;
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
   Keep keep() const override;
+  uint32_t may_be_bf16() const override { return 1; }
 
  protected:
   virtual bool depthwise() const = 0;
@@ -72,6 +73,7 @@ struct Normalize final : Op {
   void attributes(AttributeVisitor&) override;
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override;
+  uint32_t may_be_bf16() const override { return 1u | 1u << 6; }
 };
 
 }  // namespace espalier

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "ops/autograd.h"
+#include "ops/storage.h"
 #include "tensor/grad_state.h"
 
 namespace espalier {
@@ -92,6 +93,17 @@ void check_f32(const Op& op, std::span<const Meta> in, size_t count) {
   check_count(op, in, count);
   for (size_t i = 0; i < in.size(); ++i)
     ESPALIER_CHECK(in[i].dtype == DType::kF32, op.name(), ": input ", i, " is ", in[i], "; expected f32");
+}
+
+void check_activations(const Op& op, std::span<const Meta> in, size_t count) {
+  check_count(op, in, count);
+  const uint32_t free = op.may_be_bf16();
+  const DType type = count > 0 && in[0].dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
+  for (size_t i = 0; i < in.size(); ++i) {
+    const DType expected = free >> i & 1 ? type : DType::kF32;
+    ESPALIER_CHECK(in[i].dtype == expected, op.name(), ": input ", i, " is ", in[i], "; expected ",
+                   expected == DType::kF32 ? "f32" : "bf16, as input 0");
+  }
 }
 
 Tensors no_gradient(const Op& op) {

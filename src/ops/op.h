@@ -82,6 +82,8 @@ struct Op {
   virtual bool differentiable() const { return true; }
   /// True if output 0 is a copy of input 0 outside training mode, so that inference graphs drop the op.
   virtual bool identity_in_inference() const { return false; }
+  /// Bit i: input i, an activation, may be bf16 instead of f32; all of these are of one type then.
+  virtual uint32_t may_be_bf16() const { return 0; }
   /// The input whose memory output 0 may take in a Session, because forward() and prepared kernels read an
   /// element of it no later than they write the same element; -1 if there is none.
   virtual int overwrites() const { return -1; }

@@ -11,6 +11,7 @@
   X(activation)                 \
   X(add)                        \
   X(batch_norm)                 \
+  X(cast)                       \
   X(concat)                     \
   X(conv2d)                     \
   X(depthwise_conv2d)           \

@@ -43,6 +43,8 @@ Tensor relu6(const Tensor& x);
 Tensor leaky_relu(const Tensor& x, float slope);
 Tensor sigmoid(const Tensor& x);
 
+/// The same numbers as bf16 if x is f32, as f32 if it is bf16. cast.cpp
+Tensor cast(const Tensor& x);
 /// a + b of equal shapes. add.cpp
 Tensor add(const Tensor& a, const Tensor& b);
 /// Joins along the channels: [N,H,W,C0], [N,H,W,C1], ... to [N,H,W,C0+C1+...]. concat.cpp

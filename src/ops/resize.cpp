@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "ops/channel_ties.h"
 #include "ops/ops.h"
+#include "ops/storage.h"
 
 namespace espalier {
 
@@ -37,22 +38,28 @@ void ResizeOptions::visit(AttributeVisitor& v) {
 
 Metas Resize::infer(std::span<const Meta> in) const {
   const Shape y = o.output(*this, in);
-  ESPALIER_CHECK(in[0].dtype == DType::kF32, "resize: x is ", in[0], "; it must be f32");
+  ESPALIER_CHECK(in[0].dtype == DType::kF32 || in[0].dtype == DType::kBF16, "resize: x is ", in[0],
+                 "; it must be f32 or bf16");
   return {{y, in[0].dtype}};
 }
 
 void Resize::forward(Ctx& c) const {
-  kernels::resize_forward(c.device(), o.problem(c.in[0].shape(), c.out[0].shape()), c.in[0].f32(),
-                          c.out[0].f32());
+  with_type(c.in[0].dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::resize_forward(c.device(), o.problem(c.in[0].shape(), c.out[0].shape()), c.in[0].as<T>(),
+                            c.out[0].as<T>());
+  });
 }
 
 Tensors Resize::backward(Ctx& c, std::span<const Tensor> dy) const {
   Tensors dx(c.in.size());
-  dx[0] = Tensor(c.in[0].shape(), dy[0].device());
-  kernels::resize_backward(dy[0].device(), o.problem(c.in[0].shape(), dy[0].shape()), dy[0].f32(),
-                           dx[0].f32());
+  dx[0] = Tensor(c.in[0].shape(), dy[0].device(), c.in[0].dtype());
+  with_type(dx[0].dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::resize_backward(dy[0].device(), o.problem(c.in[0].shape(), dy[0].shape()), dy[0].as<T>(),
+                             dx[0].as<T>());
+  });
   // `like` lends its extents only.
-  if (dx.size() > 1 && c.needs_grad[1]) dx[1] = Tensor::zeros(c.in[1].shape(), dy[0].device());
+  if (dx.size() > 1 && c.needs_grad[1])
+    dx[1] = Tensor::zeros(c.in[1].shape(), dy[0].device(), c.in[1].dtype());
   return dx;
 }
 

@@ -29,6 +29,7 @@ struct Resize final : Op {
   void attributes(AttributeVisitor& v) override { o.visit(v); }
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
+  uint32_t may_be_bf16() const override { return o.height ? 1 : 3; }
 };
 
 }  // namespace espalier

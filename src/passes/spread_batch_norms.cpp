@@ -77,8 +77,6 @@ bool hand_over(Graph& g, const Graph::Item& norm, int moments) {
 
 int spread_batch_norms(Graph& g) {
   int spread = 0;
-  for (const Graph::Value& v : g.values)
-    if (v.param.defined() && v.param.device() != Device::kCpu) return 0;
   for (int n = 0; n < static_cast<int>(g.items.size()); ++n) {
     const auto* norm = g.items[n].as<BatchNorm>();
     // Which piece of the activation a value is on has to be seen from the output.

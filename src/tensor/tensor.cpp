@@ -24,7 +24,7 @@ bool nan_fill() {
   return on;
 }
 
-constexpr int kNanByte = 0xFF;  // four of them are a NaN
+constexpr int kNanByte = 0xFF;  // four of them are a NaN, and two a bf16 one
 
 struct Storage {
   void* memory = nullptr;
@@ -58,7 +58,7 @@ Tensor::Tensor(const Shape& shape, Device device, DType dtype) : impl_(std::make
   impl_->dtype = dtype;
   impl_->device = device;
   impl_->storage = std::make_shared<Storage>(device, static_cast<size_t>(shape.elements()) * bytes_of(dtype));
-  if (nan_fill() && dtype == DType::kF32)
+  if (nan_fill() && (dtype == DType::kF32 || dtype == DType::kBF16))
     kernels::fill_bytes(device, data(), kNanByte, static_cast<size_t>(bytes()));
 }
 
@@ -119,6 +119,18 @@ float* Tensor::f32() const {
   assert(dtype() == DType::kF32);
   return static_cast<float*>(data());
 }
+Bf16* Tensor::bf16() const {
+  assert(dtype() == DType::kBF16);
+  return static_cast<Bf16*>(data());
+}
+template <>
+float* Tensor::as() const {
+  return f32();
+}
+template <>
+Bf16* Tensor::as() const {
+  return bf16();
+}
 int8_t* Tensor::s8() const {
   assert(dtype() == DType::kS8);
   return static_cast<int8_t*>(data());
@@ -168,13 +180,9 @@ std::vector<float> Tensor::to_vector() const {
     case DType::kS32:
       convert(host.s32());
       break;
-    case DType::kBF16: {
-      const auto* p = static_cast<const uint16_t*>(host.data());
-      for (size_t i = 0; i < values.size(); ++i) {
-        const uint32_t bits = uint32_t{p[i]} << 16;
-        std::memcpy(&values[i], &bits, 4);
-      }
-    }
+    case DType::kBF16:
+      convert(host.bf16());
+      break;
   }
   return values;
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/bf16.h"
 #include "kernels/device.h"
 #include "tensor/shape.h"
 
@@ -49,10 +50,14 @@ class Tensor {
 
   /// Typed pointers; asserted to match dtype().
   float* f32() const;
+  Bf16* bf16() const;
   int8_t* s8() const;
   uint8_t* u8() const;
   int32_t* s32() const;
   void* data() const;
+  /// f32() or bf16().
+  template <class T>
+  T* as() const;
 
   Tensor to(Device device) const;                 ///< the same tensor if it is there already
   Tensor clone() const;                           ///< new storage, no gradient state

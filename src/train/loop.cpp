@@ -12,8 +12,7 @@
 #include "base/random.h"
 #include "ops/ops.h"
 #include "optim/ema.h"
-#include "passes/fuse_training.h"
-#include "passes/spread_batch_norms.h"
+#include "passes/prepare_for_training.h"
 #include "runtime/session.h"
 #include "tasks/evaluate.h"
 #include "tensor/allocator.h"
@@ -93,8 +92,7 @@ class Trainer {
         log_(options, task.metric_name()) {
     check_options(options);
     check_finite_parameters(graph_);
-    fuse_training(fused_);
-    spread_batch_norms(fused_);
+    prepare_for_training(fused_, options.device);
     fused_.require_gradients();
     optimizer_ = make_optimizer(o_.optimizer, graph_);
     if (o_.ema > 0) ema_ = std::make_unique<Ema>(graph_, o_.ema);

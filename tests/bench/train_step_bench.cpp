@@ -1,6 +1,6 @@
 // One training step (forward, loss, backward, SGD with momentum) as train/loop.cpp makes it, on pictures that
 // stay the same, at the sizes that the peers are timed at. Counters: images/s, and the peak of live tensors
-// in MiB. `plain` runs the graph as traced, `fused` after fuse_training(), `spread` as train/loop.cpp does.
+// in MiB. `plain` runs the graph as traced, `fused` after fuse_training(), `prepared` as train/loop.cpp does.
 // On a GPU the pictures lie there, and the launches are recorded from the second step on.
 //
 //   train_step_bench [--net mobilenet_v2|yolov3_mobilenet_v1|unet] [--device cpu|cuda] [--precision
@@ -20,7 +20,7 @@
 #include "kernels/precision.h"
 #include "models/model_table.h"
 #include "passes/fuse_training.h"
-#include "passes/spread_batch_norms.h"
+#include "passes/prepare_for_training.h"
 #include "tensor/allocator.h"
 #include "tensor/device_choice.h"
 #include "train/training_step.h"
@@ -75,12 +75,11 @@ Batch batch_of(const Setting& s) {
           .targets = {targets_of(net)}};
 }
 
-void train_step(benchmark::State& state, const Setting& setting, bool fused, bool spread) {
+void train_step(benchmark::State& state, const Setting& setting, void (*prepare)(Graph&, Device)) {
   const auto& [net, device] = setting;
   const Graph stored = build_model({.name = net.name, .classes = net.classes}, net.size, 1).to(device);
   Graph graph = stored;
-  if (fused) fuse_training(graph);
-  if (spread) spread_batch_norms(graph);
+  prepare(graph, device);
   graph.require_gradients();
   const auto task = make_task(net.task, net.classes, Json::object());
   const auto optimizer = make_optimizer({.momentum = 0.9, .weight_decay = 1e-4}, stored);
@@ -129,14 +128,16 @@ Setting setting_from(int& argc, char** argv) {
 void register_steps(const Setting& setting) {
   const struct {
     const char* name;
-    bool fused, spread;
+    void (*prepare)(Graph&, Device);
     int steps;
-  } modes[] = {{"plain", false, false, 8}, {"fused", true, false, 8}, {"spread", true, true, 16}};
+  } modes[] = {{"plain", [](Graph&, Device) {}, 8},
+               {"fused", [](Graph& g, Device) { fuse_training(g); }, 8},
+               {"prepared", prepare_for_training, 16}};
   const int more = setting.device == Device::kCpu ? 1 : 8;
   for (const auto& mode : modes)
     benchmark::RegisterBenchmark(
         str("train_step/", setting.net.name, "/", mode.name).c_str(),
-        [setting, mode](benchmark::State& state) { train_step(state, setting, mode.fused, mode.spread); })
+        [setting, mode](benchmark::State& state) { train_step(state, setting, mode.prepare); })
         ->Unit(benchmark::kMillisecond)
         ->UseRealTime()
         ->Iterations(mode.steps * more);

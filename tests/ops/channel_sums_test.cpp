@@ -121,7 +121,7 @@ TEST(ChannelSums, SumOfRows) {
                  got({e.channels});
     kernels::sum_rows(Device::kCpu, e.rows, e.channels, x.f32(), want.f32());
     EmulatedMachine machine;
-    channels::sum(machine, e.rows, e.channels, channels::Elements{x.f32()}, got.f32(), nullptr);
+    channels::sum(machine, e.rows, e.channels, channels::Elements<float>{x.f32()}, got.f32(), nullptr);
     EXPECT_TRUE(expect_close(got, want, kSums));
   }
 }
@@ -135,20 +135,20 @@ TEST(ChannelSums, NormalisationTakenApart) {
       const kernels::InputNorm norm{n.scale.f32(), n.shift.f32(), n.mean.f32(), act};
       const Shape shape = n.x.shape();
       const Tensor y(shape), dx(shape), sums({2, e.channels});
-      kernels::normalize_forward(Device::kCpu, e.rows, e.channels, n.x.f32(), norm, nullptr, y.f32());
-      kernels::normalize_backward(Device::kCpu, e.rows, e.channels, n.x.f32(), norm, y.f32(), n.dy.f32(),
+      kernels::normalize_forward<float>(Device::kCpu, e.rows, e.channels, n.x.f32(), norm, nullptr, y.f32());
+      kernels::normalize_backward<float>(Device::kCpu, e.rows, e.channels, n.x.f32(), norm, y.f32(), n.dy.f32(),
                                   dx.f32(), sums.f32(), nullptr);
       for (const float* output : {y.f32(), static_cast<float*>(nullptr)}) {
         EmulatedMachine machine;
         const Tensor got_y(shape), got_dx = n.dy.clone(), got({2, e.channels});
         channels::for_each_element(machine, e.rows, e.channels,
-                                   channels::NormalizeForward{n.x.f32(), norm, nullptr, got_y.f32()});
+                                   channels::NormalizeForward<float>{n.x.f32(), norm, nullptr, got_y.f32()});
         EXPECT_TRUE(expect_close(got_y, y, {4e-6, 1.0}));  // a fused multiply-add is rounded once
-        const channels::NormGradient gradient{n.x.f32(), output, got_dx.f32(), norm};
-        channels::sum(machine, e.rows, e.channels, channels::NormSums{gradient}, got.f32(),
+        const channels::NormGradient<float> gradient{n.x.f32(), output, got_dx.f32(), norm};
+        channels::sum(machine, e.rows, e.channels, channels::NormSums<float>{gradient}, got.f32(),
                       got.f32() + e.channels);
         channels::for_each_element(machine, e.rows, e.channels,
-                                   channels::NormalizeBackward{gradient, got_dx.f32(), nullptr});
+                                   channels::NormalizeBackward<float>{gradient, got_dx.f32(), nullptr});
         EXPECT_TRUE(expect_close(got, sums, kSums));
         EXPECT_TRUE(expect_close(got_dx, dx, kElementwise));
       }

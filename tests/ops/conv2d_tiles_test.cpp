@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/batch_norm.h"
 #include "kernels/normed_conv.h"
 #include "ops/conv_reference.h"
 #include "ops/convolution_cases.h"
@@ -28,7 +29,7 @@ Tensor short_numbers(const Shape& shape, uint64_t seed) {
 
 Tensor turned(const ConvShape& s, const Tensor& w) {
   const Tensor t({s.C, s.R, s.S, s.K});
-  const tiles::TurnFilters turn{s.K, s.R, s.S, s.C, w.f32(), t.f32()};
+  const tiles::TurnFilters<float> turn{s.K, s.R, s.S, s.C, w.f32(), t.f32()};
   for (int64_t i = 0; i < t.elements(); ++i) turn(i);
   return t;
 }
@@ -183,14 +184,14 @@ TEST(Conv2dTiles, MomentsOfTheResults) {
     SCOPED_TRACE(describe(s));
     const Problem p(s);
     const Tensor moments({2, s.K}), want({2, s.K});
-    ASSERT_TRUE(tiles::takes_reducing(tiles::forward_gather(s), s.K));
+    ASSERT_TRUE(tiles::takes_reducing<float>(tiles::forward_gather(s), s.K));
     const Tensor y = same_in_any_order(p.dy.shape(), [&](const auto& conv, float* out) {
       tiles::ReducingConv2d<EmulatedMachine>{conv.machine, conv.precision}.forward_with_moments(
-          tiles::forward_gather(s), s.K, p.x.f32(), p.w.f32(), out, moments.f32());
+          tiles::forward_gather(s), s.K, p.x.f32(), {}, p.w.f32(), out, moments.f32());
     });
     EXPECT_TRUE(expect_sums(y, p.want.y));
     const ReferenceKernels reference;
-    kernels::moments_forward(Device::kCpu, y.elements() / s.K, s.K, y.f32(), want.f32());
+    kernels::batch_norm_statistics(Device::kCpu, y.elements() / s.K, s.K, y.f32(), want.f32(), want.f32() + s.K);
     EXPECT_TRUE(expect_close(moments, want, {1e-5, 1e-1}));  // sums in another order
   }
 }
@@ -212,8 +213,8 @@ TEST(Conv2dTiles, DataGradientThroughTheNorm) {
         tiles::backward_gather(s), s.C, p.dy.f32(), w.f32(), {}, want.f32());
     const ReferenceKernels reference;
     const int64_t rows = z.elements() / s.C;
-    kernels::normalize_forward(Device::kCpu, rows, s.C, p.x.f32(), norm, nullptr, z.f32());
-    kernels::normalize_backward(Device::kCpu, rows, s.C, p.x.f32(), norm, z.f32(), want.f32(), want.f32(),
+    kernels::normalize_forward<float>(Device::kCpu, rows, s.C, p.x.f32(), norm, nullptr, z.f32());
+    kernels::normalize_backward<float>(Device::kCpu, rows, s.C, p.x.f32(), norm, z.f32(), want.f32(), want.f32(),
                                 want_sums.f32(), nullptr);
     EXPECT_TRUE(expect_close(dx, want, {1e-5, 1.0}));         // the loop may be split in parts
     EXPECT_TRUE(expect_close(sums, want_sums, {1e-4, 1.0}));  // sums of thousands in another order
@@ -224,7 +225,7 @@ TEST(Conv2dTiles, PointwiseReadsThroughANorm) {
   for (const ConvShape& s :
        {kReducing[0], kReducing[2], kReducing[3], ConvShape{2, 7, 6, 24, 8, 1, 1, 2, {}}}) {
     SCOPED_TRACE(describe(s));
-    ASSERT_TRUE(tiles::takes_normed(s));
+    ASSERT_TRUE(tiles::takes_normed<float>(s));
     const Problem p(s);
     const Tensor factor = random_tensor({s.C}, Device::kCpu, 4),
                  offset = random_tensor({s.C}, Device::kCpu, 5);
@@ -236,10 +237,10 @@ TEST(Conv2dTiles, PointwiseReadsThroughANorm) {
       z.f32()[i] = norm.act(std::fma(factor.f32()[i % s.C], p.x.f32()[i], offset.f32()[i % s.C]));
     EmulatedMachine machine;
     const tiles::ReducingConv2d<EmulatedMachine> conv{machine, Precision::kTf32};
-    conv.forward_with_moments(gather, s.K, z.f32(), p.w.f32(), plain.f32(), plain_moments.f32());
+    conv.forward_with_moments(gather, s.K, z.f32(), {}, p.w.f32(), plain.f32(), plain_moments.f32());
     const Tensor y = same_in_any_order(p.dy.shape(), [&](const auto& c, float* out) {
       tiles::ReducingConv2d<EmulatedMachine>{c.machine, c.precision}.forward_with_moments(
-          gather, s.K, p.x.f32(), p.w.f32(), out, moments.f32(), kernels::NormLoad{norm});
+          gather, s.K, p.x.f32(), norm, p.w.f32(), out, moments.f32());
     });
     EXPECT_EQ(y.to_vector(), plain.to_vector());
     EXPECT_EQ(moments.to_vector(), plain_moments.to_vector());

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "support/bf16.h"
 
 namespace espalier::test {
 
@@ -10,6 +11,7 @@ namespace {
 Tensor make_tensor(const Input& in, uint64_t seed, Device device) {
   const int64_t n = in.shape.elements();
   Random random(seed, Purpose::kTest);
+  if (in.dtype == DType::kBF16) return as_bf16(make_tensor({in.shape, in.values}, seed, device));
   if (in.dtype != DType::kF32) {
     const Tensor host(in.shape, Device::kCpu, in.dtype);
     for (int64_t i = 0; i < n; ++i) {
@@ -123,6 +125,11 @@ std::vector<OpCase> make_cases() {
         });
   add("sigmoid", fixed("{}"), [](int C) -> std::vector<Input> { return {{{2, 3, 4, C}}}; });
   add("add", fixed("{}"), [](int C) -> std::vector<Input> { return {{{2, 3, 4, C}}, {{2, 3, 4, C}}}; });
+  add("cast", fixed(R"({"to_bf16": true})"), [](int C) -> std::vector<Input> { return {{{2, 3, 4, C}}}; });
+  // Only f32 is a leaf; Bf16OpsTest has the gradient.
+  add("cast", fixed(R"({"to_bf16": false})"), [](int C) -> std::vector<Input> {
+    return {{{2, 3, 4, C}, Values::kNormal, true, DType::kBF16}};
+  });
   add("concat", fixed("{}"), [](int C) -> std::vector<Input> {
     return {{{2, 3, 4, C}}, {{2, 3, 4, 2}}, {{2, 3, 4, C + 1}}};
   });

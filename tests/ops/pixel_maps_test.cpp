@@ -97,7 +97,7 @@ TEST(PixelMaps, GlobalAveragePool) {
     const kernels::channels::RowParts images(int64_t{n} * area, c, area);
     EmulatedMachine machine;
     machine.launch(
-        kernels::channels::Sums<kernels::channels::Means>{
+        kernels::channels::Sums<kernels::channels::Means<float>>{
             images, {{x.f32()}, static_cast<float>(area)}, got.f32()},
         images.blocks(), images.count());
     EXPECT_TRUE(expect_close(got, want, {1e-5, 1e-1}));  // sums in another order
