@@ -15,10 +15,11 @@ struct ActivationForward {
   ESPALIER_HD void operator()(int64_t i) const { y[i] = act(x[i]); }
 };
 
+template <class T>
 struct ActivationBackward {
   Activation act;
-  const float *x, *dy;
-  float* dx;
+  const T *x, *dy;
+  T* dx;
   ESPALIER_HD void operator()(int64_t i) const { dx[i] = act.gradient(x[i], dy[i]); }
 };
 
@@ -39,10 +40,12 @@ struct SigmoidBackward {
 void activation_forward(Device device, int64_t n, Activation act, const float* x, float* y) {
   for_each(device, n, ActivationForward{act, x, y});
 }
-void activation_backward(Device device, int64_t n, Activation act, const float* x, const float* dy,
-                         float* dx) {
-  for_each(device, n, ActivationBackward{act, x, dy, dx});
+template <class T>
+void activation_backward(Device device, int64_t n, Activation act, const T* x, const T* dy, T* dx) {
+  for_each(device, n, ActivationBackward<T>{act, x, dy, dx});
 }
+template void activation_backward(Device, int64_t, Activation, const float*, const float*, float*);
+template void activation_backward(Device, int64_t, Activation, const Bf16*, const Bf16*, Bf16*);
 void sigmoid_forward(Device device, int64_t n, const float* x, float* y) {
   for_each(device, n, SigmoidForward{x, y}, 16);
 }

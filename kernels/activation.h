@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/bf16.h"
 #include "kernels/device.h"
 #include "kernels/host_device.h"
 
@@ -43,8 +44,9 @@ namespace kernels {
 void activation_forward(Device device, int64_t n, Activation act, const float* x, float* y);
 
 /// dx = dy * act'(x); the derivative at 0 is slope, at cap it is 0 (PyTorch's convention for relu and relu6).
-void activation_backward(Device device, int64_t n, Activation act, const float* x, const float* dy,
-                         float* dx);
+/// T is float or Bf16.
+template <class T>
+void activation_backward(Device device, int64_t n, Activation act, const T* x, const T* dy, T* dx);
 
 /// y = 1 / (1 + exp(-x))
 void sigmoid_forward(Device device, int64_t n, const float* x, float* y);

@@ -59,8 +59,11 @@ bool batch_norm_backward_x(const BatchNormProblem& b, const float* dy, const flo
 
 template <class T>
 bool sum_rows(int64_t rows, int channels, const T* x, float* sum) {
-  if (!takes(rows, channels, x)) return false;
   Machine machine;
+  if (!takes(rows, channels, x)) {
+    channels::sum_columns(machine, rows, channels, x, sum);
+    return true;
+  }
   channels::sum(machine, rows, channels, channels::Elements<T>{x}, sum, nullptr);
   return true;
 }
@@ -82,7 +85,8 @@ bool normalize_backward(int64_t rows, int channels, const T* x, const InputNorm&
   Machine machine;
   const channels::NormGradient<T> gradient{x, y, dy, norm};
   channels::sum(machine, rows, channels, channels::NormSums<T>{gradient}, sums, sums + channels);
-  channels::for_each_element(machine, rows, channels, channels::NormalizeBackward<T>{gradient, dx, dresidual});
+  channels::for_each_element(machine, rows, channels,
+                             channels::NormalizeBackward<T>{gradient, dx, dresidual});
   return true;
 }
 

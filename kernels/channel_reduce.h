@@ -118,8 +118,8 @@ struct MergeMoments {
           const float* from = in + int64_t{part + i * kSlices} * 3 * channels + c;
           if (part + i * kSlices < end) some[i] = {from[0], from[channels], from[2 * channels]};
         }
-        own = Moments::merge(own, Moments::merge(Moments::merge(some[0], some[1]),
-                                                 Moments::merge(some[2], some[3])));
+        own = Moments::merge(
+            own, Moments::merge(Moments::merge(some[0], some[1]), Moments::merge(some[2], some[3])));
       }
     partial[warp::thread()] = own;
     ESPALIER_UNROLL

@@ -222,6 +222,44 @@ struct PartMoments {
   }
 };
 
+/// sums[part, c] = sum over the part's rows of x[row, c], for channels that fill no groups of four: a thread
+/// has one channel of one part.
+template <class T>
+struct SumColumns {
+  static constexpr int kThreads = 256, kBlocks = 4, kSharedBytes = 0;
+  static constexpr int64_t kParts = 512;
+
+  int64_t rows, length;
+  int channels;
+  const T* x;
+  float* sums;
+
+  SumColumns(int64_t rows, int channels, const T* x, float* sums)
+      : rows(rows), length((rows + kParts - 1) / kParts), channels(channels), x(x), sums(sums) {}
+  int parts() const { return static_cast<int>((rows + length - 1) / length); }
+  int64_t blocks() const { return (int64_t{parts()} * channels + kThreads - 1) / kThreads; }
+
+  ESPALIER_SIMT void operator()() const {
+    const int64_t item = int64_t{warp::block().x} * kThreads + warp::thread();
+    const int64_t part = item / channels, c = item % channels, first = part * length;
+    if (first >= rows) return;
+    const int64_t last = first + length < rows ? first + length : rows;
+    float sum = 0;
+    ESPALIER_UNROLL_BY_4
+    for (int64_t row = first; row < last; ++row) sum += x[row * channels + c];
+    sums[item] = sum;
+  }
+};
+
+/// sum[c] = sum over rows of x[row, c], any channels.
+template <class Machine, class T>
+void sum_columns(Machine& machine, int64_t rows, int channels, const T* x, float* sum) {
+  float* sums = machine.scratch(SumColumns<T>::kParts * channels);
+  const SumColumns<T> kernel(rows, channels, x, sums);
+  machine.launch(kernel, kernel.blocks(), 1);
+  machine.launch(SumParts{channels, kernel.parts(), sums, sum}, SumParts::blocks(channels), 1);
+}
+
 /// Whole groups of four channels, and rows that a float counts exactly.
 inline bool takes(int64_t rows, int channels) { return channels % 4 == 0 && rows < (int64_t{1} << 31); }
 

@@ -18,7 +18,7 @@ struct Conv2dForward {
   ConvShape s;
   const T* x;
   const float* w;
-  Epilogue e;
+  EpilogueOf<T> e;
   T* y;
   template <int kTile>
   ESPALIER_HD void tile(int64_t row, int k0, int n) const {
@@ -124,11 +124,17 @@ struct SumRows {
 }  // namespace
 
 template <class T>
-void conv2d_forward(Device device, const ConvShape& s, const T* x, const float* w, const Epilogue& e, T* y) {
+void conv2d_forward(Device device, const ConvShape& s, const T* x, const float* w, const EpilogueOf<T>& e,
+                    T* y) {
   if constexpr (std::is_same_v<T, float>)
     if (fast_on_cpu(device) && cpu::conv2d_forward(s, x, w, e, y)) return;
   if (fast_on_cuda(device) && cuda::conv2d_forward(s, x, w, e, y)) return;
   for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.K, Conv2dForward<T>{s, x, w, e, y}, s.R * s.S * s.C);
+}
+
+bool conv2d_forward_of_stored(Device device, const ConvShape& s, const Bf16* x, const Bf16* w,
+                              const EpilogueOf<Bf16>& e, Bf16* y) {
+  return fast_on_cuda(device) && cuda::conv2d_forward_of_stored(s, x, w, e, y);
 }
 
 template <class T>
@@ -154,10 +160,10 @@ void sum_rows(Device device, int64_t rows, int channels, const T* x, float* sum)
   for_each_tile(device, 1, channels, SumRows<T>{rows, channels, x, sum}, rows);
 }
 
-#define ESPALIER_FOR(T)                                                                                    \
-  template void conv2d_forward(Device, const ConvShape&, const T*, const float*, const Epilogue&, T*);     \
-  template void conv2d_backward_x(Device, const ConvShape&, const T*, const float*, T*);                   \
-  template void conv2d_backward_w(Device, const ConvShape&, const T*, const T*, float*);                   \
+#define ESPALIER_FOR(T)                                                                                     \
+  template void conv2d_forward(Device, const ConvShape&, const T*, const float*, const EpilogueOf<T>&, T*); \
+  template void conv2d_backward_x(Device, const ConvShape&, const T*, const float*, T*);                    \
+  template void conv2d_backward_w(Device, const ConvShape&, const T*, const T*, float*);                    \
   template void sum_rows(Device, int64_t, int, const T*, float*);
 ESPALIER_FOR(float)
 ESPALIER_FOR(Bf16)

@@ -9,19 +9,24 @@
 
 namespace espalier::kernels {
 
-/// What follows a convolution's sums: y = act(sum + bias + residual). There is no residual of Bf16.
-struct Epilogue {
-  const float* bias = nullptr;      ///< [K] or null
-  const float* residual = nullptr;  ///< like y or null; it may be y itself
+/// What follows a convolution's sums: y = act(sum + bias + residual).
+template <class T>
+struct EpilogueOf {
+  const float* bias = nullptr;  ///< [K] or null
+  const T* residual = nullptr;  ///< like y or null; it may be y itself
   Activation act;
 };
+using Epilogue = EpilogueOf<float>;
 
 /// y[n,p,q,k] = act(sum over r,s,c of x[n, p*stride-top+r, q*stride-left+s, c] * w[k,r,s,c] + bias[k] +
-/// residual[n,p,q,k]); what lies outside the image counts as 0. x [N,H,W,C], w [K,R,S,C], y [N,P,Q,K]. Here and
-/// below T is float or Bf16.
+/// residual[n,p,q,k]); what lies outside the image counts as 0. x [N,H,W,C], w [K,R,S,C], y [N,P,Q,K]. Here
+/// and below T is float or Bf16.
 template <class T>
 void conv2d_forward(Device device, const ConvShape& shape, const T* x, const float* w,
-                    const Epilogue& epilogue, T* y);
+                    const EpilogueOf<T>& epilogue, T* y);
+/// The same with filters that were rounded before; false, having done nothing, where only the other takes it.
+bool conv2d_forward_of_stored(Device device, const ConvShape& shape, const Bf16* x, const Bf16* w,
+                              const EpilogueOf<Bf16>& epilogue, Bf16* y);
 
 /// dx[n,h,v,c] = sum over k and the r,s with h = p*stride-top+r, v = q*stride-left+s of
 /// dy[n,p,q,k] * w[k,r,s,c].

@@ -37,10 +37,16 @@ std::vector<Candidate> own_candidates(TileName usual, bool one_only, const Run& 
   return all;
 }
 
-bool empty(const Epilogue& e) { return !e.bias && !e.residual && e.act.is_none(); }
+template <class T>
+bool empty(const EpilogueOf<T>& e) {
+  return !e.bias && !e.residual && e.act.is_none();
+}
 
 /// Numbers the epilogues that differ in what they read.
-int variant_of(const Epilogue& e) { return (e.bias ? 1 : 0) + (e.residual ? 2 : 0); }
+template <class T>
+int variant_of(const EpilogueOf<T>& e) {
+  return (e.bias ? 1 : 0) + (e.residual ? 2 : 0);
+}
 
 }  // namespace
 
@@ -65,15 +71,20 @@ const T* turned_filters(const ConvShape& s, const float* w) {
 }
 
 template <class T>
-bool conv2d_forward(const ConvShape& s, const T* x, const float* w, const Epilogue& e, T* y) {
-  if (!tiles::fits(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned(e.bias) ||
+bool conv2d_forward(const ConvShape& s, const T* x, const float* w, const EpilogueOf<T>& e, T* y) {
+  return aligned(w) && conv2d_forward_of_stored(s, x, stored_filters<T>(s, w), e, y);
+}
+
+template <class T>
+bool conv2d_forward_of_stored(const ConvShape& s, const T* x, const T* filters, const EpilogueOf<T>& e,
+                              T* y) {
+  if (!tiles::fits(s) || !aligned(x) || !aligned(filters) || !aligned(y) || !aligned(e.bias) ||
       !aligned(e.residual))
     return false;
   Machine machine;
   const tiles::Conv2d<Machine> own{machine, precision()};
   const Gather gather = tiles::forward_gather(s);
   const int64_t rows = int64_t{s.N} * s.P() * s.Q();
-  const T* filters = stored_filters<T>(s, w);
   std::vector<Candidate> all =
       own_candidates(tiles::usual_tile(rows, s.K), s.C % tiles::kPerUnit<T> != 0,
                      [&](TileName tile) { own.gather_gemm(tile, gather, s.K, x, filters, e, y); });
@@ -99,25 +110,23 @@ bool conv2d_backward_x(const ConvShape& s, const T* dy, const float* w, T* dx) {
   Machine machine;
   const tiles::Conv2d<Machine> own{machine, precision()};
   const Gather gather = tiles::backward_gather(s);
-  std::vector<Candidate> all =
-      own_candidates(tiles::usual_tile(int64_t{s.N} * s.H * s.W, s.C), s.K % tiles::kPerUnit<T> != 0,
-                     [&](TileName tile) {
-                       own.gather_gemm(tile, gather, s.C, dy, turned_filters<T>(s, w), {}, dx);
-                     });
+  std::vector<Candidate> all = own_candidates(
+      tiles::usual_tile(int64_t{s.N} * s.H * s.W, s.C), s.K % tiles::kPerUnit<T> != 0,
+      [&](TileName tile) { own.gather_gemm(tile, gather, s.C, dy, turned_filters<T>(s, w), {}, dx); });
   const auto add = [&](const char* name, auto library) {
-    all.push_back({name, [&, library] {
-                     return library(s, own.precision, dy, stored_filters<T>(s, w), dx);
-                   }});
+    all.push_back(
+        {name, [&, library] { return library(s, own.precision, dy, stored_filters<T>(s, w), dx); }});
   };
   add("cudnn", library::cudnn_backward_x<T>);
   add("cublaslt", library::cublaslt_backward_x<T>);
   return run_fastest(problem_of<T>(1, s, 0), all, dx, 0, false);
 }
 
-#define ESPALIER_FOR(T)                                                                             \
-  template const T* stored_filters(const ConvShape&, const float*);                                 \
-  template const T* turned_filters(const ConvShape&, const float*);                                 \
-  template bool conv2d_forward(const ConvShape&, const T*, const float*, const Epilogue&, T*);      \
+#define ESPALIER_FOR(T)                                                                                   \
+  template const T* stored_filters(const ConvShape&, const float*);                                       \
+  template const T* turned_filters(const ConvShape&, const float*);                                       \
+  template bool conv2d_forward_of_stored(const ConvShape&, const T*, const T*, const EpilogueOf<T>&, T*); \
+  template bool conv2d_forward(const ConvShape&, const T*, const float*, const EpilogueOf<T>&, T*);       \
   template bool conv2d_backward_x(const ConvShape&, const T*, const float*, T*);
 ESPALIER_FOR(float)
 ESPALIER_FOR(Bf16)

@@ -1,7 +1,7 @@
 #pragma once
-// Dense convolutions of the GPU on its tensor cores, with the formulas of conv2d.h. T is float, multiplied with
-// the rounding of precision(), or Bf16. Each returns false, having done nothing, for a problem it has no code
-// for.
+// Dense convolutions of the GPU on its tensor cores, with the formulas of conv2d.h. T is float, multiplied
+// with the rounding of precision(), or Bf16. Each returns false, having done nothing, for a problem it has no
+// code for.
 
 #include "kernels/normed_conv.h"
 
@@ -9,7 +9,11 @@ namespace espalier::kernels::cuda {
 
 #ifdef ESPALIER_HAS_CUDA
 template <class T>
-bool conv2d_forward(const ConvShape& shape, const T* x, const float* w, const Epilogue& epilogue, T* y);
+bool conv2d_forward(const ConvShape& shape, const T* x, const float* w, const EpilogueOf<T>& epilogue, T* y);
+/// The same with filters of the type of the images.
+template <class T>
+bool conv2d_forward_of_stored(const ConvShape& shape, const T* x, const T* filters,
+                              const EpilogueOf<T>& epilogue, T* y);
 template <class T>
 bool conv2d_backward_x(const ConvShape& shape, const T* dy, const float* w, T* dx);
 /// The filters as the forward pass reads them: w itself, or rounded. Valid until the next call on the stream.
@@ -35,7 +39,11 @@ bool conv2d_backward_x_through_norm(const ConvShape& shape, const T* x, const In
                                     const float* w, T* dx, float* sums);
 #else
 template <class T>
-bool conv2d_forward(const ConvShape&, const T*, const float*, const Epilogue&, T*) {
+bool conv2d_forward(const ConvShape&, const T*, const float*, const EpilogueOf<T>&, T*) {
+  return false;
+}
+template <class T>
+bool conv2d_forward_of_stored(const ConvShape&, const T*, const T*, const EpilogueOf<T>&, T*) {
   return false;
 }
 template <class T>

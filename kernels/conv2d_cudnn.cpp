@@ -73,8 +73,10 @@ bool describe(const ConvShape& s, Operands operands, Plan& plan) {
          ok(cudnnSetFilter4dDescriptor(plan.w, type, kLayout, s.K, s.C, s.R, s.S)) &&
          ok(cudnnSetConvolution2dDescriptor(plan.convolution, s.pad.top, s.pad.left, s.stride, s.stride, 1, 1,
                                             CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT)) &&
-         ok(cudnnSetConvolutionMathType(plan.convolution,
-                                        operands == Operands::kFp32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH));
+         ok(cudnnSetConvolutionMathType(plan.convolution, operands == Operands::kFp32 ? CUDNN_FMA_MATH
+                                                          : operands == Operands::kTf32
+                                                              ? CUDNN_DEFAULT_MATH
+                                                              : CUDNN_TENSOR_OP_MATH));
 }
 
 /// Whether an algorithm adds up the products themselves; those of transformed images round more.
@@ -182,8 +184,8 @@ bool cudnn_backward_w(const ConvShape& s, Precision precision, const T* x, const
                                                 p->scratch(), p->workspace, &kZero, p->w, dw));
 }
 
-#define ESPALIER_FOR(T)                                                               \
-  template bool cudnn_forward(const ConvShape&, Precision, const T*, const T*, T*);   \
+#define ESPALIER_FOR(T)                                                                \
+  template bool cudnn_forward(const ConvShape&, Precision, const T*, const T*, T*);    \
   template bool cudnn_backward_x(const ConvShape&, Precision, const T*, const T*, T*); \
   template bool cudnn_backward_w(const ConvShape&, Precision, const T*, const T*, T*);
 ESPALIER_FOR(float)

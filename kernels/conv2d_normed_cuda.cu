@@ -77,7 +77,8 @@ bool conv2d_forward_with_moments(const ConvShape& s, const T* x, const InputNorm
 }
 
 template <class T>
-bool conv2d_backward_w_of_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy, float* dw) {
+bool conv2d_backward_w_of_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy,
+                               float* dw) {
   if (!tiles::fits(s) || !aligned(x) || !aligned(dy) || !aligned(dw) || !aligned_norm(norm)) return false;
   const auto in_steps = [&] {
     const T* z = normalised(s, x, norm);
@@ -113,11 +114,11 @@ bool conv2d_backward_x_through_norm(const ConvShape& s, const T* x, const InputN
   return run_either<T>(4, s, tiles_of(rows, s.C), dx, in_one, in_steps);
 }
 
-#define ESPALIER_FOR(T)                                                                                      \
-  template bool conv2d_forward_with_moments(const ConvShape&, const T*, const InputNorm&, const float*, T*,  \
-                                            float*);                                                         \
-  template bool conv2d_backward_w_of_norm(const ConvShape&, const T*, const InputNorm&, const T*, float*);   \
-  template bool conv2d_backward_x_through_norm(const ConvShape&, const T*, const InputNorm&, const T*,       \
+#define ESPALIER_FOR(T)                                                                                     \
+  template bool conv2d_forward_with_moments(const ConvShape&, const T*, const InputNorm&, const float*, T*, \
+                                            float*);                                                        \
+  template bool conv2d_backward_w_of_norm(const ConvShape&, const T*, const InputNorm&, const T*, float*);  \
+  template bool conv2d_backward_x_through_norm(const ConvShape&, const T*, const InputNorm&, const T*,      \
                                                const float*, T*, float*);
 ESPALIER_FOR(float)
 ESPALIER_FOR(Bf16)

@@ -20,7 +20,7 @@ namespace espalier::kernels::tiles {
 template <class T>
 struct ElementOutput {
   static constexpr bool kReduces = false;
-  Epilogue e;
+  EpilogueOf<T> e;
   int64_t columns;
   int64_t part_elements;  ///< from one part's sums to the next
   bool vectors;           ///< columns fill whole groups of four
@@ -60,7 +60,7 @@ struct FinishParts {
   int64_t part_elements;
   int columns;
   const Sum* sums;
-  Epilogue e;
+  EpilogueOf<T> e;
   T* y;
   template <int>
   ESPALIER_HD void tile(int64_t row, int c0, int n) const {
@@ -141,16 +141,15 @@ struct Conv2d {
   /// y[row, k] = act(sum over taps and channels of image * filters[k, r, s, c] ...)
   template <class T>
   void gather_gemm(TileName tile, const Gather& g, int columns, const T* image, const T* filters,
-                   const Epilogue& e, T* y) const {
+                   const EpilogueOf<T>& e, T* y) const {
     if constexpr (kIsFloat<T>)
-      with_arithmetic(precision, [&](auto math) {
-        choose_tile<decltype(math)>(tile, g, columns, image, filters, e, y);
-      });
+      with_arithmetic(
+          precision, [&](auto math) { choose_tile<decltype(math)>(tile, g, columns, image, filters, e, y); });
     else
       choose_tile<tensor_core::StoredBf16>(tile, g, columns, image, filters, e, y);
   }
   template <class T>
-  void gather_gemm(const Gather& g, int columns, const T* image, const T* filters, const Epilogue& e,
+  void gather_gemm(const Gather& g, int columns, const T* image, const T* filters, const EpilogueOf<T>& e,
                    T* y) const {
     gather_gemm(usual_tile(int64_t{g.N} * g.P * g.Q, columns), g, columns, image, filters, e, y);
   }
@@ -160,9 +159,8 @@ struct Conv2d {
   void filter_gradient(TileName tile, const Gather& g, int filters, const T* x, const T* dy,
                        float* dw) const {
     if constexpr (kIsFloat<T>)
-      with_arithmetic(precision, [&](auto math) {
-        choose_gradient_tile<decltype(math)>(tile, g, filters, x, dy, dw);
-      });
+      with_arithmetic(precision,
+                      [&](auto math) { choose_gradient_tile<decltype(math)>(tile, g, filters, x, dy, dw); });
     else
       choose_gradient_tile<tensor_core::PairedBf16>(tile, g, filters, x, dy, dw);
   }
@@ -173,10 +171,12 @@ struct Conv2d {
 
   template <class Math, class T>
   void choose_tile(TileName tile, const Gather& g, int columns, const T* image, const T* filters,
-                   const Epilogue& e, T* y) const {
+                   const EpilogueOf<T>& e, T* y) const {
     if (g.C % kPerUnit<T>) {
-      if constexpr (!kIsFloat<T>)
+      if constexpr (!kIsFloat<T>) {
         if (g.C % 2) return run_gather<Math, Small, 0>(g, columns, image, filters, e, y);
+        if (g.C % 4 == 0) return run_gather<Math, Small, 8>(g, columns, image, filters, e, y);
+      }
       run_gather<Math, Small, 4>(g, columns, image, filters, e, y);
     } else if (tile == TileName::kNarrow)
       run_gather<Math, Narrow, 16>(g, columns, image, filters, e, y);
@@ -189,14 +189,15 @@ struct Conv2d {
   }
 
   template <class Math, class Tile, int kUnit, class T>
-  void run_gather(const Gather& g, int columns, const T* image, const T* filters, const Epilogue& e,
+  void run_gather(const Gather& g, int columns, const T* image, const T* filters, const EpilogueOf<T>& e,
                   T* y) const {
     const int64_t rows = int64_t{g.N} * g.P * g.Q, elements = rows * columns;
     const int64_t blocks = tiles_of(rows, columns, Tile::kM, Tile::kN);
     const auto run = [&](const auto& out, const Parts& parts) {
-      machine.launch(ImplicitGemm<Math, Tile, kUnit, std::decay_t<decltype(out)>>{
-                         g, columns, (columns + Tile::kN - 1) / Tile::kN, parts.steps, image, filters, out},
-                     blocks, parts.count);
+      machine.launch(
+          ImplicitGemm<Math, Tile, kUnit, std::decay_t<decltype(out)>>{
+              g, columns, (columns + Tile::kN - 1) / Tile::kN, parts.steps, image, filters, out},
+          blocks, parts.count);
     };
     constexpr int kStep = ImplicitGemm<Math, Tile, kUnit, ElementOutput<T>>::kStepElements;
     const Parts parts = parts_of(blocks, (int64_t{g.R} * g.S * g.C + kStep - 1) / kStep, kLeastSteps);
@@ -210,20 +211,26 @@ struct Conv2d {
   template <class Math, class T>
   void choose_gradient_tile(TileName tile, const Gather& g, int filters, const T* x, const T* dy,
                             float* dw) const {
-    if (g.C % kPerUnit<T> || filters % kPerUnit<T>) {
+    // An image's three channels, or the few filters of a last layer, should not slow the other operand down.
+    constexpr int kAny = kIsFloat<T> ? 4 : 0;
+    if (g.C % kPerUnit<T> && filters % kPerUnit<T>) {
       if constexpr (!kIsFloat<T>)
-        if (g.C % 2 || filters % 2) return run_gradient<Math, Small, 0>(g, filters, x, dy, dw);
-      run_gradient<Math, Small, 4>(g, filters, x, dy, dw);
+        if (g.C % 4 == 0 && filters % 4 == 0) return run_gradient<Math, Small, 8>(g, filters, x, dy, dw);
+      run_gradient<Math, Small, kAny>(g, filters, x, dy, dw);
+    } else if (g.C % kPerUnit<T>) {
+      run_gradient<Math, Small, kAny, 16>(g, filters, x, dy, dw);
+    } else if (filters % kPerUnit<T>) {
+      run_gradient<Math, Small, 16, kAny>(g, filters, x, dy, dw);
     } else if (tile == TileName::kSmall)
       run_gradient<Math, Small, 16>(g, filters, x, dy, dw);
     else
       run_gradient<Math, Large, 16>(g, filters, x, dy, dw);
   }
 
-  template <class Math, class Tile, int kUnit, class T, class Load = PlainLoad>
+  template <class Math, class Tile, int kUnit, int kLeftUnit = kUnit, class T, class Load = PlainLoad>
   void run_gradient(const Gather& g, int filters, const T* x, const T* dy, float* dw,
                     const Load& load = {}) const {
-    using Kernel = FilterGradientGemm<T, Math, Tile, kUnit, Load>;
+    using Kernel = FilterGradientGemm<T, Math, Tile, kUnit, Load, kLeftUnit>;
     const int columns = g.R * g.S * g.C;
     const int64_t blocks = tiles_of(filters, columns, Tile::kM, Tile::kN),
                   elements = int64_t{filters} * columns;
@@ -241,8 +248,8 @@ struct Conv2d {
   }
 };
 
-/// Convolutions that also reduce what they write, with the two tiles of 128 rows. Only whole units of channels
-/// and groups of four columns, and sums in one part: takes_reducing().
+/// Convolutions that also reduce what they write, with the two tiles of 128 rows. Only whole units of
+/// channels and groups of four columns, and sums in one part: takes_reducing().
 template <class Machine>
 struct ReducingConv2d {
   Machine& machine;
@@ -289,9 +296,8 @@ struct ReducingConv2d {
   void run(const Gather& g, int columns, const T* image, const T* filters, const Output& out,
            const Load& load) const {
     if constexpr (kIsFloat<T>)
-      with_arithmetic(precision, [&](auto math) {
-        with_tile<decltype(math)>(g, columns, image, filters, out, load);
-      });
+      with_arithmetic(precision,
+                      [&](auto math) { with_tile<decltype(math)>(g, columns, image, filters, out, load); });
     else
       with_tile<tensor_core::StoredBf16>(g, columns, image, filters, out, load);
   }

@@ -7,7 +7,16 @@
 namespace espalier::kernels::cuda {
 
 /// What working memory is for; two uses may be alive at once.
-enum class ScratchUse { kParts, kFilters, kNormalised, kWholeGradient, kLibrary, kBefore, kSums, kRoundedGradient };
+enum class ScratchUse {
+  kParts,
+  kFilters,
+  kNormalised,
+  kWholeGradient,
+  kLibrary,
+  kBefore,
+  kSums,
+  kRoundedGradient
+};
 
 /// At least `floats` floats on the GPU, contents undefined; valid until the next call with the same use on
 /// the same stream, whose work comes after. Memory once handed out is kept to the end of the process, because

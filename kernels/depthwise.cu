@@ -17,7 +17,7 @@ struct DepthwiseForward {
   ConvShape s;
   const T* x;
   const float* w;
-  Epilogue e;
+  EpilogueOf<T> e;
   T* y;
   template <int kTile>
   ESPALIER_HD void tile(int64_t row, int c0, int n) const {
@@ -99,7 +99,7 @@ struct DepthwiseBackwardW {
 }  // namespace
 
 template <class T>
-void depthwise_forward(Device device, const ConvShape& s, const T* x, const float* w, const Epilogue& e,
+void depthwise_forward(Device device, const ConvShape& s, const T* x, const float* w, const EpilogueOf<T>& e,
                        T* y) {
   if constexpr (std::is_same_v<T, float>)
     if (fast_on_cpu(device) && cpu::depthwise_forward(s, x, w, e, y)) return;
@@ -124,9 +124,10 @@ void depthwise_backward_w(Device device, const ConvShape& s, const T* x, const T
                 int64_t{s.N} * s.P() * s.Q());
 }
 
-#define ESPALIER_FOR(T)                                                                                     \
-  template void depthwise_forward(Device, const ConvShape&, const T*, const float*, const Epilogue&, T*);   \
-  template void depthwise_backward_x(Device, const ConvShape&, const T*, const float*, T*);                 \
+#define ESPALIER_FOR(T)                                                                                   \
+  template void depthwise_forward(Device, const ConvShape&, const T*, const float*, const EpilogueOf<T>&, \
+                                  T*);                                                                    \
+  template void depthwise_backward_x(Device, const ConvShape&, const T*, const float*, T*);               \
   template void depthwise_backward_w(Device, const ConvShape&, const T*, const T*, float*);
 ESPALIER_FOR(float)
 ESPALIER_FOR(Bf16)

@@ -10,7 +10,7 @@ namespace espalier::kernels {
 /// residual[n,p,q,c])
 template <class T>
 void depthwise_forward(Device device, const ConvShape& shape, const T* x, const float* w,
-                       const Epilogue& epilogue, T* y);
+                       const EpilogueOf<T>& epilogue, T* y);
 
 /// dx[n,h,v,c] = sum over r,s of dy[n,p,q,c] * w[r,s,c] where p*stride-top+r = h and q*stride-left+s = v
 template <class T>

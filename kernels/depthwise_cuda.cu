@@ -17,7 +17,7 @@ bool takes_depthwise(const ConvShape& s) { return strips::takes(s); }
 
 template <class T>
 bool depthwise_forward(const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
-                       const Epilogue& e, T* y) {
+                       const EpilogueOf<T>& e, T* y) {
   if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned_norm(norm) ||
       !aligned(e.bias) || !aligned(e.residual))
     return false;
@@ -61,14 +61,14 @@ bool depthwise_backward_w(const ConvShape& s, const T* x, const InputNorm& norm,
   return true;
 }
 
-#define ESPALIER_FOR(T)                                                                                       \
-  template bool depthwise_forward(const ConvShape&, const T*, const InputNorm&, const float*,                 \
-                                  const Epilogue&, T*);                                                       \
-  template bool depthwise_forward_with_moments(const ConvShape&, const T*, const InputNorm&, const float*,    \
-                                               T*, float*);                                                   \
-  template bool depthwise_backward_x_through_norm(const ConvShape&, const T*, const InputNorm&, const T*,     \
-                                                  const float*, T*, float*);                                  \
-  template bool depthwise_backward_x(const ConvShape&, const T*, const float*, T*);                           \
+#define ESPALIER_FOR(T)                                                                                    \
+  template bool depthwise_forward(const ConvShape&, const T*, const InputNorm&, const float*,              \
+                                  const EpilogueOf<T>&, T*);                                               \
+  template bool depthwise_forward_with_moments(const ConvShape&, const T*, const InputNorm&, const float*, \
+                                               T*, float*);                                                \
+  template bool depthwise_backward_x_through_norm(const ConvShape&, const T*, const InputNorm&, const T*,  \
+                                                  const float*, T*, float*);                               \
+  template bool depthwise_backward_x(const ConvShape&, const T*, const float*, T*);                        \
   template bool depthwise_backward_w(const ConvShape&, const T*, const InputNorm&, const T*, float*);
 ESPALIER_FOR(float)
 ESPALIER_FOR(Bf16)

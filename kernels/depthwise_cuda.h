@@ -11,7 +11,7 @@ namespace espalier::kernels::cuda {
 bool takes_depthwise(const ConvShape& shape);
 template <class T>
 bool depthwise_forward(const ConvShape& shape, const T* x, const InputNorm& norm, const float* w,
-                       const Epilogue& epilogue, T* y);
+                       const EpilogueOf<T>& epilogue, T* y);
 /// The same without epilogue, and the moments [2,C] of y in the same pass.
 template <class T>
 bool depthwise_forward_with_moments(const ConvShape& shape, const T* x, const InputNorm& norm, const float* w,
@@ -28,7 +28,7 @@ bool depthwise_backward_w(const ConvShape& shape, const T* x, const InputNorm& n
 #else
 inline bool takes_depthwise(const ConvShape&) { return false; }
 template <class T>
-bool depthwise_forward(const ConvShape&, const T*, const InputNorm&, const float*, const Epilogue&, T*) {
+bool depthwise_forward(const ConvShape&, const T*, const InputNorm&, const float*, const EpilogueOf<T>&, T*) {
   return false;
 }
 template <class T>

@@ -43,31 +43,45 @@ struct Forward {
     const int end = s.row + strips.length < P ? s.row + strips.length : P;
     const int first = s.row * kStride - top, v = s.column * kStride - left;
 
-    Float4 row[kWidth], next[kWidth];
-    load_row(source, norm, s.n, first, v, s.c, row);
+    StoredRow<T, kWidth> coming;
+    Float4 row[kWidth];
+    coming.fetch(source, s.n, first, v, s.c);
     if constexpr (kStride == 1) {
       Float4 oldest[kColumns] = {}, middle[kColumns] = {}, newest[kColumns];
       for (int i = 0; i < end - s.row + kFilter - 1; ++i) {
-        load_row(source, norm, s.n, first + i + 1, v, s.c, next);
+        const bool stores = i >= kFilter - 1;
+        const int p = s.row + i - (kFilter - 1);
+        typename Output::Ahead ahead[kColumns];
+        if (stores) look_ahead(s, p, ahead);
+        coming.read(source, norm, row);
+        coming.fetch(source, s.n, first + i + 1, v, s.c);
         add_row(row, filter + 2 * kFilter, oldest);
         add_row(row, filter + kFilter, middle);
         ESPALIER_UNROLL
         for (int k = 0; k < kColumns; ++k) newest[k] = {};
         add_row(row, filter, newest);
-        if (i >= kFilter - 1) store(s, s.row + i - (kFilter - 1), oldest, state);
+        if (stores) store(s, p, oldest, ahead, state);
         move(middle, oldest);
         move(newest, middle);
-        move(next, row);
       }
     } else {
       Float4 sum[kColumns] = {};
       for (int p = s.row; p < end; ++p) {
-        load_row(source, norm, s.n, first + (p - s.row) * kStride + 1, v, s.c, next);
+        const int h = first + (p - s.row) * kStride;
+        typename Output::Ahead ahead[kColumns];
+        look_ahead(s, p, ahead);
+        if (p == s.row) {
+          coming.read(source, norm, row);
+          coming.fetch(source, s.n, h + 1, v, s.c);
+        }
         add_row(row, filter, sum);
-        load_row(source, norm, s.n, first + (p - s.row) * kStride + 2, v, s.c, row);
-        add_row(next, filter + kFilter, sum);
+        coming.read(source, norm, row);
+        coming.fetch(source, s.n, h + 2, v, s.c);
+        add_row(row, filter + kFilter, sum);
+        coming.read(source, norm, row);
+        coming.fetch(source, s.n, h + 3, v, s.c);
         add_row(row, filter + 2 * kFilter, sum);
-        store(s, p, sum, state);
+        store(s, p, sum, ahead, state);
         ESPALIER_UNROLL
         for (int k = 0; k < kColumns; ++k) sum[k] = {};
       }
@@ -86,12 +100,20 @@ struct Forward {
     ESPALIER_UNROLL
     for (int k = 0; k < kCount; ++k) to[k] = from[k];
   }
+  ESPALIER_SIMT int64_t place(const Strip& s, int p, int k) const {
+    return ((int64_t{s.n} * P + p) * Q + s.column + k) * source.C + s.c;
+  }
+  ESPALIER_SIMT void look_ahead(const Strip& s, int p, typename Output::Ahead (&ahead)[kColumns]) const {
+    ESPALIER_UNROLL
+    for (int k = 0; k < kColumns; ++k)
+      if (s.column + k < Q) ahead[k] = out.ahead(place(s, p, k));
+  }
   ESPALIER_SIMT void store(const Strip& s, int p, const Float4 (&sum)[kColumns],
+                           const typename Output::Ahead (&ahead)[kColumns],
                            typename Output::State& state) const {
     ESPALIER_UNROLL
     for (int k = 0; k < kColumns; ++k)
-      if (s.column + k < Q)
-        out.store(state, ((int64_t{s.n} * P + p) * Q + s.column + k) * source.C + s.c, s.c, sum[k]);
+      if (s.column + k < Q) out.store(state, ahead[k], place(s, p, k), s.c, sum[k]);
   }
 };
 
@@ -123,38 +145,49 @@ struct BackwardXStride2 {
     const int b = s.column / kColumns, rows = (H - 1 + top) / 2 + 1;
     const int end = s.row + strips.length < rows ? s.row + strips.length : rows;
     const Source<T> source{P, Q, C, dy, {}};
-    Float4 above[2], here[2];  // columns b - 1 and b
-    load_row(source, {}, s.n, s.row - 1, b - 1, s.c, above);
+    StoredRow<T, 2> coming;  // columns b - 1 and b
+    Float4 above[2], here[2];
+    coming.fetch(source, s.n, s.row - 1, b - 1, s.c);
+    coming.read(source, {}, above);
+    coming.fetch(source, s.n, s.row, b - 1, s.c);
     for (int a = s.row; a < end; ++a) {
-      load_row(source, {}, s.n, a, b - 1, s.c, here);
       const int h = 2 * a - top, v = 2 * b - left;
+      typename Output::Ahead ahead[4];
+      ESPALIER_UNROLL
+      for (int i = 0; i < 4; ++i)
+        if (inside(h + i / 2, v + i % 2)) ahead[i] = out.ahead(place(s, h + i / 2, v + i % 2));
+      coming.read(source, {}, here);
+      coming.fetch(source, s.n, a + 1, b - 1, s.c);
       Float4 sum = {};
       multiply_add(sum, here[1], f[0]);
       multiply_add(sum, here[0], f[2]);
       multiply_add(sum, above[1], f[6]);
       multiply_add(sum, above[0], f[8]);
-      store(s, h, v, sum, state);
+      store(s, h, v, sum, ahead[0], state);
       sum = {};
       multiply_add(sum, here[1], f[1]);
       multiply_add(sum, above[1], f[7]);
-      store(s, h, v + 1, sum, state);
+      store(s, h, v + 1, sum, ahead[1], state);
       sum = {};
       multiply_add(sum, here[1], f[3]);
       multiply_add(sum, here[0], f[5]);
-      store(s, h + 1, v, sum, state);
+      store(s, h + 1, v, sum, ahead[2], state);
       sum = {};
       multiply_add(sum, here[1], f[4]);
-      store(s, h + 1, v + 1, sum, state);
+      store(s, h + 1, v + 1, sum, ahead[3], state);
       above[0] = here[0];
       above[1] = here[1];
     }
   }
 
  private:
+  ESPALIER_SIMT bool inside(int h, int v) const { return h >= 0 && h < H && v >= 0 && v < W; }
+  ESPALIER_SIMT int64_t place(const Strip& s, int h, int v) const {
+    return ((int64_t{s.n} * H + h) * W + v) * C + s.c;
+  }
   ESPALIER_SIMT void store(const Strip& s, int h, int v, const Float4& sum,
-                           typename Output::State& state) const {
-    if (h >= 0 && h < H && v >= 0 && v < W)
-      out.store(state, ((int64_t{s.n} * H + h) * W + v) * C + s.c, s.c, sum);
+                           const typename Output::Ahead& ahead, typename Output::State& state) const {
+    if (inside(h, v)) out.store(state, ahead, place(s, h, v), s.c, sum);
   }
 };
 
@@ -187,14 +220,21 @@ struct BackwardW {
   }
 
  private:
-  ESPALIER_SIMT void load_gradient(const Strip& s, int p, int end, int c, Float4 (&g)[kColumns]) const {
+  /// One row of dy, on its way.
+  struct StoredGradient {
+    warp::Stored4<T> g[kColumns];
+  };
+  ESPALIER_SIMT void fetch_gradient(const Strip& s, int p, int end, int c, StoredGradient& coming) const {
     ESPALIER_UNROLL
     for (int k = 0; k < kColumns; ++k) {
+      coming.g[k] = {};
       if (p < end && s.column + k < Q)
-        g[k] = warp::load4(dy + ((int64_t{s.n} * P + p) * Q + s.column + k) * source.C + c);
-      else
-        g[k] = {};
+        coming.g[k] = warp::load_stored(dy + ((int64_t{s.n} * P + p) * Q + s.column + k) * source.C + c);
     }
+  }
+  ESPALIER_SIMT static void read_gradient(const StoredGradient& coming, Float4 (&g)[kColumns]) {
+    ESPALIER_UNROLL
+    for (int k = 0; k < kColumns; ++k) g[k] = warp::unpacked(coming.g[k]);
   }
 
   /// One row of x with one row of dy: filter row `row_of_filter`.
@@ -208,12 +248,18 @@ struct BackwardW {
   ESPALIER_SIMT void add_strip(const Strip& s, const ThreadNorm& norm, int c, Float4 (&sum)[kTaps]) const {
     const int end = s.row + strips.length < P ? s.row + strips.length : P;
     const int first = s.row * kStride - top, v = s.column * kStride - left;
+    StoredRow<T, kWidth> coming;
+    StoredGradient coming_gradient;
     Float4 row[kWidth];
+    coming.fetch(source, s.n, first, v, c);
+    fetch_gradient(s, s.row, end, c, coming_gradient);
     if constexpr (kStride == 1) {
       Float4 oldest[kColumns] = {}, middle[kColumns] = {}, newest[kColumns];
       for (int i = 0; i < end - s.row + kFilter - 1; ++i) {
-        load_row(source, norm, s.n, first + i, v, c, row);
-        load_gradient(s, s.row + i, end, c, newest);
+        coming.read(source, norm, row);
+        read_gradient(coming_gradient, newest);
+        coming.fetch(source, s.n, first + i + 1, v, c);
+        fetch_gradient(s, s.row + i + 1, end, c, coming_gradient);
         add_products(row, newest, sum);
         add_products(row, middle, sum + kFilter);
         add_products(row, oldest, sum + 2 * kFilter);
@@ -222,13 +268,17 @@ struct BackwardW {
       }
     } else {
       Float4 g[kColumns];
-      load_row(source, norm, s.n, first, v, c, row);
+      coming.read(source, norm, row);
       for (int p = s.row; p < end; ++p) {
-        load_gradient(s, p, end, c, g);
+        const int h = first + (p - s.row) * kStride;
+        read_gradient(coming_gradient, g);
+        fetch_gradient(s, p + 1, end, c, coming_gradient);
+        coming.fetch(source, s.n, h + 1, v, c);
         add_products(row, g, sum);
-        load_row(source, norm, s.n, first + (p - s.row) * kStride + 1, v, c, row);
+        coming.read(source, norm, row);
+        coming.fetch(source, s.n, h + 2, v, c);
         add_products(row, g, sum + kFilter);
-        load_row(source, norm, s.n, first + (p - s.row) * kStride + 2, v, c, row);
+        coming.read(source, norm, row);
         add_products(row, g, sum + 2 * kFilter);
       }
     }

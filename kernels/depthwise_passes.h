@@ -37,7 +37,7 @@ struct SumGrid {
   static constexpr int64_t kMultiprocessors = 132;  ///< of an H100; a constant, for the same sums anywhere
 
   int64_t blocks;
-  int parts, length;
+  int parts = 1, length = 1;
 
   /// As many blocks as are at work at once, of which a multiprocessor holds `resident`.
   SumGrid(int channels, int columns, int rows, int images, int threads, int resident)
@@ -48,7 +48,8 @@ struct SumGrid {
     int64_t least = 0;
     for (int cuts = 1; cuts <= rows; ++cuts) {
       const int of_this = (rows + cuts - 1) / cuts;
-      const int64_t strips = strips_of(of_this, columns, rows, images), most = (strips + at_once - 1) / at_once;
+      const int64_t strips = strips_of(of_this, columns, rows, images),
+                    most = (strips + at_once - 1) / at_once;
       const int64_t used = wanted < most ? wanted : most;
       const int64_t cost = (strips + used * at_once - 1) / (used * at_once) * (of_this + 2);
       if (least && cost >= least) continue;
@@ -75,12 +76,11 @@ struct Cut {
       : grid(channels, columns, rows, images, Output::kThreads, Output::kBlocks),
         strips(Output::kReduces
                    ? grid.strips(columns, rows, images)
-                   : Strips(channels, columns, rows, images, strip_length(channels, columns, rows, images))) {}
+                   : Strips(channels, columns, rows, images, strip_length(channels, columns, rows, images))) {
+  }
   int64_t blocks() const { return Output::kReduces ? grid.blocks : blocks_of(strips, Output::kThreads); }
   int parts() const { return Output::kReduces ? grid.parts : 1; }
 };
-
-
 
 /// output(parts) makes the kernel's Output; returns the parts.
 template <class Output, class Machine, class T, class Make>
@@ -90,17 +90,20 @@ int run_forward(Machine& machine, const ConvShape& s, const Source<T>& source, c
   const auto run = [&](auto kernel) { machine.launch(kernel, cut.blocks(), cut.parts()); };
   const Output out = output(cut.parts());
   if (s.stride == 1)
-    run(Forward<1, T, Output>{cut.strips, source, s.P(), s.Q(), s.pad.top, s.pad.left, false, w, cut.parts(), out});
+    run(Forward<1, T, Output>{cut.strips, source, s.P(), s.Q(), s.pad.top, s.pad.left, false, w, cut.parts(),
+                              out});
   else
-    run(Forward<2, T, Output>{cut.strips, source, s.P(), s.Q(), s.pad.top, s.pad.left, false, w, cut.parts(), out});
+    run(Forward<2, T, Output>{cut.strips, source, s.P(), s.Q(), s.pad.top, s.pad.left, false, w, cut.parts(),
+                              out});
   return cut.parts();
 }
 
 template <class Machine, class T>
 void forward(Machine& machine, const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
-             const Epilogue& e, T* y) {
-  run_forward<PlainOutput<T>>(machine, s, source_of(s, x, norm), w,
-                              [&](int) { return PlainOutput<T>{e, y}; });
+             const EpilogueOf<T>& e, T* y) {
+  run_forward<PlainOutput<T>>(machine, s, source_of(s, x, norm), w, [&](int) {
+    return PlainOutput<T>{e, y};
+  });
 }
 
 /// The same without epilogue, and the results' moments [2,C].
@@ -116,8 +119,7 @@ void forward_with_moments(Machine& machine, const ConvShape& s, const T* x, cons
 }
 
 template <class Output, class Machine, class T, class Make>
-int run_backward_x(Machine& machine, const ConvShape& s, const T* dy, const float* w,
-                   const Make& output) {
+int run_backward_x(Machine& machine, const ConvShape& s, const T* dy, const float* w, const Make& output) {
   const auto run = [&](const Cut<Output>& cut, const auto& kernel) {
     machine.launch(kernel(cut.strips, cut.parts()), cut.blocks(), cut.parts());
     return cut.parts();
@@ -125,21 +127,21 @@ int run_backward_x(Machine& machine, const ConvShape& s, const T* dy, const floa
   if (s.stride == 1) {
     return run({s.C, s.W, s.H, s.N}, [&](const Strips& strips, int parts) {
       return Forward<1, T, Output>{strips,
-                                {s.P(), s.Q(), s.C, dy, {}},
-                                s.H,
-                                s.W,
-                                kFilter - 1 - s.pad.top,
-                                kFilter - 1 - s.pad.left,
-                                true,
-                                w,
-                                parts,
-                                output(parts)};
+                                   {s.P(), s.Q(), s.C, dy, {}},
+                                   s.H,
+                                   s.W,
+                                   kFilter - 1 - s.pad.top,
+                                   kFilter - 1 - s.pad.left,
+                                   true,
+                                   w,
+                                   parts,
+                                   output(parts)};
     });
   }
   const int rows = (s.H - 1 + s.pad.top) / 2 + 1, columns = ((s.W - 1 + s.pad.left) / 2 + 1) * kColumns;
   return run({s.C, columns, rows, s.N}, [&](const Strips& strips, int parts) {
     return BackwardXStride2<T, Output>{strips,    s.H,        s.W, s.P(), s.Q(), s.C,
-                                    s.pad.top, s.pad.left, dy,  w,     parts, output(parts)};
+                                       s.pad.top, s.pad.left, dy,  w,     parts, output(parts)};
   });
 }
 

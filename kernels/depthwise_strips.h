@@ -62,35 +62,51 @@ struct ThreadNorm {
   }
 };
 
-/// Columns v .. v + kWidth - 1 of row h, four channels each.
+/// Columns v .. v + kWidth - 1 of row h, four channels each, on their way: what is asked for one row ahead
+/// arrives while the row before it is multiplied.
 template <class T, int kWidth>
-ESPALIER_SIMT void load_row(const Source<T>& s, const ThreadNorm& norm, int n, int h, int v, int c,
-                            Float4 (&row)[kWidth]) {
-  const bool inside = h >= 0 && h < s.H;
-  const T* line = s.x + ((int64_t{n} * s.H + (inside ? h : 0)) * s.W) * s.C + c;
-  ESPALIER_UNROLL
-  for (int i = 0; i < kWidth; ++i) {
-    if (inside && v + i >= 0 && v + i < s.W) {
-      row[i] = warp::load4(line + int64_t{v + i} * s.C);
-      if (s.norm.factor) ESPALIER_UNROLL
-      for (int k = 0; k < 4; ++k)
-        row[i].v[k] = s.norm.act(fmaf(norm.factor.v[k], row[i].v[k], norm.offset.v[k]));
-    } else {
-      row[i] = {};
+struct StoredRow {
+  warp::Stored4<T> pixel[kWidth];
+  int v;
+  bool inside;
+
+  ESPALIER_SIMT void fetch(const Source<T>& s, int n, int h, int first, int c) {
+    v = first;
+    inside = h >= 0 && h < s.H;
+    const T* line = s.x + ((int64_t{n} * s.H + (inside ? h : 0)) * s.W) * s.C + c;
+    ESPALIER_UNROLL
+    for (int i = 0; i < kWidth; ++i) {
+      pixel[i] = {};
+      if (inside && v + i >= 0 && v + i < s.W) pixel[i] = warp::load_stored(line + int64_t{v + i} * s.C);
     }
   }
-}
+  /// Through the norm; what lies outside the image stays 0.
+  ESPALIER_SIMT void read(const Source<T>& s, const ThreadNorm& norm, Float4 (&row)[kWidth]) const {
+    ESPALIER_UNROLL
+    for (int i = 0; i < kWidth; ++i) {
+      row[i] = warp::unpacked(pixel[i]);
+      if (s.norm.factor && inside && v + i >= 0 && v + i < s.W) {
+        ESPALIER_UNROLL
+        for (int k = 0; k < 4; ++k)
+          row[i].v[k] = s.norm.act(fmaf(norm.factor.v[k], row[i].v[k], norm.offset.v[k]));
+      }
+    }
+  }
+};
 
-/// Where results go: act(sum + bias + residual).
+/// Where results go: act(sum + bias + residual). What an output reads of its own place, ahead() asks for
+/// before the sum is made.
 template <class T>
 struct PlainOutput {
   static constexpr bool kReduces = false;
   static constexpr int kThreads = 256, kBlocks = 2, kSharedBytes = 0;
   struct State {};
-  Epilogue e;
+  struct Ahead {};
+  EpilogueOf<T> e;
   T* y;
   ESPALIER_SIMT State begin(int) const { return {}; }
-  ESPALIER_SIMT void store(State&, int64_t at, int c, Float4 v) const {
+  ESPALIER_SIMT Ahead ahead(int64_t) const { return {}; }
+  ESPALIER_SIMT void store(State&, const Ahead&, int64_t at, int c, Float4 v) const {
     if (e.bias) add(v, warp::load4(e.bias + c));
     if (e.residual) add(v, warp::load4(e.residual + at));
     ESPALIER_UNROLL
@@ -114,10 +130,12 @@ struct MomentsOutput {
     Float4 origin, sum, squares;
     float count;
   };
+  struct Ahead {};
   T* y;
   float* parts;
   ESPALIER_SIMT State begin(int) const { return {}; }
-  ESPALIER_SIMT void store(State& s, int64_t at, int, const Float4& v) const {
+  ESPALIER_SIMT Ahead ahead(int64_t) const { return {}; }
+  ESPALIER_SIMT void store(State& s, const Ahead&, int64_t at, int, const Float4& v) const {
     if (s.count == 0) s.origin = v;
     s.count += 1;
     ESPALIER_UNROLL
@@ -156,8 +174,10 @@ struct NormGradientOutput {
   ESPALIER_SIMT State begin(int c) const {
     return {warp::load4(norm.factor + c), warp::load4(norm.offset + c), warp::load4(norm.mean + c), {}};
   }
-  ESPALIER_SIMT void store(State& s, int64_t at, int, Float4 v) const {
-    const Float4 in = warp::load4(x + at);
+  using Ahead = warp::Stored4<T>;
+  ESPALIER_SIMT Ahead ahead(int64_t at) const { return warp::load_stored(x + at); }
+  ESPALIER_SIMT void store(State& s, const Ahead& stored, int64_t at, int, Float4 v) const {
+    const Float4 in = warp::unpacked(stored);
     ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k) {
       const float g = norm.act.gradient(fmaf(s.factor.v[k], in.v[k], s.offset.v[k]), v.v[k]);

@@ -17,7 +17,8 @@ void cast(Device device, int64_t n, const float* x, Bf16* y);
 void cast(Device device, int64_t n, const Bf16* x, float* y);
 
 /// y[i] = a[i] + b[i]
-void add_forward(Device device, int64_t n, const float* a, const float* b, float* y);
+template <class T>
+void add_forward(Device device, int64_t n, const T* a, const T* b, T* y);
 
 /// x[i] = value
 void fill(Device device, int64_t n, float value, float* x);

@@ -8,9 +8,9 @@
 
 namespace espalier::kernels {
 
-/// T is the type in memory, float or Bf16. kUnit is the bytes of one copy: 16 and 4 need C and the number of
-/// filters in whole units; with 0 each element is read by itself.
-template <class T, class Math, class Tile, int kUnit, class Load = PlainLoad>
+/// T is the type in memory, float or Bf16. kUnit is the bytes of one copy of x: 16, 8 and 4 need C in whole
+/// units; with 0 each element is read by itself. kLeftUnit is the same for dy and the number of filters.
+template <class T, class Math, class Tile, int kUnit, class Load = PlainLoad, int kLeftUnit = kUnit>
 struct FilterGradientGemm {
   static constexpr int kPerWord = static_cast<int>(4 / sizeof(T));
   static_assert(Math::kPerWord == kPerWord);
@@ -38,7 +38,10 @@ struct FilterGradientGemm {
     const int steps_in_all = (pixels() + kPixels - 1) / kPixels;
     const int first_step = block().z * part_steps;
     const int steps = steps_in_all - first_step < part_steps ? steps_in_all - first_step : part_steps;
-    const Place tap = place_of(first_column + thread() % (Tile::kN / kUnitElements) * kUnitElements);
+    Place taps[kTaps];
+    ESPALIER_UNROLL
+    for (int i = 0; i < kTaps; ++i)
+      taps[i] = place_of(first_column + thread() % (Tile::kN / Right::kElements) * Right::kElements + i);
 
     const int own = thread() / kLanes % Tile::kWarpsN * 32 + thread() % kLanes / 4 * 4;
     const typename Load::State state = load.begin(first_column + own, g.C);
@@ -46,7 +49,7 @@ struct FilterGradientGemm {
     Sum sum[Tile::kRowTiles][Tile::kColumnTiles][4] = {};
     ESPALIER_UNROLL
     for (int s = 0; s < kStages - 1; ++s) {
-      if (s < steps) fetch(stages + s * kStageWords, (first_step + s) * kPixels, first_row, tap);
+      if (s < steps) fetch(stages + s * kStageWords, (first_step + s) * kPixels, first_row, taps);
       commit_copies();
     }
     for (int step = 0; step < steps; ++step) {
@@ -54,7 +57,7 @@ struct FilterGradientGemm {
       barrier();
       const int next = step + kStages - 1;
       if (next < steps)
-        fetch(stages + next % kStages * kStageWords, (first_step + next) * kPixels, first_row, tap);
+        fetch(stages + next % kStages * kStageWords, (first_step + next) * kPixels, first_row, taps);
       commit_copies();
       multiply(stages + step % kStages * kStageWords, state, sum);
     }
@@ -62,16 +65,24 @@ struct FilterGradientGemm {
   }
 
  private:
-  static constexpr int kUnitBytes = kUnit ? kUnit : 4;
-  static constexpr int kUnitElements = kUnitBytes / static_cast<int>(sizeof(T)), kUnitWords = kUnitBytes / 4;
+  template <int kBytesOfUnit>
+  struct Unit {
+    static constexpr bool kAsynchronous = kBytesOfUnit > 0;
+    static constexpr int kBytes = kBytesOfUnit ? kBytesOfUnit : 4;
+    static constexpr int kElements = kBytes / static_cast<int>(sizeof(T)), kWords = kBytes / 4;
+  };
+  using Left = Unit<kLeftUnit>;
+  using Right = Unit<kUnit>;
+  /// Columns that a thread looks up itself: a unit's first, or each.
+  static constexpr int kTaps = Right::kAsynchronous ? 1 : Right::kElements;
 
   /// A column of the product.
   struct Place {
-    int column, r, t, c;
+    int r, t, c;
     bool valid;
   };
   ESPALIER_SIMT Place place_of(int column) const {
-    return {column, column / g.C / g.S, column / g.C % g.S, column % g.C, column < columns()};
+    return {column / g.C / g.S, column / g.C % g.S, column % g.C, column < columns()};
   }
 
   ESPALIER_SIMT int columns() const { return g.R * g.S * g.C; }
@@ -85,45 +96,46 @@ struct FilterGradientGemm {
   }
 
   /// Starts to bring a unit, or reads its elements; at(i) is the address of element i, null for 0.
-  template <class At>
+  template <class Unit, class At>
   ESPALIER_SIMT static void bring(uint32_t* to, const T* anywhere, const At& at) {
-    if constexpr (kUnit > 0) {
+    if constexpr (Unit::kAsynchronous) {
       const T* from = at(0);
-      warp::copy_async<kUnitBytes>(to, from ? from : anywhere, from != nullptr);
+      warp::copy_async<Unit::kBytes>(to, from ? from : anywhere, from != nullptr);
     } else {
       uint32_t all = 0;
       ESPALIER_UNROLL
-      for (int i = 0; i < kUnitElements; ++i)
-        if (const T* from = at(i)) all |= bits(*from) << (32 / kUnitElements * i);
+      for (int i = 0; i < Unit::kElements; ++i)
+        if (const T* from = at(i)) all |= bits(*from) << (32 / Unit::kElements * i);
       *to = all;
     }
   }
   ESPALIER_SIMT static uint32_t bits(float v) { return warp::bits_of(v); }
   ESPALIER_SIMT static uint32_t bits(Bf16 v) { return v.bits; }
 
-  ESPALIER_SIMT void fetch(uint32_t* stage, int first_pixel, int first_row, const Place& tap) const {
-    constexpr int kLeftUnits = Tile::kM / kUnitElements, kLeftAtOnce = kThreads / kLeftUnits;
+  ESPALIER_SIMT void fetch(uint32_t* stage, int first_pixel, int first_row,
+                           const Place (&taps)[kTaps]) const {
+    constexpr int kLeftUnits = Tile::kM / Left::kElements, kLeftAtOnce = kThreads / kLeftUnits;
     static_assert(kThreads % kLeftUnits == 0 && kPixels % kLeftAtOnce == 0);
-    const int unit = warp::thread() % kLeftUnits, k = first_row + unit * kUnitElements;
+    const int unit = warp::thread() % kLeftUnits, k = first_row + unit * Left::kElements;
     ESPALIER_UNROLL
     for (int i = 0; i < kPixels; i += kLeftAtOnce) {
       const int at = i + warp::thread() / kLeftUnits, pixel = first_pixel + at;
-      bring(stage + place<kLeftWords>(at, unit * kUnitWords), dy, [&](int element) {
+      bring<Left>(stage + place<kLeftWords>(at, unit * Left::kWords), dy, [&](int element) {
         return pixel < pixels() && k + element < filters ? dy + (int64_t{pixel} * filters + k + element)
                                                          : nullptr;
       });
     }
-    constexpr int kRightUnits = Tile::kN / kUnitElements, kRightAtOnce = kThreads / kRightUnits;
+    constexpr int kRightUnits = Tile::kN / Right::kElements, kRightAtOnce = kThreads / kRightUnits;
     static_assert(kThreads % kRightUnits == 0 && kPixels % kRightAtOnce == 0);
     uint32_t* right = stage + kLeftWords * kPixels;
-    const int word = warp::thread() % kRightUnits * kUnitWords;
+    const int word = warp::thread() % kRightUnits * Right::kWords;
     ESPALIER_UNROLL
     for (int i = 0; i < kPixels; i += kRightAtOnce) {
       const int at = i + warp::thread() / kRightUnits, pixel = first_pixel + at;
       const int line = by_q.divide(pixel), n = by_p.divide(line);
       const int top = (line - n * g.P) * g.step - g.top, left = (pixel - line * g.Q) * g.step - g.left;
-      bring(right + place<kRightWords>(at, word), x, [&](int element) -> const T* {
-        const Place here = element ? place_of(tap.column + element) : tap;
+      bring<Right>(right + place<kRightWords>(at, word), x, [&](int element) -> const T* {
+        const Place& here = taps[element];
         const int h = top + here.r, v = left + here.t;
         if (!here.valid || pixel >= pixels() || h < 0 || h >= g.H || v < 0 || v >= g.W) return nullptr;
         return x + ((int64_t{n} * g.H + h) * g.W + v) * g.C + here.c;
@@ -191,7 +203,7 @@ struct FilterGradientGemm {
       const int k = row + i / 2 * 32 + i % 2 * 2 + half, at = column + 4 * side;
       if (k >= filters || at >= columns()) continue;
       float* out = to + int64_t{k} * columns() + at;
-      if constexpr (kUnit == 16) {
+      if constexpr (kUnit >= 4 * static_cast<int>(sizeof(T))) {
         warp::Float4 v;
         ESPALIER_UNROLL
         for (int j = 0; j < 4; ++j) v.v[j] = sum[i][j][2 * half + side];

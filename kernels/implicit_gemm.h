@@ -17,8 +17,8 @@ struct Gather {
   int R, S, step, top, left, upsample;
 };
 
-/// kUnit is the bytes of one copy: 16 or 4 need C in whole units; 0 is for 8-bit and 16-bit elements whose C
-/// fills no word: each element is read by itself. Output::store(row, column, v) takes four neighbouring
+/// kUnit is the bytes of one copy: 16, 8 or 4 need C in whole units; 0 is for 8-bit and 16-bit elements whose
+/// C fills no word: each element is read by itself. Output::store(row, column, v) takes four neighbouring
 /// columns; an output that reduces (conv2d_reducing_outputs.h) keeps a state per four columns as well.
 template <class Math, class Tile, int kUnit, class Output, class Load = PlainLoad>
 struct ImplicitGemm {
@@ -78,6 +78,8 @@ struct ImplicitGemm {
   static constexpr int kElementBytes = 4 / Math::kPerWord;
   static constexpr int kUnitBytes = kUnit ? kUnit : 4;
   static constexpr int kUnitElements = kUnitBytes / kElementBytes, kUnitWords = kUnitBytes / 4;
+  /// Places in the sum that a thread looks up itself: of a unit's first element, or of each.
+  static constexpr int kTaps = kUnit ? 1 : kUnitElements;
   static constexpr int kUnitsPerRow = kWords / kUnitWords, kRowsAtOnce = kThreads / kUnitsPerRow;
 
   /// A place in the sum.
@@ -130,11 +132,18 @@ struct ImplicitGemm {
   /// Starts the copies of one step and moves the tap on.
   ESPALIER_SIMT void fetch(uint32_t* stage, const Row* rows, int first_column, Tap& tap) const {
     const int word = warp::thread() % kUnitsPerRow * kUnitWords, first = warp::thread() / kUnitsPerRow;
+    Tap taps[kTaps];
+    taps[0] = tap;
+    ESPALIER_UNROLL
+    for (int i = 1; i < kTaps; ++i) {
+      taps[i] = taps[i - 1];
+      advance(taps[i], 1);
+    }
     ESPALIER_UNROLL
     for (int i = 0; i < Tile::kM; i += kRowsAtOnce) {
       const int row = first + i;
       if (Tile::kM % kRowsAtOnce && row >= Tile::kM) break;
-      fetch_pixel(stage + place(row, word), rows[row], tap);
+      fetch_pixel(stage + place(row, word), rows[row], taps);
     }
     uint32_t* right = stage + Tile::kM * kWords;
     ESPALIER_UNROLL
@@ -146,19 +155,17 @@ struct ImplicitGemm {
     advance(tap, kStepElements);
   }
 
-  ESPALIER_SIMT void fetch_pixel(uint32_t* to, const Row& row, const Tap& tap) const {
+  ESPALIER_SIMT void fetch_pixel(uint32_t* to, const Row& row, const Tap (&taps)[kTaps]) const {
     int64_t at = 0;
     if constexpr (kUnit > 0) {
-      const bool valid = element(row, tap, &at);
+      const bool valid = element(row, taps[0], &at);
       warp::copy_async<kUnitBytes>(to, static_cast<const char*>(image) + (valid ? at * kElementBytes : 0),
                                    valid);
     } else {
       uint32_t all = 0;
-      Tap here = tap;
-      for (int i = 0; i < kUnitElements; ++i) {
-        if (element(row, here, &at)) all |= element_bits(image, at) << (32 / kUnitElements * i);
-        advance(here, 1);
-      }
+      ESPALIER_UNROLL
+      for (int i = 0; i < kTaps; ++i)
+        if (element(row, taps[i], &at)) all |= element_bits(image, at) << (32 / kUnitElements * i);
       *to = all;
     }
   }

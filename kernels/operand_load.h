@@ -15,8 +15,8 @@ struct PlainLoad {
   }
 };
 
-/// z = act(factor[c] * x + offset[c]), for convolutions of one pixel without padding: what is padded would not
-/// be 0. Channels beyond C are 0 in the other operand.
+/// z = act(factor[c] * x + offset[c]), for convolutions of one pixel without padding: what is padded would
+/// not be 0. Channels beyond C are 0 in the other operand.
 struct NormLoad {
   InputNorm norm;
   /// Of four neighbouring channels.

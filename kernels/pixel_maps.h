@@ -108,6 +108,32 @@ struct MaxPoolBackward {
   }
 };
 
+/// The same where every pixel lies in one window: one row is one output pixel, which has its window's
+/// gradients.
+template <class T>
+struct MaxPoolBackwardApart {
+  ConvShape s;
+  const T *x, *dy;
+  T* dx;
+
+  static bool takes(const ConvShape& s) {
+    return s.stride == s.R && s.R == s.S && s.pad == Padding{} && s.H % s.R == 0 && s.W % s.R == 0;
+  }
+  ESPALIER_SIMT void run(int row, int unit) const {
+    const int Q = s.Q(), P = s.P(), q = row % Q, line = row / Q, p = line % P, c = unit * 4;
+    const int64_t first = int64_t{line / P} * s.H * s.W * s.C + c;
+    const Winners best = Winners::of(s, x + first, p, q);
+    const Float4 g = warp::load4(dy + int64_t{row} * s.C + c);
+    for (int r = 0; r < s.R; ++r)
+      for (int t = 0; t < s.S; ++t) {
+        Float4 here;
+        ESPALIER_UNROLL
+        for (int k = 0; k < 4; ++k) here.v[k] = best.place[k] == r * s.S + t ? g.v[k] : 0.0f;
+        warp::store4(dx + first + (int64_t{p * s.stride + r} * s.W + q * s.stride + t) * s.C, here);
+      }
+  }
+};
+
 /// One row is one output pixel.
 template <class T>
 struct ResizeForward {
@@ -157,6 +183,32 @@ struct ResizeBackward {
       }
     }
     warp::store4(dx + int64_t{row} * s.C + c, sum);
+  }
+};
+
+/// sum += x, four elements a row.
+template <class T>
+struct AddFours {
+  const T* x;
+  T* sum;
+  ESPALIER_SIMT void run(int row, int) const {
+    const int64_t at = int64_t{row} * 4;
+    Float4 v = warp::load4(sum + at);
+    const Float4 more = warp::load4(x + at);
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) v.v[k] += more.v[k];
+    warp::store4(sum + at, v);
+  }
+};
+
+/// y = x in another type, four elements a row.
+template <class From, class To>
+struct CastFours {
+  const From* x;
+  To* y;
+  ESPALIER_SIMT void run(int row, int) const {
+    const int64_t at = int64_t{row} * 4;
+    warp::store4(y + at, warp::load4(x + at));
   }
 };
 

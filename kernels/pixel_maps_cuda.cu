@@ -32,7 +32,10 @@ bool max_pool_forward(const ConvShape& s, const T* x, T* y) {
 template <class T>
 bool max_pool_backward(const ConvShape& s, const T* x, const T* dy, T* dx) {
   const int64_t rows = int64_t{s.N} * s.H * s.W;
-  return in_fours(rows, s.C, x, dy, dx) && run(rows, s.C, pixels::MaxPoolBackward<T>{s, x, dy, dx});
+  if (!in_fours(rows, s.C, x, dy, dx)) return false;
+  if (pixels::MaxPoolBackwardApart<T>::takes(s))
+    return run(int64_t{s.N} * s.P() * s.Q(), s.C, pixels::MaxPoolBackwardApart<T>{s, x, dy, dx});
+  return run(rows, s.C, pixels::MaxPoolBackward<T>{s, x, dy, dx});
 }
 
 template <class T>
@@ -46,6 +49,18 @@ bool resize_backward(const ResizeShape& s, const T* dy, T* dx) {
   const int64_t rows = int64_t{s.N} * s.H * s.W;
   return in_fours(rows, s.C, dy, dx) && run(rows, s.C, pixels::ResizeBackward<T>{s, dy, dx});
 }
+
+template <class T>
+bool add_into(int64_t n, const T* x, T* sum) {
+  return n % 4 == 0 && in_fours(n / 4, 4, x, sum) && run(n / 4, 4, pixels::AddFours<T>{x, sum});
+}
+
+template <class From, class To>
+bool cast(int64_t n, const From* x, To* y) {
+  return n % 4 == 0 && in_fours(n / 4, 4, x, y) && run(n / 4, 4, pixels::CastFours<From, To>{x, y});
+}
+template bool cast(int64_t, const float*, Bf16*);
+template bool cast(int64_t, const Bf16*, float*);
 
 bool copy_rows(int64_t rows, int64_t bytes, const void* from, int64_t from_stride, void* to,
                int64_t to_stride) {
@@ -64,11 +79,12 @@ bool global_avg_pool_forward(int N, int pixels, int C, const T* x, float* y) {
   return true;
 }
 
-#define ESPALIER_FOR(T)                                                           \
-  template bool max_pool_forward(const ConvShape&, const T*, T*);                 \
-  template bool max_pool_backward(const ConvShape&, const T*, const T*, T*);      \
-  template bool resize_forward(const ResizeShape&, const T*, T*);                 \
-  template bool resize_backward(const ResizeShape&, const T*, T*);                \
+#define ESPALIER_FOR(T)                                                      \
+  template bool add_into(int64_t, const T*, T*);                             \
+  template bool max_pool_forward(const ConvShape&, const T*, T*);            \
+  template bool max_pool_backward(const ConvShape&, const T*, const T*, T*); \
+  template bool resize_forward(const ResizeShape&, const T*, T*);            \
+  template bool resize_backward(const ResizeShape&, const T*, T*);           \
   template bool global_avg_pool_forward(int, int, int, const T*, float*);
 ESPALIER_FOR(float)
 ESPALIER_FOR(Bf16)

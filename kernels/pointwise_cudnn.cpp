@@ -120,8 +120,8 @@ bool cublaslt_backward_w(const ConvShape& s, Precision precision, const T* x, co
          multiply({false, true, s.C, s.K, pixels(s), kType<T>, CUDA_R_32F}, precision, x, dy, dw);
 }
 
-#define ESPALIER_FOR(T)                                                                  \
-  template bool cublaslt_forward(const ConvShape&, Precision, const T*, const T*, T*);   \
+#define ESPALIER_FOR(T)                                                                   \
+  template bool cublaslt_forward(const ConvShape&, Precision, const T*, const T*, T*);    \
   template bool cublaslt_backward_x(const ConvShape&, Precision, const T*, const T*, T*); \
   template bool cublaslt_backward_w(const ConvShape&, Precision, const T*, const T*, float*);
 ESPALIER_FOR(float)

@@ -1,5 +1,6 @@
 #pragma once
-// How the GPU's dense convolutions round what they multiply. Sums are fp32 in every case.
+// How the GPU's dense convolutions round what they multiply. Sums are fp32 in every case. With bf16 trainings
+// and sessions also store activations as bf16 (passes/store_bf16.h).
 
 #include <string_view>
 

@@ -4,6 +4,7 @@
 #include "kernels/launch.h"
 #include "kernels/quantized_body.h"
 #include "kernels/quantized_cuda.h"
+#include "kernels/warp.h"
 
 namespace espalier::kernels {
 
@@ -50,8 +51,9 @@ struct GlobalAvgPool {
   template <int T>
   ESPALIER_HD void tile(int64_t image, int c0, int n) const {
     int32_t sum[T] = {};
-    for (int i = 0; i < pixels; ++i)
-      for (int c = 0; c < n; ++c) sum[c] += code_at(x, code, (image * pixels + i) * C + c0 + c);
+    ESPALIER_UNROLL_BY_4  // loads wait together
+        for (int i = 0; i < pixels; ++i) for (int c = 0; c < n; ++c) sum[c] +=
+        code_at(x, code, (image * pixels + i) * C + c0 + c);
     for (int c = 0; c < n; ++c)
       store_code(y, code, image * C + c0 + c,
                  static_cast<int>(rintf(static_cast<float>(sum[c]) / static_cast<float>(pixels))));

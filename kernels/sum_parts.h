@@ -6,8 +6,8 @@
 namespace espalier::kernels {
 
 /// sum[i] = sum over parts of in[part, i], always in the same order; from column `split` on the sums go to
-/// `rest`. A block takes 32 columns; eight of its threads share one, each with every eighth part, in four sums
-/// that wait for memory together.
+/// `rest`. A block takes 32 columns; eight of its threads share one, each with every eighth part, in four
+/// sums that wait for memory together.
 struct SumParts {
   static constexpr int kThreads = 256, kBlocks = 4, kSharedBytes = kThreads * 4;
   static constexpr int kAtOnce = kThreads / warp::kLanes;

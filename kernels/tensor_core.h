@@ -132,9 +132,7 @@ struct PairedBf16 {
     return {{low.v[0], high.v[0], low.v[1], high.v[1]}};
   }
   ESPALIER_SIMT static B right(const Word2& w) { return {{w.v[0], w.v[1]}}; }
-  ESPALIER_SIMT static void multiply(Sum (&d)[4], const A& a, const B& b) {
-    RoundedBf16::multiply(d, a, b);
-  }
+  ESPALIER_SIMT static void multiply(Sum (&d)[4], const A& a, const B& b) { RoundedBf16::multiply(d, a, b); }
 };
 
 /// What needs no conversion: the words go to the instruction as they are.

@@ -116,14 +116,8 @@ bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> c
 }
 
 Autotuner::Problem problem_of(int operation, int operands, const ConvShape& s, int variant) {
-  return {operation,  operands,
-          variant,    s.N,
-          s.H,        s.W,
-          s.C,        s.K,
-          s.R,        s.S,
-          s.stride,   s.pad.top,
-          s.pad.left, s.pad.bottom,
-          s.pad.right};
+  return {operation, operands, variant,  s.N,       s.H,        s.W,          s.C,        s.K,
+          s.R,       s.S,      s.stride, s.pad.top, s.pad.left, s.pad.bottom, s.pad.right};
 }
 
 }  // namespace espalier::kernels::cuda

@@ -39,6 +39,9 @@ struct alignas(16) Float4 {
 struct alignas(16) Word4 {
   uint32_t v[4];
 };
+struct alignas(8) Word2 {
+  uint32_t v[2];
+};
 
 /// One lane's registers of D += A B, where A is 16 x depth (row-major), B depth x 8, D 16 x 8. With
 /// group = lane / 4 and t = lane % 4, a 32-bit word holding 1 (tf32), 2 (bf16) or 4 (8-bit) elements and
@@ -144,7 +147,8 @@ ESPALIER_SIMT void copy_async(void* to, const void* from, bool valid) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(at), "l"(from), "r"(bytes)
                  : "memory");
   else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;\n" ::"r"(at), "l"(from), "r"(bytes), "n"(kBytes)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;\n" ::"r"(at), "l"(from), "r"(bytes),
+                 "n"(kBytes)
                  : "memory");
 #else
   emulation::copy_async(to, from, kBytes, valid);
@@ -321,15 +325,26 @@ ESPALIER_SIMT void store4(float* p, const Float4& f) {
   for (int i = 0; i < 4; ++i) p[i] = f.v[i];
 #endif
 }
-/// Four bf16, with one 8-byte access; the address must be a multiple of 8.
-ESPALIER_SIMT Float4 load4(const Bf16* p) {
+/// Four elements as they lie, for a use that comes later, and what they are.
+ESPALIER_SIMT Float4 load_stored(const float* p) { return load4(p); }
+ESPALIER_SIMT Word2 load_stored(const Bf16* p) {
 #ifdef __CUDACC__
   const uint2 w = *reinterpret_cast<const uint2*>(p);
-  return {{float_of(w.x << 16), float_of(w.x & 0xffff0000u), float_of(w.y << 16), float_of(w.y & 0xffff0000u)}};
+  return {{w.x, w.y}};
 #else
-  return {{p[0], p[1], p[2], p[3]}};
+  return {{p[0].bits | uint32_t{p[1].bits} << 16, p[2].bits | uint32_t{p[3].bits} << 16}};
 #endif
 }
+ESPALIER_SIMT Float4 unpacked(const Float4& f) { return f; }
+ESPALIER_SIMT Float4 unpacked(const Word2& w) {
+  return {{float_of(w.v[0] << 16), float_of(w.v[0] & 0xffff0000u), float_of(w.v[1] << 16),
+           float_of(w.v[1] & 0xffff0000u)}};
+}
+template <class T>
+using Stored4 = decltype(load_stored(static_cast<const T*>(nullptr)));
+
+/// Four bf16, with one 8-byte access; the address must be a multiple of 8.
+ESPALIER_SIMT Float4 load4(const Bf16* p) { return unpacked(load_stored(p)); }
 ESPALIER_SIMT void store4(Bf16* p, const Float4& f) {
 #ifdef __CUDACC__
   *reinterpret_cast<uint2*>(p) = make_uint2(to_bf16_pair(f.v[0], f.v[1]), to_bf16_pair(f.v[2], f.v[3]));
@@ -346,10 +361,7 @@ ESPALIER_SIMT Word4 load4(const uint32_t* p) {
 #endif
 }
 
-/// Two words of shared memory, with one 8-byte access.
-struct Word2 {
-  uint32_t v[2];
-};
+/// With one 8-byte access.
 ESPALIER_SIMT Word2 load2(const uint32_t* p) {
 #ifdef __CUDACC__
   const uint2 w = *reinterpret_cast<const uint2*>(p);

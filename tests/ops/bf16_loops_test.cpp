@@ -76,19 +76,20 @@ TEST(Bf16Loops, DenseConvolutionOnEveryShape) {
     SCOPED_TRACE(describe(s));
     const Dense p(s);
     const ConvReference want = conv_reference(s, false, p.x.floats, p.w.floats, p.dy.floats);
-    const auto conv = [](EmulatedMachine& m) {
-      return tiles::Conv2d<EmulatedMachine>{m, Precision::kBf16};
-    };
+    const auto conv = [](EmulatedMachine& m) { return tiles::Conv2d<EmulatedMachine>{m, Precision::kBf16}; };
     const Tensor y = in_any_order(p.dy.stored, [&](EmulatedMachine& m, const Tensor& out) {
-      conv(m).gather_gemm(tiles::forward_gather(s), s.K, p.x.stored.bf16(), p.w.stored.bf16(), {}, out.bf16());
+      conv(m).gather_gemm(tiles::forward_gather(s), s.K, p.x.stored.bf16(), p.w.stored.bf16(), {},
+                          out.bf16());
     });
     EXPECT_TRUE(expect_rounded(y, want.y)) << "y";
     const Tensor dx = in_any_order(p.x.stored, [&](EmulatedMachine& m, const Tensor& out) {
-      conv(m).gather_gemm(tiles::backward_gather(s), s.C, p.dy.stored.bf16(), p.turned.bf16(), {}, out.bf16());
+      conv(m).gather_gemm(tiles::backward_gather(s), s.C, p.dy.stored.bf16(), p.turned.bf16(), {},
+                          out.bf16());
     });
     EXPECT_TRUE(expect_rounded(dx, want.dx)) << "dx";
     const Tensor dw = in_any_order(p.w.floats, [&](EmulatedMachine& m, const Tensor& out) {
-      conv(m).filter_gradient(tiles::forward_gather(s), s.K, p.x.stored.bf16(), p.dy.stored.bf16(), out.f32());
+      conv(m).filter_gradient(tiles::forward_gather(s), s.K, p.x.stored.bf16(), p.dy.stored.bf16(),
+                              out.f32());
     });
     EXPECT_TRUE(expect_sums(dw, want.dw)) << "dw";
   }
@@ -105,11 +106,11 @@ void every_pass(const Dense& p, const ConvReference& want) {
   EXPECT_TRUE(expect_rounded(y, want.y));
 }
 
-template <class Tile, int kUnit>
+template <class Tile, int kUnit, int kLeftUnit = kUnit>
 void filter_gradient(const Dense& p, const ConvReference& want) {
   const Tensor dw = in_any_order(p.w.floats, [&](EmulatedMachine& m, const Tensor& out) {
     tiles::Conv2d<EmulatedMachine>{m, Precision::kBf16}
-        .template run_gradient<kernels::tensor_core::PairedBf16, Tile, kUnit>(
+        .template run_gradient<kernels::tensor_core::PairedBf16, Tile, kUnit, kLeftUnit>(
             tiles::forward_gather(p.s), p.s.K, p.x.stored.bf16(), p.dy.stored.bf16(), out.f32());
   });
   EXPECT_TRUE(expect_sums(dw, want.dw));
@@ -126,12 +127,16 @@ TEST(Bf16Loops, DenseConvolutionInEveryTile) {
     every_pass<tiles::Medium, 16>(p, want);
     every_pass<tiles::Narrow, 16>(p, want);
     every_pass<tiles::Small, 16>(p, want);
+    every_pass<tiles::Small, 8>(p, want);
     every_pass<tiles::Small, 4>(p, want);
     every_pass<tiles::Small, 0>(p, want);
     filter_gradient<tiles::Large, 16>(p, want);
     filter_gradient<tiles::Small, 16>(p, want);
+    filter_gradient<tiles::Small, 8>(p, want);
     filter_gradient<tiles::Small, 4>(p, want);
     filter_gradient<tiles::Small, 0>(p, want);
+    filter_gradient<tiles::Small, 16, 0>(p, want);
+    filter_gradient<tiles::Small, 0, 16>(p, want);
   }
 }
 
@@ -288,6 +293,19 @@ TEST(Bf16Loops, NormalisationTakenApart) {
   }
 }
 
+TEST(Bf16Loops, SumsAndCasts) {
+  const Pair a({5, 12}, 1), b({5, 12}, 2);
+  EmulatedMachine machine;
+  const Tensor sum = a.stored.clone(), floats(a.floats.shape()), stored = empty_bf16(a.floats.shape());
+  pixels::for_each_unit(machine, 15, 1, pixels::AddFours<Bf16>{b.stored.bf16(), sum.bf16()});
+  kernels::add_into(Device::kCpu, 60, b.floats.f32(), a.floats.f32());
+  EXPECT_EQ(sum.to_vector(), as_bf16(a.floats).to_vector());
+  pixels::for_each_unit(machine, 15, 1, pixels::CastFours<Bf16, float>{sum.bf16(), floats.f32()});
+  EXPECT_EQ(floats.to_vector(), sum.to_vector());
+  pixels::for_each_unit(machine, 15, 1, pixels::CastFours<float, Bf16>{a.floats.f32(), stored.bf16()});
+  EXPECT_EQ(stored.to_vector(), as_bf16(a.floats).to_vector());
+}
+
 TEST(Bf16Loops, PoolingAndResizing) {
   const ConvShape s{2, 7, 6, 12, 12, 3, 3, 2, {1, 1, 1, 1}};
   const Pair x({s.N, s.H, s.W, s.C}, 1), dy({s.N, s.P(), s.Q(), s.C}, 2);
@@ -295,14 +313,27 @@ TEST(Bf16Loops, PoolingAndResizing) {
     EmulatedMachine machine;
     pixels::for_each_unit(machine, out.elements() / out.channels(), out.channels() / 4, map);
   };
-  const Tensor y = empty_bf16(dy.floats.shape()), want_y(dy.floats.shape()), dx = empty_bf16(x.floats.shape()),
-               want_dx(x.floats.shape());
+  const Tensor y = empty_bf16(dy.floats.shape()), want_y(dy.floats.shape()),
+               dx = empty_bf16(x.floats.shape()), want_dx(x.floats.shape());
   run(y, pixels::MaxPoolForward<Bf16>{s, x.stored.bf16(), y.bf16()});
   run(want_y, pixels::MaxPoolForward<float>{s, x.floats.f32(), want_y.f32()});
   EXPECT_EQ(y.to_vector(), want_y.to_vector());
   run(dx, pixels::MaxPoolBackward<Bf16>{s, x.stored.bf16(), dy.stored.bf16(), dx.bf16()});
   run(want_dx, pixels::MaxPoolBackward<float>{s, x.floats.f32(), dy.floats.f32(), want_dx.f32()});
   EXPECT_EQ(dx.to_vector(), as_bf16(want_dx).to_vector());
+  const ConvShape apart{2, 6, 4, 12, 12, 2, 2, 2, {}};
+  const Pair wide({2, 6, 4, 12}, 3), small({2, 3, 2, 12}, 4);
+  ASSERT_TRUE(pixels::MaxPoolBackwardApart<Bf16>::takes(apart));
+  ASSERT_FALSE(pixels::MaxPoolBackwardApart<Bf16>::takes(s));
+  const Tensor got = empty_bf16(wide.floats.shape()), want(wide.floats.shape());
+  EmulatedMachine machine;
+  pixels::for_each_unit(
+      machine, 12, 3,
+      pixels::MaxPoolBackwardApart<Bf16>{apart, wide.stored.bf16(), small.stored.bf16(), got.bf16()});
+  pixels::for_each_unit(
+      machine, 48, 3,
+      pixels::MaxPoolBackward<float>{apart, wide.floats.f32(), small.floats.f32(), want.f32()});
+  EXPECT_EQ(got.to_vector(), want.to_vector());
   for (const auto sampling : {kernels::Sampling::kNearest, kernels::Sampling::kHalfPixel}) {
     const kernels::ResizeShape r{s.N, s.P(), s.Q(), s.C, s.H, s.W, sampling};  // upwards, from dy to x
     run(dx, pixels::ResizeForward<Bf16>{r, dy.stored.bf16(), dx.bf16()});

@@ -1,7 +1,10 @@
-// Ops whose activations are bf16: outputs and gradients against the same ops over floats of the same numbers, on
-// every device.
+// Ops whose activations are bf16: outputs and gradients against the same ops over floats of the same numbers,
+// on every device.
 
 #include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "ops/autograd.h"
@@ -17,8 +20,21 @@ namespace {
 struct Bf16OpsTest : DeviceTest {};
 ESPALIER_TEST_ON_EVERY_DEVICE(Bf16OpsTest);
 
-/// bf16 of what floats give, where the terms of a sum may each be rounded before: against the largest number. The
-/// loops have tests that are nearer (bf16_loops_test.cpp).
+TEST(Bf16, RoundsToTheNearestAndToEven) {
+  const float step = 1.0f / 128;  // from 1 to the next
+  EXPECT_EQ(float(Bf16(1.0f + 0.4f * step)), 1.0f);
+  EXPECT_EQ(float(Bf16(1.0f + 0.6f * step)), 1.0f + step);
+  EXPECT_EQ(float(Bf16(1.0f + 0.5f * step)), 1.0f);
+  EXPECT_EQ(float(Bf16(1.0f + 1.5f * step)), 1.0f + 2 * step);
+  EXPECT_EQ(float(Bf16(-1.0f - 1.5f * step)), -1.0f - 2 * step);
+  EXPECT_EQ(float(Bf16(std::numeric_limits<float>::max())), std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(std::isnan(float(Bf16(std::numeric_limits<float>::quiet_NaN()))));
+  for (const float v : {0.0f, -0.0f, 0.5f, -3.0f, 1e-40f, std::numeric_limits<float>::infinity()})
+    EXPECT_EQ(float(Bf16(float(Bf16(v)))), float(Bf16(v)));
+}
+
+/// bf16 of what floats give, where the terms of a sum may each be rounded before: against the largest number.
+/// The loops have tests that are nearer (bf16_loops_test.cpp).
 testing::AssertionResult expect_rounded(const Tensor& got, const Tensor& want) {
   double most = 0;
   for (const float v : want.to_vector()) most = std::max(most, std::abs(static_cast<double>(v)));
@@ -61,7 +77,8 @@ TEST_P(Bf16OpsTest, PoolingResizingAndJoining) {
     const Tensor x = numbers({2, 6, 7, c}, d, 1), z = numbers({2, 6, 7, 5}, d, 2);
     same_with_bf16({x}, {}, [](const Tensors& in, const Tensors&) { return max_pool(in[0]); });
     same_with_bf16({x}, {}, [](const Tensors& in, const Tensors&) { return global_avg_pool(in[0]); });
-    same_with_bf16({x}, {}, [](const Tensors& in, const Tensors&) { return resize_bilinear(in[0], 11, 13, false); });
+    same_with_bf16({x}, {},
+                   [](const Tensors& in, const Tensors&) { return resize_bilinear(in[0], 11, 13, false); });
     same_with_bf16({x}, {}, [](const Tensors& in, const Tensors&) { return resize_nearest(in[0], 12, 14); });
     same_with_bf16({x, z}, {}, [](const Tensors& in, const Tensors&) { return concat({in[0], in[1]}); });
   }
@@ -73,13 +90,12 @@ TEST_P(Bf16OpsTest, ConvolutionsWithBias) {
        {std::array{16, 24, 3, 1}, std::array{3, 16, 3, 2}, std::array{24, 33, 1, 1}, std::array{37, 6, 3, 1},
         std::array{64, 128, 1, 1}}) {
     SCOPED_TRACE(str(c, " to ", k, " kernel ", kernel));
-    same_with_bf16({numbers({2, 12, 11, c}, d, 1)},
-                   {numbers({k, kernel, kernel, c}, d, 2), numbers({k}, d, 3)},
-                   [&](const Tensors& in, const Tensors& w) {
-                     const int pad = kernel / 2;
-                     return conv2d(in[0], w[0],
-                                   {.stride = stride, .pad = {pad, pad, pad, pad}, .bias = w[1]});
-                   });
+    same_with_bf16(
+        {numbers({2, 12, 11, c}, d, 1)}, {numbers({k, kernel, kernel, c}, d, 2), numbers({k}, d, 3)},
+        [&](const Tensors& in, const Tensors& w) {
+          const int pad = kernel / 2;
+          return conv2d(in[0], w[0], {.stride = stride, .pad = {pad, pad, pad, pad}, .bias = w[1]});
+        });
   }
 }
 
@@ -92,13 +108,14 @@ Tensors norm_of(int c, Device d) {
   return {numbers({c}, d, 11), numbers({c}, d, 12), numbers({c}, d, 13), variance};
 }
 
-/// A convolution that reads through a norm and measures what it gives, and the norm after it; the statistics are
-/// given, so that nothing is compared through a chain of roundings.
+/// A convolution that reads through a norm and measures what it gives, and the norm after it; the statistics
+/// are given, so that nothing is compared through a chain of roundings.
 template <class Op>
 void taken_apart(Device d, int c, int k, int kernel) {
   const TrainingMode training;
   const int pad = kernel / 2;
-  const Shape filter = std::is_same_v<Op, NormedConv2d> ? Shape{k, kernel, kernel, c} : Shape{kernel, kernel, c};
+  const Shape filter =
+      std::is_same_v<Op, NormedConv2d> ? Shape{k, kernel, kernel, c} : Shape{kernel, kernel, c};
   const auto moments_of = [&](int channels) {
     const Tensor moments({2, channels}, d);
     std::vector<float> values(static_cast<size_t>(2 * channels), 0.25f);

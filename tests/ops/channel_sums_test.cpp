@@ -126,6 +126,19 @@ TEST(ChannelSums, SumOfRows) {
   }
 }
 
+TEST(ChannelSums, OfChannelsThatFillNoGroups) {
+  const ReferenceKernels reference;
+  for (const auto& [rows, c] :
+       {std::pair{1, 1}, std::pair{700, 33}, std::pair{513, 2}, std::pair{2000, 37}}) {
+    SCOPED_TRACE(str(rows, 'x', c));
+    const Tensor x = random_tensor({rows, c}, Device::kCpu, 1), want({c}), got({c});
+    kernels::sum_rows(Device::kCpu, rows, c, x.f32(), want.f32());
+    EmulatedMachine machine;
+    channels::sum_columns(machine, rows, c, x.f32(), got.f32());
+    EXPECT_TRUE(expect_close(got, want, c > 2 ? kSums : Tolerance{1e-5, 1.0}));
+  }
+}
+
 TEST(ChannelSums, NormalisationTakenApart) {
   const ReferenceKernels reference;
   for (const Extent& e : kExtents)
@@ -136,8 +149,8 @@ TEST(ChannelSums, NormalisationTakenApart) {
       const Shape shape = n.x.shape();
       const Tensor y(shape), dx(shape), sums({2, e.channels});
       kernels::normalize_forward<float>(Device::kCpu, e.rows, e.channels, n.x.f32(), norm, nullptr, y.f32());
-      kernels::normalize_backward<float>(Device::kCpu, e.rows, e.channels, n.x.f32(), norm, y.f32(), n.dy.f32(),
-                                  dx.f32(), sums.f32(), nullptr);
+      kernels::normalize_backward<float>(Device::kCpu, e.rows, e.channels, n.x.f32(), norm, y.f32(),
+                                         n.dy.f32(), dx.f32(), sums.f32(), nullptr);
       for (const float* output : {y.f32(), static_cast<float*>(nullptr)}) {
         EmulatedMachine machine;
         const Tensor got_y(shape), got_dx = n.dy.clone(), got({2, e.channels});

@@ -191,7 +191,8 @@ TEST(Conv2dTiles, MomentsOfTheResults) {
     });
     EXPECT_TRUE(expect_sums(y, p.want.y));
     const ReferenceKernels reference;
-    kernels::batch_norm_statistics(Device::kCpu, y.elements() / s.K, s.K, y.f32(), want.f32(), want.f32() + s.K);
+    kernels::batch_norm_statistics(Device::kCpu, y.elements() / s.K, s.K, y.f32(), want.f32(),
+                                   want.f32() + s.K);
     EXPECT_TRUE(expect_close(moments, want, {1e-5, 1e-1}));  // sums in another order
   }
 }
@@ -214,8 +215,8 @@ TEST(Conv2dTiles, DataGradientThroughTheNorm) {
     const ReferenceKernels reference;
     const int64_t rows = z.elements() / s.C;
     kernels::normalize_forward<float>(Device::kCpu, rows, s.C, p.x.f32(), norm, nullptr, z.f32());
-    kernels::normalize_backward<float>(Device::kCpu, rows, s.C, p.x.f32(), norm, z.f32(), want.f32(), want.f32(),
-                                want_sums.f32(), nullptr);
+    kernels::normalize_backward<float>(Device::kCpu, rows, s.C, p.x.f32(), norm, z.f32(), want.f32(),
+                                       want.f32(), want_sums.f32(), nullptr);
     EXPECT_TRUE(expect_close(dx, want, {1e-5, 1.0}));         // the loop may be split in parts
     EXPECT_TRUE(expect_close(sums, want_sums, {1e-4, 1.0}));  // sums of thousands in another order
   }

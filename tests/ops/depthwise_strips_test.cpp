@@ -90,7 +90,8 @@ TEST(DepthwiseStrips, MomentsOfTheResults) {
     strips::forward(machine, s, p.x.f32(), {}, p.w.f32(), {}, plain.f32());
     EXPECT_EQ(y.to_vector(), plain.to_vector());
     const ReferenceKernels reference;
-    kernels::batch_norm_statistics(Device::kCpu, y.elements() / s.C, s.C, y.f32(), want.f32(), want.f32() + s.C);
+    kernels::batch_norm_statistics(Device::kCpu, y.elements() / s.C, s.C, y.f32(), want.f32(),
+                                   want.f32() + s.C);
     EXPECT_TRUE(expect_close(moments, want, {1e-5, 1e-1}));  // sums in another order
   }
 }
@@ -109,8 +110,8 @@ TEST(DepthwiseStrips, DataGradientThroughTheNorm) {
     const ReferenceKernels reference;
     const int64_t rows = z.elements() / s.C;
     kernels::normalize_forward<float>(Device::kCpu, rows, s.C, p.x.f32(), norm, nullptr, z.f32());
-    kernels::normalize_backward<float>(Device::kCpu, rows, s.C, p.x.f32(), norm, z.f32(), want.f32(), want.f32(),
-                                want_sums.f32(), nullptr);
+    kernels::normalize_backward<float>(Device::kCpu, rows, s.C, p.x.f32(), norm, z.f32(), want.f32(),
+                                       want.f32(), want_sums.f32(), nullptr);
     EXPECT_TRUE(expect_close(dx, want, {1e-6, 1e-1}));
     EXPECT_TRUE(expect_close(sums, want_sums, {1e-5, 1.0}));  // sums in another order
   }

@@ -181,7 +181,8 @@ TEST_P(EveryOpHasAGradientTest, OfEveryOutputInEveryInput) {
   for (const OpCase& c : op_cases()) {
     SCOPED_TRACE(c.describe(C));
     const std::shared_ptr<Op> op = c.make(C);
-    // Where a result is rounded, the gradient is not that of its steps: fake_quantize_test.cpp, bf16_ops_test.cpp.
+    // Where a result is rounded, the gradient is not that of its steps: fake_quantize_test.cpp,
+    // bf16_ops_test.cpp.
     if (!op->differentiable() || c.op == "fake_quantize" || c.op == "cast") continue;
     const TrainingMode mode(c.training);
     set_dropout_step(1, 2);
