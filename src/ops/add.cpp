@@ -4,11 +4,12 @@
 #include "kernels/elementwise.h"
 #include "ops/channel_ties.h"
 #include "ops/ops.h"
+#include "ops/storage.h"
 
 namespace espalier {
 
 Metas Add::infer(std::span<const Meta> in) const {
-  check_f32(*this, in, 2);
+  check_activations(*this, in, 2);
   ESPALIER_CHECK(in[0] == in[1], "add: a is ", in[0], " and b is ", in[1], "; both must be equal");
   return {in[0]};
 }
@@ -19,7 +20,9 @@ void Add::channels(ChannelTies& t) const {
 }
 
 void Add::forward(Ctx& c) const {
-  kernels::add_forward(c.device(), c.in[0].elements(), c.in[0].f32(), c.in[1].f32(), c.out[0].f32());
+  with_type(c.in[0].dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::add_forward(c.device(), c.in[0].elements(), c.in[0].as<T>(), c.in[1].as<T>(), c.out[0].as<T>());
+  });
 }
 
 Tensors Add::backward(Ctx&, std::span<const Tensor> dy) const { return {dy[0], dy[0]}; }

@@ -86,8 +86,7 @@ void backward(const Tensors& outputs, const Tensors& gradients) {
     const Running place(node.place);
     for (size_t i = 0; i < p.dy.size(); ++i)
       if (!p.dy[i].defined())
-        p.dy[i] =
-          Tensor::zeros(node.ctx.out[i].shape(), node.ctx.out[i].device(), node.ctx.out[i].dtype());
+        p.dy[i] = Tensor::zeros(node.ctx.out[i].shape(), node.ctx.out[i].device(), node.ctx.out[i].dtype());
     Tensors dx = node.op->backward(node.ctx, p.dy);
     p.dy.clear();
     for (size_t i = 0; i < node.edges.size(); ++i) {

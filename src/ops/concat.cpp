@@ -59,9 +59,8 @@ struct Concat final : Op {
       const int channels = c.in[i].channels();
       if (c.needs_grad[i]) {
         dx[i] = Tensor(c.in[i].shape(), dy[0].device(), c.in[i].dtype());
-        kernels::copy_channels(dy[0].device(), dx[i].elements() / channels, channels,
-                               bytes_of(dx[i].dtype()), dy[0].data(), dy[0].channels(), first, dx[i].data(),
-                               channels, 0);
+        kernels::copy_channels(dy[0].device(), dx[i].elements() / channels, channels, bytes_of(dx[i].dtype()),
+                               dy[0].data(), dy[0].channels(), first, dx[i].data(), channels, 0);
       }
       first += channels;
     }

@@ -34,7 +34,7 @@ Metas Conv2d::infer(std::span<const Meta> in) const {
 void Conv2d::forward(Ctx& c) const {
   with_type(c.in[0].dtype(), [&]<class T>(std::type_identity<T>) {
     kernels::conv2d_forward(c.device(), shape_of(*this, c.in[0].shape(), c.in[1].shape()), c.in[0].as<T>(),
-                            c.in[1].f32(), epilogue_of(*this, c), c.out[0].as<T>());
+                            c.in[1].f32(), epilogue_of<T>(*this, c.in), c.out[0].as<T>());
   });
 }
 
@@ -42,7 +42,7 @@ Tensors Conv2d::backward(Ctx& c, std::span<const Tensor> dy) const {
   const auto s = shape_of(*this, c.in[0].shape(), c.in[1].shape());
   const Tensor g = before_activation(*this, c, dy[0]);
   Tensors dx(c.in.size());
-  if (c.needs_grad[0]) dx[0] = Tensor(c.in[0].shape(), g.device(), c.in[0].dtype());
+  if (c.needs_grad[0]) dx[0] = like(c.in[0]);
   if (c.needs_grad[1]) dx[1] = Tensor(c.in[1].shape(), g.device());
   with_type(g.dtype(), [&]<class T>(std::type_identity<T>) {
     kernels::normed_conv2d_backward<T>(g.device(), s, c.in[0].as<T>(), {}, c.in[1].f32(), {.g = g.as<T>()},

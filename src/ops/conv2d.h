@@ -17,6 +17,7 @@ struct Convolution : Op {
   bool has_bias = false, has_residual = false;
 
   void attributes(AttributeVisitor&) override;
+  uint32_t may_be_bf16() const override;
 };
 
 struct Conv2d final : Convolution {
@@ -27,7 +28,6 @@ struct Conv2d final : Convolution {
   void channels(ChannelTies&) const override;
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
   Keep keep() const override;
-  uint32_t may_be_bf16() const override { return act.is_none() && !has_residual ? 1 : 0; }
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 

@@ -6,6 +6,8 @@
 
 namespace espalier {
 
+uint32_t Convolution::may_be_bf16() const { return 1u | (has_residual ? 1u << (has_bias ? 3 : 2) : 0u); }
+
 void Convolution::attributes(AttributeVisitor& v) {
   v.visit("stride", stride);
   visit_padding(v, pad);
@@ -44,15 +46,13 @@ void check_epilogue(const Convolution& op, std::span<const Meta> in, const Shape
                    "; both must be equal");
 }
 
-kernels::Epilogue epilogue_of(const Convolution& op, const Ctx& c) {
-  return {op.has_bias ? c.in[2].f32() : nullptr, op.has_residual ? c.in.back().f32() : nullptr, op.act};
-}
-
 Tensor before_activation(const Convolution& op, const Ctx& c, const Tensor& dy) {
   if (op.act.is_none()) return dy;
   // check_window() saw to it that the output tells on which piece of the activation the input was.
-  Tensor g(dy.shape(), dy.device());
-  kernels::activation_backward(g.device(), g.elements(), op.act, c.out[0].f32(), dy.f32(), g.f32());
+  Tensor g = like(dy);
+  with_type(g.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::activation_backward(g.device(), g.elements(), op.act, c.out[0].as<T>(), dy.as<T>(), g.as<T>());
+  });
   return g;
 }
 

@@ -13,7 +13,10 @@ void check_inputs(const Convolution& op, std::span<const Meta> in);
 void check_window(const Convolution& op, const kernels::ConvShape& shape);
 /// Throws Error unless bias is [K] and residual is like y, as the attributes say.
 void check_epilogue(const Convolution& op, std::span<const Meta> in, const Shape& y);
-kernels::Epilogue epilogue_of(const Convolution& op, const Ctx& ctx);
+template <class T>
+kernels::EpilogueOf<T> epilogue_of(const Convolution& op, const Tensors& in) {
+  return {op.has_bias ? in[2].f32() : nullptr, op.has_residual ? in.back().as<T>() : nullptr, op.act};
+}
 /// dy times the activation's derivative, taken from the output; dy itself without an activation.
 Tensor before_activation(const Convolution& op, const Ctx& ctx, const Tensor& dy);
 /// Fills the gradients of bias and residual from g, the gradient before the activation.

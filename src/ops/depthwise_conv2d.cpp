@@ -29,23 +29,26 @@ Metas DepthwiseConv2d::infer(std::span<const Meta> in) const {
   check_window(*this, s);
   const Shape y{s.N, s.P(), s.Q(), s.C};
   check_epilogue(*this, in, y);
-  return {{y, DType::kF32}};
+  return {{y, in[0].dtype}};
 }
 
 void DepthwiseConv2d::forward(Ctx& c) const {
-  kernels::depthwise_forward(c.device(), shape_of(*this, c.in[0].shape(), c.in[1].shape()), c.in[0].f32(),
-                             c.in[1].f32(), epilogue_of(*this, c), c.out[0].f32());
+  with_type(c.in[0].dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::depthwise_forward(c.device(), shape_of(*this, c.in[0].shape(), c.in[1].shape()), c.in[0].as<T>(),
+                               c.in[1].f32(), epilogue_of<T>(*this, c.in), c.out[0].as<T>());
+  });
 }
 
 Tensors DepthwiseConv2d::backward(Ctx& c, std::span<const Tensor> dy) const {
   const auto s = shape_of(*this, c.in[0].shape(), c.in[1].shape());
   const Tensor g = before_activation(*this, c, dy[0]);
   Tensors dx(c.in.size());
-  if (c.needs_grad[0]) dx[0] = Tensor(c.in[0].shape(), g.device());
+  if (c.needs_grad[0]) dx[0] = like(c.in[0]);
   if (c.needs_grad[1]) dx[1] = Tensor(c.in[1].shape(), g.device());
-  kernels::normed_depthwise_backward<float>(
-      g.device(), s, c.in[0].f32(), {}, c.in[1].f32(), {.g = g.f32()},
-      {.dx = data_or_null<float>(dx[0]), .dw = data_or_null<float>(dx[1])});
+  with_type(g.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::normed_depthwise_backward<T>(g.device(), s, c.in[0].as<T>(), {}, c.in[1].f32(), {.g = g.as<T>()},
+                                          {.dx = data_or_null<T>(dx[0]), .dw = data_or_null<float>(dx[1])});
+  });
   epilogue_gradients(*this, c, g, dx);
   return dx;
 }

@@ -53,9 +53,9 @@ void NormedConvolution::forward(Ctx& c) const {
     input = saved_norm(norm, c);
   }
   with_type(c.in[0].dtype(), [&]<class T>(std::type_identity<T>) {
-    (depthwise() ? kernels::normed_depthwise_forward<T> : kernels::normed_conv2d_forward<T>)(
-        c.device(), s, c.in[0].as<T>(), input, c.in[1].f32(), c.out[0].as<T>(),
-        measures ? c.out[1].f32() : nullptr);
+    (depthwise() ? kernels::normed_depthwise_forward<T>
+                 : kernels::normed_conv2d_forward<T>)(c.device(), s, c.in[0].as<T>(), input, c.in[1].f32(),
+                                                      c.out[0].as<T>(), measures ? c.out[1].f32() : nullptr);
   });
 }
 
@@ -83,11 +83,13 @@ Tensors NormedConvolution::backward(Ctx& c, std::span<const Tensor> dy) const {
       gradient.slope = moments.slope.f32();
       gradient.mean = c.out[1].f32();  // its first row
     }
-    (depthwise() ? kernels::normed_depthwise_backward<T> : kernels::normed_conv2d_backward<T>)(
-        device, shape_of(x.shape(), w.shape()), x.as<T>(), input, w.f32(), gradient,
-        {.dx = data_or_null<T>(dx[0]),
-         .sums = dx[0].defined() ? data_or_null<float>(sums) : nullptr,
-         .dw = data_or_null<float>(dx[1])});
+    (depthwise()
+         ? kernels::normed_depthwise_backward<T>
+         : kernels::normed_conv2d_backward<T>)(device, shape_of(x.shape(), w.shape()), x.as<T>(), input,
+                                               w.f32(), gradient,
+                                               {.dx = data_or_null<T>(dx[0]),
+                                                .sums = dx[0].defined() ? data_or_null<float>(sums) : nullptr,
+                                                .dw = data_or_null<float>(dx[1])});
   });
   if (has_norm && dx[0].defined()) norm_gradients(c, kNorm, sums, dx);
   return dx;

@@ -19,8 +19,9 @@ struct NormAttributes {
 
 /// In: x, w, [moments of x [2,C], scale, shift, mean, variance [C] if has_norm]. Out: y = conv(z, w), where
 /// z = act(normalised x * scale + shift) with a norm and z = x without; [moments of y [2,K] if measures]:
-/// mean and biased variance of each channel, with gradients. x and y may be bf16. In training mode normalisation is by `moments`,
-/// which also update mean and variance as in batch_norm(); otherwise by mean and variance.
+/// mean and biased variance of each channel, with gradients. x and y may be bf16. In training mode
+/// normalisation is by `moments`, which also update mean and variance as in batch_norm(); otherwise by mean
+/// and variance.
 struct NormedConvolution : Op {
   int stride = 1;
   Padding pad;

@@ -40,7 +40,7 @@ using PreparedDepthwise = PreparedConvolution<kernels::PaddedFilters, kernels::d
 /// True if the filters are known now, lie on the CPU, and fast paths are wanted.
 inline bool can_pack(const PrepareCtx& ctx, bool has_bias) {
   return ctx.is_parameter[1] && (!has_bias || ctx.is_parameter[2]) && ctx.out[0].device() == Device::kCpu &&
-         !kernels::reference_only();
+         ctx.in[0].dtype() == DType::kF32 && !kernels::reference_only();
 }
 
 }  // namespace espalier

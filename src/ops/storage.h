@@ -8,7 +8,8 @@
 
 namespace espalier {
 
-/// Throws Error unless there are `count` inputs, those of op.may_be_bf16() all f32 or all bf16, the others f32.
+/// Throws Error unless there are `count` inputs, those of op.may_be_bf16() all f32 or all bf16, the others
+/// f32.
 void check_activations(const Op& op, std::span<const Meta> in, size_t count);
 
 /// call(std::type_identity<T>()) with the type that `dtype` is, float or Bf16.

@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kernels/precision.h"
 #include "passes/fold_batch_norm.h"
 #include "passes/fuse.h"
 #include "passes/split_concat.h"
+#include "passes/store_bf16.h"
 #include "runtime/plan.h"
 #include "tensor/allocator.h"
 
@@ -30,6 +32,16 @@ struct Session::Impl {
   }
 };
 
+namespace {
+
+/// False for INT8 graphs, which have few floats.
+bool of_floats(const Graph& graph) {
+  return std::all_of(graph.values.begin(), graph.values.end(),
+                     [](const Graph::Value& v) { return v.meta.dtype == DType::kF32; });
+}
+
+}  // namespace
+
 Session::Session(const Graph& graph, const SessionOptions& options) : impl_(std::make_unique<Impl>()) {
   ESPALIER_CHECK(options.kept_plans >= 1, "session: kept_plans is ", options.kept_plans,
                  "; it must be at least 1");
@@ -43,6 +55,8 @@ Session::Session(const Graph& graph, const SessionOptions& options) : impl_(std:
     fold_batch_norm(own);
     fuse(own);
     split_concat(own);
+    if (own.device() != Device::kCpu && kernels::precision() == kernels::Precision::kBf16 && of_floats(own))
+      store_bf16(own);
   }
   // The passes put new tensors where they change parameters; only the others are still the caller's.
   for (Graph::Value& v : own.values)

@@ -56,7 +56,7 @@ TEST_P(StoreBf16Test, NetworksGiveNearlyTheSame) {
     ASSERT_EQ(got.size(), want.size());
     for (size_t i = 0; i < want.size(); ++i) {
       EXPECT_EQ(got[i].dtype(), DType::kF32);
-      EXPECT_LT(apart(got[i], want[i]), 0.1) << "output " << i;
+      EXPECT_LT(apart(got[i], want[i]), 0.25) << "output " << i;
     }
   }
 }
