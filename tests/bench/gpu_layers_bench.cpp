@@ -3,9 +3,10 @@
 //
 //   bench_gpu_layers [--net NAME] [--batch N] [--precision fp32|tf32|bf16]
 //
-// The roofline is the larger of two times: the layer's tensors moved once at the bandwidth measured for a
-// copy, and its products at the rate measured for a large matrix product. Times are medians of rounds of
-// several runs; a dash means that a library does not take the layer.
+// With bf16, activations lie in memory as bf16, as in a training. The roofline is the larger of two times:
+// the layer's tensors moved once at the bandwidth measured for a copy, and its products at the rate measured
+// for a large matrix product. Times are medians of rounds of several runs; a dash means that a library does
+// not take the layer.
 
 #include <cstdio>
 #include <cstring>
@@ -16,11 +17,13 @@
 #include "graph/graph.h"
 #include "kernels/conv2d.h"
 #include "kernels/depthwise.h"
+#include "kernels/elementwise.h"
 #include "kernels/precision.h"
 #include "kernels/tuning_cuda.h"
 #include "models/model_table.h"
 #include "ops/conv2d.h"
 #include "ops/convolution.h"
+#include "ops/storage.h"
 #include "timing.h"
 
 namespace espalier {
@@ -85,6 +88,14 @@ struct Machine {
   double bytes_per_ms, products_per_ms;
 };
 
+/// What a training stores with the precision that was chosen: activations as bf16 or as floats.
+Tensor stored(const Tensor& t) {
+  if (kernels::precision() != kernels::Precision::kBf16) return t;
+  const Tensor out(t.shape(), t.device(), DType::kBF16);
+  kernels::cast(t.device(), t.elements(), t.f32(), out.bf16());
+  return out;
+}
+
 Tensor values(const Shape& shape) {
   Random random(1, Purpose::kTest);
   std::vector<float> v(static_cast<size_t>(shape.elements()));
@@ -100,23 +111,27 @@ struct Problem {
   Tensor x, w, y;
   explicit Problem(const Layer& l)
       : layer(l),
-        x(values({l.shape.N, l.shape.H, l.shape.W, l.shape.C})),
+        x(stored(values({l.shape.N, l.shape.H, l.shape.W, l.shape.C}))),
         w(values(l.depthwise ? Shape{l.shape.R, l.shape.S, l.shape.C}
                              : Shape{l.shape.K, l.shape.R, l.shape.S, l.shape.C})),
-        y(values({l.shape.N, l.shape.P(), l.shape.Q(), l.shape.K})) {}
+        y(stored(values({l.shape.N, l.shape.P(), l.shape.Q(), l.shape.K}))) {}
 
+  void run(Pass pass) const {
+    with_type(x.dtype(), [&]<class T>(std::type_identity<T>) { run<T>(pass); });
+  }
+  template <class T>
   void run(Pass pass) const {
     constexpr Device gpu = Device::kCuda;
     const ConvShape& s = layer.shape;
     if (pass == Pass::kForward)
-      (layer.depthwise ? kernels::depthwise_forward : kernels::conv2d_forward)(gpu, s, x.f32(), w.f32(), {},
-                                                                               y.f32());
+      (layer.depthwise ? kernels::depthwise_forward<T> : kernels::conv2d_forward<T>)(gpu, s, x.as<T>(),
+                                                                                     w.f32(), {}, y.as<T>());
     else if (pass == Pass::kBackwardX)
-      (layer.depthwise ? kernels::depthwise_backward_x : kernels::conv2d_backward_x)(gpu, s, y.f32(), w.f32(),
-                                                                                     x.f32());
+      (layer.depthwise ? kernels::depthwise_backward_x<T>
+                       : kernels::conv2d_backward_x<T>)(gpu, s, y.as<T>(), w.f32(), x.as<T>());
     else
-      (layer.depthwise ? kernels::depthwise_backward_w : kernels::conv2d_backward_w)(gpu, s, x.f32(), y.f32(),
-                                                                                     w.f32());
+      (layer.depthwise ? kernels::depthwise_backward_w<T>
+                       : kernels::conv2d_backward_w<T>)(gpu, s, x.as<T>(), y.as<T>(), w.f32());
   }
   double products() const {
     const ConvShape& s = layer.shape;

@@ -1,7 +1,8 @@
 // One training step (forward, loss, backward, SGD with momentum) as train/loop.cpp makes it, on pictures that
-// stay the same, at the sizes that the peers are timed at. Counters: images/s, and the peak of live tensors
-// in MiB. `plain` runs the graph as traced, `fused` after fuse_training(), `prepared` as train/loop.cpp does.
-// On a GPU the pictures lie there, and the launches are recorded from the second step on.
+// stay the same, at the sizes that the peers are timed at. Counters: images/s, the peak of live tensors in
+// MiB, and on a GPU the MiB that it has less afterwards, libraries and what is recorded included. `plain`
+// runs the graph as traced, `fused` after fuse_training(), `prepared` as train/loop.cpp does. On a GPU the
+// pictures lie there, and the launches are recorded from the second step on.
 //
 //   train_step_bench [--net mobilenet_v2|yolov3_mobilenet_v1|unet] [--device cpu|cuda] [--precision
 //   fp32|tf32|bf16]
@@ -17,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "kernels/device.h"
 #include "kernels/precision.h"
 #include "models/model_table.h"
 #include "passes/fuse_training.h"
@@ -77,6 +79,10 @@ Batch batch_of(const Setting& s) {
 
 void train_step(benchmark::State& state, const Setting& setting, void (*prepare)(Graph&, Device)) {
   const auto& [net, device] = setting;
+  const auto free = [device = device] {
+    return static_cast<double>(kernels::free_bytes(device)) / (1 << 20);
+  };
+  const double free_before = free();
   const Graph stored = build_model({.name = net.name, .classes = net.classes}, net.size, 1).to(device);
   Graph graph = stored;
   prepare(graph, device);
@@ -92,7 +98,9 @@ void train_step(benchmark::State& state, const Setting& setting, void (*prepare)
   for (auto _ : state) step.run(batch, 1e-4);
   state.counters["images/s"] = benchmark::Counter(net.batch, benchmark::Counter::kIsIterationInvariantRate);
   state.counters["peak_MiB"] = static_cast<double>(allocator::statistics(device).peak) / (1 << 20);
-  if (device != Device::kCpu) state.counters["recorded"] = step.recordings();
+  if (device == Device::kCpu) return;
+  state.counters["recorded"] = step.recordings();
+  state.counters["held_MiB"] = free_before - free();
 }
 
 /// Takes the options of this program out of the arguments.
@@ -121,7 +129,8 @@ Setting setting_from(int& argc, char** argv) {
   if (!given["--batch"].empty()) s.net.batch = std::atoi(given["--batch"].c_str());
   if (!given["--size"].empty()) s.net.size = std::atoi(given["--size"].c_str());
   ESPALIER_CHECK(s.net.batch > 0 && s.net.size > 0, "--batch and --size are whole numbers above 0");
-  if (!given["--precision"].empty()) kernels::set_precision(kernels::precision_from_name(given["--precision"]));
+  if (!given["--precision"].empty())
+    kernels::set_precision(kernels::precision_from_name(given["--precision"]));
   return s;
 }
 

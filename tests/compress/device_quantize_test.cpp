@@ -5,6 +5,7 @@
 #include "compress/toy.h"
 #include "runtime/session.h"
 #include "support/device_test.h"
+#include "support/expect_close.h"
 
 namespace espalier {
 namespace {
@@ -40,7 +41,8 @@ TEST_P(DeviceCompress, RecalibratesNorms) {
   EXPECT_EQ(recalibrate_batch_norms(here, source, 3), 3);
   EXPECT_EQ(recalibrate_batch_norms(there, source, 3), 3);
   const Tensor x = test::random_tensor({2, 32, 32, 3}, Device::kCpu, 9);
-  test::expect_same(there.run({x.to(GetParam())}), here.run({x}));
+  // The last layers' statistics are of four pixels, which magnify what sums in another order change.
+  EXPECT_TRUE(test::expect_close(there.run({x.to(GetParam())})[0], here.run({x})[0], {2e-3, 1.0}));
 }
 
 ESPALIER_TEST_ON_EVERY_DEVICE(DeviceCompress);

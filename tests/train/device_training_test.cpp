@@ -96,14 +96,20 @@ TEST_P(DeviceTraining, OutOfMemorySaysWhatFitsAndKeepsTheCheckpoint) {
     test::TinySource data(6, 8, 1), eval(1, 8, 2);
     const auto classification = make_task("classification", test::kTinyClasses, Json::object());
     const SmallMemory task(*classification, left, fits);
-    return message_of([&] { train(run.model, task, data, eval, options(folder.path())); });
+    TrainOptions o = options(folder.path());
+    if (GetParam() != Device::kCpu) o.checkpoint_steps = 1;
+    return message_of([&] { train(run.model, task, data, eval, o); });
   };
-  const std::string message = stop_with(5, 3);
-  expect_says(message, "training stopped at step 5 (epoch 1, step 6 of 6) with batches of 8: out of memory");
+  // A GPU asks for a loss in the first step and where it records the second; what is replayed takes no
+  // memory.
+  const int last = GetParam() == Device::kCpu ? 5 : 1;
+  const std::string message = stop_with(last, 3);
+  expect_says(message, str("training stopped at step ", last, " (epoch 1, step ", last + 1,
+                           " of 6) with batches of 8: out of memory"));
   expect_says(message, "; a batch of 2 fits; ");
   expect_says(message, kCheckpointFile);
   EXPECT_EQ(message.find('\n'), std::string::npos);
-  EXPECT_EQ(load_checkpoint(folder.path() / kCheckpointFile).progress.at("step"), 4);
+  EXPECT_EQ(load_checkpoint(folder.path() / kCheckpointFile).progress.at("step"), last == 5 ? 4 : 1);
   expect_says(stop_with(0, 0), "; not even a batch of 1 fits");
 }
 
