@@ -149,7 +149,7 @@ run() {
           for precision in tf32 bf16; do
             if [ -x "$bundle/bin/bench_train_step" ]; then
               note "bench.train.$net.$precision" "$bundle/bin/bench_train_step" --device cuda --net "$net" \
-                --precision "$precision" --benchmark_filter=spread
+                --precision "$precision" --benchmark_filter=prepared
             fi
           done
           if [ -x "$bundle/bin/bench_session" ]; then

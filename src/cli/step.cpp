@@ -60,7 +60,8 @@ void add_machine_options(CLI::App* app, MachineOptions& options) {
       ->check([](const std::string& text) {
         return device_choice(text) ? std::string() : "is '" + text + "'; expected auto, cpu, cuda or cuda:N";
       });
-  app->add_option("--precision", options.precision, "of a GPU's convolutions: tf32 (the default), fp32, bf16")
+  app->add_option("--precision", options.precision,
+                  "of a GPU: tf32 (the default), fp32, bf16 (activations too)")
       ->check(CLI::IsMember({"tf32", "fp32", "bf16"}));
 }
 
