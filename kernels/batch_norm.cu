@@ -6,26 +6,52 @@
 #include "kernels/batch_norm_cuda.h"
 #include "kernels/dispatch.h"
 #include "kernels/launch.h"
+#include "kernels/row_parts.h"
 
 namespace espalier::kernels {
 
 namespace {
 
-/// One item is one channel. Two passes: the mean first, because E[x^2] - E[x]^2 cancels.
+/// parts[part, c] = mean and squared distances from it. One item is one channel of one part of the rows. Two
+/// passes: the mean first, because E[x^2] - E[x]^2 cancels.
 template <class T>
-struct Statistics {
-  int64_t rows;
+struct PartStatistics {
+  RowCut rows;
   int channels;
   const T* x;
+  double* parts;
+  ESPALIER_HD void operator()(int64_t item) const {
+    const int64_t part = item / channels, c = item % channels;
+    const int64_t first = rows.first(part), last = rows.last(part);
+    double sum = 0, squares = 0;
+    for (int64_t i = first; i < last; ++i) sum += x[i * channels + c];
+    const double center = sum / static_cast<double>(last - first);
+    for (int64_t i = first; i < last; ++i)
+      squares += (x[i * channels + c] - center) * (x[i * channels + c] - center);
+    parts[2 * item] = center;
+    parts[2 * item + 1] = squares;
+  }
+};
+
+/// Merges the parts in order (Chan, Golub and LeVeque 1979). One item is one channel.
+struct MergeStatistics {
+  RowCut rows;
+  int64_t count;  ///< of parts
+  int channels;
+  const double* parts;
   float *mean, *variance;
   ESPALIER_HD void operator()(int64_t c) const {
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < rows; ++i) sum += x[i * channels + c];
-    const double center = sum / static_cast<double>(rows);
-    for (int64_t i = 0; i < rows; ++i)
-      squares += (x[i * channels + c] - center) * (x[i * channels + c] - center);
+    double n = 0, center = 0, squares = 0;
+    for (int64_t part = 0; part < count; ++part) {
+      const double* p = parts + 2 * (part * channels + c);
+      const double more = static_cast<double>(rows.last(part) - rows.first(part)), all = n + more;
+      const double apart = p[0] - center;
+      center += apart * more / all;
+      squares += p[1] + apart * apart * n * more / all;
+      n = all;
+    }
     mean[c] = static_cast<float>(center);
-    variance[c] = static_cast<float>(squares / static_cast<double>(rows));
+    variance[c] = static_cast<float>(squares / n);
   }
 };
 
@@ -92,7 +118,10 @@ void batch_norm_statistics(Device device, int64_t rows, int channels, const T* x
   if constexpr (std::is_same_v<T, float>)
     if (fast_on_cpu(device)) return cpu::batch_norm_statistics(rows, channels, x, mean, variance);
   if (fast_on_cuda(device) && cuda::batch_norm_statistics(rows, channels, x, mean, variance)) return;
-  for_each(device, channels, Statistics<T>{rows, channels, x, mean, variance}, rows);
+  const RowCut cut(rows, 256, 256);
+  double* parts = reinterpret_cast<double*>(parts_memory(device, 4 * cut.parts() * channels));
+  for_each(device, cut.parts() * channels, PartStatistics<T>{cut, channels, x, parts}, 2 * cut.length);
+  for_each(device, channels, MergeStatistics{cut, cut.parts(), channels, parts, mean, variance}, cut.parts());
 }
 template void batch_norm_statistics(Device, int64_t, int, const float*, float*, float*);
 template void batch_norm_statistics(Device, int64_t, int, const Bf16*, float*, float*);

@@ -6,6 +6,7 @@
 #include "kernels/depthwise_cuda.h"
 #include "kernels/dispatch.h"
 #include "kernels/launch.h"
+#include "kernels/row_parts.h"
 
 namespace espalier::kernels {
 
@@ -68,30 +69,32 @@ struct DepthwiseBackwardX {
   }
 };
 
-/// One row is one (r, s).
+/// dw[part, r, s, c] of a part of all images' lines of dy. One row is one (part, r, s).
 template <class T>
 struct DepthwiseBackwardW {
   ConvShape s;
+  RowCut lines;
   const T *x, *dy;
   float* dw;
   template <int kTile>
   ESPALIER_HD void tile(int64_t row, int c0, int n) const {
-    const int t = static_cast<int>(row % s.S), r = static_cast<int>(row / s.S);
+    const int t = static_cast<int>(row % s.S), r = static_cast<int>(row / s.S % s.R);
+    const int64_t part = row / s.S / s.R;
     float sum[kTile] = {};
-    for (int64_t image = 0; image < s.N; ++image)
-      for (int p = 0; p < s.P(); ++p) {
-        const int h = p * s.stride - s.pad.top + r;
-        if (h < 0 || h >= s.H) continue;
-        float line[kTile] = {};  // one sum over all pixels would lose digits
-        for (int q = 0; q < s.Q(); ++q) {
-          const int v = q * s.stride - s.pad.left + t;
-          if (v < 0 || v >= s.W) continue;
-          const T* g = dy + ((image * s.P() + p) * s.Q() + q) * s.C + c0;
-          const T* in = x + ((image * s.H + h) * s.W + v) * s.C + c0;
-          for (int c = 0; c < n; ++c) line[c] += g[c] * in[c];
-        }
-        for (int c = 0; c < n; ++c) sum[c] += line[c];
+    for (int64_t at = lines.first(part); at < lines.last(part); ++at) {
+      const int64_t image = at / s.P();
+      const int h = static_cast<int>(at % s.P()) * s.stride - s.pad.top + r;
+      if (h < 0 || h >= s.H) continue;
+      float line[kTile] = {};  // one sum over all pixels would lose digits
+      for (int q = 0; q < s.Q(); ++q) {
+        const int v = q * s.stride - s.pad.left + t;
+        if (v < 0 || v >= s.W) continue;
+        const T* g = dy + (at * s.Q() + q) * s.C + c0;
+        const T* in = x + ((image * s.H + h) * s.W + v) * s.C + c0;
+        for (int c = 0; c < n; ++c) line[c] += g[c] * in[c];
       }
+      for (int c = 0; c < n; ++c) sum[c] += line[c];
+    }
     for (int c = 0; c < n; ++c) dw[row * s.C + c0 + c] = sum[c];
   }
 };
@@ -120,8 +123,12 @@ void depthwise_backward_w(Device device, const ConvShape& s, const T* x, const T
   if constexpr (std::is_same_v<T, float>)
     if (fast_on_cpu(device) && cpu::depthwise_backward_w(s, x, dy, dw)) return;
   if (fast_on_cuda(device) && cuda::depthwise_backward_w(s, x, {}, dy, dw)) return;
-  for_each_tile(device, int64_t{s.R} * s.S, s.C, DepthwiseBackwardW<T>{s, x, dy, dw},
-                int64_t{s.N} * s.P() * s.Q());
+  const RowCut lines(int64_t{s.N} * s.P(), 16, 128);
+  const int64_t taps = int64_t{s.R} * s.S;
+  sum_in_parts(device, lines.parts(), taps * s.C, dw, [&](float* parts) {
+    for_each_tile(device, lines.parts() * taps, s.C, DepthwiseBackwardW<T>{s, lines, x, dy, parts},
+                  lines.length * s.Q());
+  });
 }
 
 #define ESPALIER_FOR(T)                                                                                   \

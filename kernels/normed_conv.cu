@@ -11,6 +11,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/launch.h"
 #include "kernels/normed_conv_cpu.h"
+#include "kernels/row_parts.h"
 #include "kernels/scratch.h"
 
 namespace espalier::kernels {
@@ -38,11 +39,12 @@ ESPALIER_HD float activation_gradient(Activation act, float y, float dy) {
   return y > 0 ? (y < act.cap ? dy : 0.0f) : act.slope * dy;
 }
 
-/// One row only; a tile sums its channels over all rows, in runs: one sum over all would lose digits.
+/// One row is one part of the rows; a tile sums its channels over it, in runs: one sum over all would lose
+/// digits.
 template <class T>
 struct NormalizeSums {
   static constexpr int64_t kRun = 256;
-  int64_t rows;
+  RowCut rows;
   int channels;
   const T* x;
   const float* mean;
@@ -50,11 +52,12 @@ struct NormalizeSums {
   Activation act;
   float* sums;
   template <int kTile>
-  ESPALIER_HD void tile(int64_t, int c0, int n) const {
+  ESPALIER_HD void tile(int64_t row, int c0, int n) const {
     float total[kTile] = {}, product[kTile] = {};
-    for (int64_t first = 0; first < rows; first += kRun) {
+    const int64_t last = rows.last(row);
+    for (int64_t first = rows.first(row); first < last; first += kRun) {
       float part[kTile] = {}, part_product[kTile] = {};
-      for (int64_t i = first; i < rows && i < first + kRun; ++i)
+      for (int64_t i = first; i < last && i < first + kRun; ++i)
         for (int c = 0; c < n; ++c) {
           const int64_t at = i * channels + c0 + c;
           const float g = activation_gradient(act, y ? float(y[at]) : 0, dy[at]);
@@ -63,7 +66,8 @@ struct NormalizeSums {
         }
       for (int c = 0; c < n; ++c) total[c] += part[c], product[c] += part_product[c];
     }
-    for (int c = 0; c < n; ++c) sums[c0 + c] = total[c], sums[channels + c0 + c] = product[c];
+    float* to = sums + row * 2 * channels + c0;
+    for (int c = 0; c < n; ++c) to[c] = total[c], to[channels + c] = product[c];
   }
 };
 
@@ -257,8 +261,11 @@ void normalize_backward(Device device, int64_t rows, int channels, const T* x, c
       return cpu::normalize_backward(rows, channels, x, norm, y, dy, dx, sums, dresidual);
   if (fast_on_cuda(device) && cuda::normalize_backward(rows, channels, x, norm, y, dy, dx, sums, dresidual))
     return;
-  for_each_tile(device, 1, channels, NormalizeSums<T>{rows, channels, x, norm.mean, y, dy, norm.act, sums},
-                rows);
+  const RowCut cut(rows, NormalizeSums<T>::kRun, 256);
+  sum_in_parts(device, cut.parts(), 2 * channels, sums, [&](float* parts) {
+    for_each_tile(device, cut.parts(), channels,
+                  NormalizeSums<T>{cut, channels, x, norm.mean, y, dy, norm.act, parts}, cut.length);
+  });
   for_each(device, rows * channels,
            NormalizeBackwardX<T>{channels, norm.factor, y, dy, norm.act, dx, dresidual});
 }
