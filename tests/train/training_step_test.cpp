@@ -12,8 +12,7 @@
 #include "kernels/optimizer.h"
 #include "ops/autograd.h"
 #include "ops/ops.h"
-#include "passes/fuse_training.h"
-#include "passes/spread_batch_norms.h"
+#include "passes/prepare_for_training.h"
 #include "support/device_test.h"
 #include "support/messages.h"
 #include "train/tiny_training.h"
@@ -28,8 +27,7 @@ constexpr OptimizerOptions kSgd = {.momentum = 0.9, .weight_decay = 1e-3};
 /// The graph that train() moves the parameters of.
 Graph trained(const Graph& graph) {
   Graph fused = graph;
-  fuse_training(fused);
-  spread_batch_norms(fused);
+  prepare_for_training(fused, fused.device());
   fused.require_gradients();
   return fused;
 }
