@@ -1,4 +1,5 @@
 #include "kernels/conv2d_cuda.h"
+#include "kernels/conv2d_hopper.h"
 #include "kernels/conv2d_library.h"
 #include "kernels/conv2d_tiles.h"
 #include "kernels/cuda_launch.h"
@@ -37,11 +38,21 @@ bool conv2d_backward_w(const ConvShape& s, const T* x, const T* dy, float* dw) {
       return true;
     };
   };
+  const auto with_groups = [&](tiles::GroupGradientTile tile) {
+    return [&, tile] {
+      if constexpr (std::is_same_v<T, Bf16>) return group_filter_gradient(tile, gather, s.K, x, dy, dw);
+      return false;
+    };
+  };
+  const Candidate groups_wide{"group-64x256", with_groups(tiles::GroupGradientTile::k64x256)},
+      groups_square{"group-128x128", with_groups(tiles::GroupGradientTile::k128x128)};
   const Candidate large{"large", with(tiles::TileName::kLarge)},
       small{"small", with(tiles::TileName::kSmall)};
   const bool small_first =
       tiles::usual_gradient_tile(s.K, int64_t{s.R} * s.S * s.C) == tiles::TileName::kSmall;
   const Candidate all[] = {
+      s.K <= 64 ? groups_wide : groups_square,
+      s.K <= 64 ? groups_square : groups_wide,
       small_first ? small : large,
       small_first ? large : small,
       {"cudnn", [&] { return cudnn_backward_w(s, x, dy, dw); }},

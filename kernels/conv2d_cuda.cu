@@ -3,6 +3,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/conv2d_hopper.h"
 #include "kernels/conv2d_library.h"
 #include "kernels/conv2d_tiles.h"
 #include "kernels/cuda_launch.h"
@@ -35,6 +36,26 @@ std::vector<Candidate> own_candidates(TileName usual, bool one_only, const Run& 
   for (const auto& [name, tile] : kTiles)
     if (tile != usual && !one_only) add(name, tile);
   return all;
+}
+
+constexpr std::pair<const char*, tiles::GroupWidth> kWidths[] = {{"group-64", tiles::GroupWidth::k64},
+                                                                 {"group-128", tiles::GroupWidth::k128},
+                                                                 {"group-256", tiles::GroupWidth::k256}};
+
+/// Puts Hopper's loops first, the usual width before the others, without those of which half a tile would lie
+/// idle; run(width) starts one.
+template <class T, class Run>
+void add_groups(std::vector<Candidate>& all, const Gather& g, int columns, const Run& run) {
+  if constexpr (std::is_same_v<T, Bf16>) {
+    if (!tiles::takes_groups<T>(g)) return;
+    const tiles::GroupWidth usual = tiles::usual_width(int64_t{g.N} * g.P * g.Q, columns);
+    std::vector<Candidate> groups;
+    for (const auto& [name, width] : kWidths)
+      if (width == usual || 2 * columns > static_cast<int>(width))
+        groups.insert(width == usual ? groups.begin() : groups.end(),
+                      {name, [run, width] { return run(width); }});
+    all.insert(all.begin(), groups.begin(), groups.end());
+  }
 }
 
 template <class T>
@@ -88,6 +109,10 @@ bool conv2d_forward_of_stored(const ConvShape& s, const T* x, const T* filters, 
   std::vector<Candidate> all =
       own_candidates(tiles::usual_tile(rows, s.K), s.C % tiles::kPerUnit<T> != 0,
                      [&](TileName tile) { own.gather_gemm(tile, gather, s.K, x, filters, e, y); });
+  add_groups<T>(all, gather, s.K, [&](tiles::GroupWidth width) {
+    if constexpr (std::is_same_v<T, Bf16>) return group_gemm(width, gather, s.K, x, filters, e, y);
+    return false;
+  });
   const bool over_residual = e.residual && static_cast<const void*>(e.residual) == y;
   const auto add = [&](const char* name, auto library) {
     all.push_back({name, [&, library] {
@@ -113,6 +138,11 @@ bool conv2d_backward_x(const ConvShape& s, const T* dy, const float* w, T* dx) {
   std::vector<Candidate> all = own_candidates(
       tiles::usual_tile(int64_t{s.N} * s.H * s.W, s.C), s.K % tiles::kPerUnit<T> != 0,
       [&](TileName tile) { own.gather_gemm(tile, gather, s.C, dy, turned_filters<T>(s, w), {}, dx); });
+  add_groups<T>(all, gather, s.C, [&](tiles::GroupWidth width) {
+    if constexpr (std::is_same_v<T, Bf16>)
+      return group_gemm(width, gather, s.C, dy, turned_filters<T>(s, w), {}, dx);
+    return false;
+  });
   const auto add = [&](const char* name, auto library) {
     all.push_back(
         {name, [&, library] { return library(s, own.precision, dy, stored_filters<T>(s, w), dx); }});

@@ -131,6 +131,16 @@ constexpr bool kIsFloat = std::is_same_v<T, float>;
 template <class T>
 constexpr int kPerUnit = static_cast<int>(16 / sizeof(T));
 
+/// dw [filters, columns] = the sum of its parts, in order; one part is dw already.
+template <class Machine>
+void add_gradient_parts(Machine& machine, int parts, int filters, int columns, const float* sums, float* dw) {
+  const int64_t elements = int64_t{filters} * columns;
+  if (parts >= SumParts::kAtOnce)
+    machine.launch(SumParts{elements, parts, sums, dw}, SumParts::blocks(elements), 1);
+  else if (parts > 1)
+    machine.for_each_row(filters, columns, FinishParts<float>{parts, elements, columns, sums, {}, dw});
+}
+
 /// What a pass over the tensor cores runs on: see the head of this file. Images, filters and results are
 /// floats, multiplied as `precision` says, or Bf16.
 template <class Machine>
@@ -240,11 +250,7 @@ struct Conv2d {
     machine.launch(Kernel{g, Divisor(g.P), Divisor(g.Q), filters, (columns + Tile::kN - 1) / Tile::kN,
                           parts.steps, x, dy, sums, load},
                    blocks, parts.count);
-    if (parts.count >= SumParts::kAtOnce)
-      machine.launch(SumParts{elements, parts.count, sums, dw}, SumParts::blocks(elements), 1);
-    else if (parts.count > 1)
-      machine.for_each_row(filters, columns,
-                           FinishParts<float>{parts.count, elements, columns, sums, {}, dw});
+    add_gradient_parts(machine, parts.count, filters, columns, sums, dw);
   }
 };
 

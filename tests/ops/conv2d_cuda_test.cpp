@@ -8,6 +8,7 @@
 #include "kernels/warp.h"
 #include "ops/conv_reference.h"
 #include "ops/convolution_cases.h"
+#include "support/bf16.h"
 #include "support/device_test.h"
 #include "support/random_tensor.h"
 #ifdef ESPALIER_HAS_CUDA
@@ -106,6 +107,68 @@ TEST_P(Conv2dCandidatesTest, EachMatchesTheFormulaAndRepeats) {
       }
     }
   }
+}
+
+// Widths and depths of the networks' inner layers, odd pictures, sums in one part and in several.
+constexpr ConvShape kDeepCases[] = {{2, 17, 19, 64, 128, 3, 3, 1, {1, 1, 1, 1}},
+                                    {1, 33, 31, 96, 24, 1, 1, 1, {}},
+                                    {2, 7, 7, 960, 160, 1, 1, 1, {}},
+                                    {1, 16, 15, 512, 256, 3, 3, 1, {1, 1, 1, 1}},
+                                    {3, 40, 40, 64, 64, 3, 3, 1, {1, 1, 1, 1}},
+                                    {1, 21, 20, 48, 72, 3, 3, 2, {1, 1, 1, 1}}};
+
+/// What a candidate computes of images stored as bf16; empty where it has no code.
+struct StoredProblem {
+  ConvShape s;
+  Tensor x, w, dy, bias, residual;
+  explicit StoredProblem(const ConvShape& s)
+      : s(s),
+        x(as_bf16(random_tensor({s.N, s.H, s.W, s.C}, Device::kCuda, 1))),
+        w(short_tensor({s.K, s.R, s.S, s.C}, Device::kCuda, 2)),
+        dy(as_bf16(random_tensor({s.N, s.P(), s.Q(), s.K}, Device::kCuda, 3))),
+        bias(random_tensor({s.K}, Device::kCuda, 4)),
+        residual(as_bf16(random_tensor(dy.shape(), Device::kCuda, 5))) {}
+
+  Tensor run(int pass, const char* candidate) const {
+    kernels::cuda::force_candidate(candidate);
+    Tensor out(pass == 0   ? dy.shape()
+               : pass == 1 ? x.shape()
+                           : w.shape(),
+               Device::kCuda, pass == 2 ? DType::kF32 : DType::kBF16);
+    const kernels::EpilogueOf<Bf16> e{bias.f32(), residual.bf16(), Activation::relu6()};
+    const bool ran = kernels::cuda::forced_ran([&] {
+      if (pass == 0)
+        kernels::conv2d_forward(Device::kCuda, s, x.bf16(), w.f32(), e, out.bf16());
+      else if (pass == 1)
+        kernels::conv2d_backward_x(Device::kCuda, s, dy.bf16(), w.f32(), out.bf16());
+      else
+        kernels::conv2d_backward_w(Device::kCuda, s, x.bf16(), dy.bf16(), out.f32());
+    });
+    return ran ? out : Tensor();
+  }
+};
+
+TEST_P(Conv2dCandidatesTest, ThoseOfStoredBf16AgreeAndRepeat) {
+  const In precision(Precision::kBf16);
+  int ran = 0;
+  for (const ConvShape& s : kDeepCases) {
+    const StoredProblem p(s);
+    for (int pass = 0; pass < 3; ++pass) {
+      const Tensor want = p.run(pass, "small");  // held to the formula above, and in the emulator
+      ASSERT_TRUE(want.defined());
+      for (const char* candidate : {"large", "group-64", "group-128", "group-256", "group-64x256",
+                                    "group-128x128", "cudnn", "cublaslt"}) {
+        SCOPED_TRACE(str(candidate, ' ', describe(s), " pass ", pass));
+        const Tensor out = p.run(pass, candidate);
+        if (!out.defined()) continue;
+        ++ran;
+        // Sums of thousands of terms in another order; the library rounds filters' gradients to bf16.
+        EXPECT_TRUE(expect_close(out, want, {kBf16Relative, pass == 2 ? 1.0 : 0.5}));
+        EXPECT_EQ(p.run(pass, candidate).to_vector(), out.to_vector());
+      }
+    }
+  }
+  EXPECT_GT(ran, 0);
 }
 
 #endif

@@ -1,10 +1,13 @@
 #include "support/emulator.h"
 
+#include "kernels/warpgroup.h"
+
 #include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -14,7 +17,9 @@ namespace espalier::test {
 namespace {
 
 using kernels::warp::Block;
+using kernels::warp::kGroupThreads;
 using kernels::warp::kLanes;
+using kernels::warp::emulation::GroupProduct;
 
 struct Copy {
   void* to;
@@ -40,8 +45,17 @@ struct Fibre {
 struct Rendezvous {
   int arrived = 0;
   uint64_t generation = 0;
-  void* lanes[kLanes] = {};
+  void* lanes[kGroupThreads] = {};
 };
+
+/// Four warps, and the products they have asked for: batches, the open one last.
+struct Group {
+  using Product = std::vector<GroupProduct>;  // one a thread
+  Rendezvous meeting;
+  std::deque<std::vector<Product>> batches{{}};
+};
+
+void multiply_group(const std::vector<GroupProduct>& lanes);
 
 class Machine {
  public:
@@ -66,7 +80,7 @@ class Machine {
 
   void meet(Rendezvous& r, int count, void* mine, void (*all)(void* const*)) {
     const uint64_t generation = r.generation;
-    if (mine) r.lanes[thread_ % kLanes] = mine;
+    if (mine) r.lanes[thread_ % count] = mine;
     ++progress_;
     if (++r.arrived == count) {
       if (all) all(r.lanes);
@@ -79,6 +93,31 @@ class Machine {
   void barrier() { meet(barrier_, launch_.threads, nullptr, nullptr); }
   void collective(void* mine, void (*all)(void* const*)) {
     meet(warps_[static_cast<size_t>(thread_ / kLanes)], kLanes, mine, all);
+  }
+
+  void group_multiply(const GroupProduct& mine) {
+    GroupProduct own = mine;
+    meet_group(&own, [](void* const* lanes) {
+      Group::Product product;
+      for (int i = 0; i < kGroupThreads; ++i) product.push_back(*static_cast<GroupProduct*>(lanes[i]));
+      if (machine_().schedule_ == Schedule::kBackwardEarly)
+        multiply_group(product);
+      else
+        machine_().group().batches.back().push_back(std::move(product));
+    });
+  }
+  void group_commit() {
+    int nothing = 0;
+    meet_group(&nothing, [](void* const*) { machine_().group().batches.emplace_back(); });
+  }
+  void group_wait(int left) {
+    meet_group(&left, [](void* const* lanes) {
+      auto& batches = machine_().group().batches;
+      while (static_cast<int>(batches.size()) - 1 > *static_cast<int*>(lanes[0])) {
+        for (const Group::Product& product : batches.front()) multiply_group(product);
+        batches.pop_front();
+      }
+    });
   }
 
   void copy_async(const Copy& copy) {
@@ -104,6 +143,10 @@ class Machine {
 
  private:
   static constexpr size_t kGuard = 64;
+
+  static Machine& machine_();
+  Group& group() { return groups_[static_cast<size_t>(thread_ / kGroupThreads)]; }
+  void meet_group(void* mine, void (*all)(void* const*)) { meet(group().meeting, kGroupThreads, mine, all); }
 
   Fibre& here() { return *fibres_[static_cast<size_t>(thread_)]; }
   void fail(const char* what) {
@@ -132,6 +175,7 @@ class Machine {
     std::fill(shared_.begin(), shared_.end(), 0xff);
     barrier_ = {};
     warps_.assign(static_cast<size_t>((launch_.threads + kLanes - 1) / kLanes), {});
+    groups_.assign(static_cast<size_t>((launch_.threads + kGroupThreads - 1) / kGroupThreads), {});
     for (int i = 0; i < launch_.threads; ++i) {
       Fibre& f = *fibres_[static_cast<size_t>(i)];
       f.started = f.done = false;
@@ -164,6 +208,7 @@ class Machine {
   std::vector<unsigned char> shared_;
   Rendezvous barrier_;
   std::vector<Rendezvous> warps_;
+  std::vector<Group> groups_;
   Block block_{};
   int thread_ = 0;
   uint64_t progress_ = 0;
@@ -172,6 +217,58 @@ class Machine {
 Machine& machine() {
   static Machine m;
   return m;
+}
+
+Machine& Machine::machine_() { return machine(); }
+
+/// Where element (row, k) of a group's operand lies.
+const unsigned char* group_element(const GroupProduct& p, const unsigned char* rows, int row, int k,
+                                   int size) {
+  using namespace kernels::warp;
+  if (p.type != GroupType::kTurnedBf16)
+    return rows + group_place(row, (p.first + k * size) / 16) + (p.first + k * size) % 16;
+  const int byte = row % 64 * size;
+  return rows + row / 64 * kGroupBlockBytes + group_place(p.first / kGroupRowBytes + k, byte / 16) +
+         byte % 16;
+}
+
+template <class Element, class Sum, class A, class B>
+void multiply_group_as(const std::vector<GroupProduct>& lanes, A a_element, B b_element) {
+  constexpr int kRows = 64, kDepth = kernels::warp::kGroupStep / static_cast<int>(sizeof(Element));
+  const GroupProduct& any = lanes[0];
+  std::vector<Sum> a(kRows * kDepth), b(static_cast<size_t>(any.columns) * kDepth);
+  const auto read = [&](const unsigned char* rows, int row, int k, auto element) {
+    Element e;
+    std::memcpy(&e, group_element(any, rows, row, k, static_cast<int>(sizeof e)), sizeof e);
+    return element(e);
+  };
+  for (int k = 0; k < kDepth; ++k) {
+    for (int i = 0; i < kRows; ++i) a[i * kDepth + k] = read(any.a, i, k, a_element);
+    for (int j = 0; j < any.columns; ++j) b[j * kDepth + k] = read(any.b, j, k, b_element);
+  }
+  for (int thread = 0; thread < kGroupThreads; ++thread) {
+    auto* d = static_cast<Sum*>(lanes[thread].d);
+    const int row = thread / kLanes * 16 + thread % kLanes / 4;
+    for (int i = 0; i < any.columns / 2; ++i) {
+      const Sum *left = &a[(row + 8 * (i / 2 % 2)) * kDepth],
+                *right = &b[(8 * (i / 4) + 2 * (thread % 4) + i % 2) * kDepth];
+      if (!any.more) d[i] = 0;
+      for (int k = 0; k < kDepth; ++k) d[i] += left[k] * right[k];
+    }
+  }
+}
+
+void multiply_group(const std::vector<GroupProduct>& lanes) {
+  using kernels::warp::GroupType;
+  const auto bf16 = [](uint16_t bits) { return kernels::warp::float_of(uint32_t{bits} << 16); };
+  const auto u8 = [](uint8_t code) { return int32_t{code}; };
+  const auto s8 = [](uint8_t code) { return int32_t{static_cast<int8_t>(code)}; };
+  if (lanes[0].type == GroupType::kBf16 || lanes[0].type == GroupType::kTurnedBf16)
+    multiply_group_as<uint16_t, float>(lanes, bf16, bf16);
+  else if (lanes[0].type == GroupType::kU8)
+    multiply_group_as<uint8_t, int32_t>(lanes, u8, s8);
+  else
+    multiply_group_as<uint8_t, int32_t>(lanes, s8, s8);
 }
 
 void Machine::enter() {
@@ -203,6 +300,9 @@ void copy_async(void* to, const void* from, int bytes, bool valid) {
 void commit_copies() { machine().commit_copies(); }
 void wait_copies(int left) { machine().wait_copies(left); }
 void collective(void* mine, void (*all)(void* const*)) { machine().collective(mine, all); }
+void group_multiply(const GroupProduct& mine) { machine().group_multiply(mine); }
+void group_commit() { machine().group_commit(); }
+void group_wait(int left) { machine().group_wait(left); }
 
 void exchange(void* const* lanes) {
   for (int i = 0; i < kLanes; ++i) {
