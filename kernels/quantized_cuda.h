@@ -14,11 +14,13 @@ bool quantized_depthwise(const ConvShape& shape, Code x_code, const void* x, con
 bool quantize(int64_t n, const float* x, float inverse_scale, int low, int high, void* y);
 bool quantized_add(int64_t n, Code a_code, const void* a, float a_factor, Code b_code, const void* b,
                    float b_factor, int low, int high, void* y);
+bool quantized_global_avg_pool(int N, int pixels, int C, Code code, const void* x, void* y);
 #else
 inline bool quantize(int64_t, const float*, float, int, int, void*) { return false; }
 inline bool quantized_add(int64_t, Code, const void*, float, Code, const void*, float, int, int, void*) {
   return false;
 }
+inline bool quantized_global_avg_pool(int, int, int, Code, const void*, void*) { return false; }
 inline bool quantized_conv2d(const ConvShape&, Code, const void*, const int8_t*, const Requantize&, Code,
                              void*) {
   return false;

@@ -4,7 +4,6 @@
 #include "kernels/launch.h"
 #include "kernels/quantized_body.h"
 #include "kernels/quantized_cuda.h"
-#include "kernels/warp.h"
 
 namespace espalier::kernels {
 
@@ -51,9 +50,8 @@ struct GlobalAvgPool {
   template <int T>
   ESPALIER_HD void tile(int64_t image, int c0, int n) const {
     int32_t sum[T] = {};
-    ESPALIER_UNROLL_BY_4  // loads wait together
-        for (int i = 0; i < pixels; ++i) for (int c = 0; c < n; ++c) sum[c] +=
-        code_at(x, code, (image * pixels + i) * C + c0 + c);
+    for (int i = 0; i < pixels; ++i)
+      for (int c = 0; c < n; ++c) sum[c] += code_at(x, code, (image * pixels + i) * C + c0 + c);
     for (int c = 0; c < n; ++c)
       store_code(y, code, image * C + c0 + c,
                  static_cast<int>(rintf(static_cast<float>(sum[c]) / static_cast<float>(pixels))));
@@ -79,6 +77,7 @@ void quantized_add(Device device, int64_t n, Code a_code, const void* a, float a
   for_each(device, n, Add{a_code, b_code, y_code, a, b, a_factor, b_factor, low, high, y}, 8);
 }
 void quantized_global_avg_pool(Device device, int N, int pixels, int C, Code code, const void* x, void* y) {
+  if (fast_on_cuda(device) && cuda::quantized_global_avg_pool(N, pixels, C, code, x, y)) return;
   for_each_tile(device, N, C, GlobalAvgPool{pixels, C, code, x, y}, pixels);
 }
 

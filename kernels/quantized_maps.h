@@ -2,22 +2,9 @@
 // INT8 work without neighbours for the GPU, four codes a thread, bit for bit the shared bodies'.
 
 #include "kernels/pixel_maps.h"
-#include "kernels/quantized_body.h"
+#include "kernels/quantized_words.h"
 
 namespace espalier::kernels::pixels {
-
-ESPALIER_SIMT uint32_t pack_codes(const int (&codes)[4]) {
-  uint32_t word = 0;
-  ESPALIER_UNROLL
-  for (int k = 0; k < 4; ++k) word |= static_cast<uint32_t>(codes[k] & 0xff) << (8 * k);
-  return word;
-}
-
-ESPALIER_SIMT float code_of(uint32_t word, Code code, int k) {
-  const uint32_t byte = word >> (8 * k) & 0xff;
-  return static_cast<float>(code == Code::kU8 ? static_cast<int>(byte)
-                                              : static_cast<int>(static_cast<int8_t>(byte)));
-}
 
 /// y = clamp(round(x * inverse_scale)); one row is four elements.
 struct QuantizeFour {
@@ -27,10 +14,10 @@ struct QuantizeFour {
   uint32_t* y;
   ESPALIER_SIMT void run(int row, int) const {
     const Float4 v = warp::load4(x + int64_t{row} * 4);
-    int codes[4];
+    float f[4];
     ESPALIER_UNROLL
-    for (int k = 0; k < 4; ++k) codes[k] = to_code(v.v[k] * inverse_scale, low, high);
-    y[row] = pack_codes(codes);
+    for (int k = 0; k < 4; ++k) f[k] = v.v[k] * inverse_scale;
+    y[row] = code_word(f, low, high);
   }
 };
 
@@ -42,12 +29,13 @@ struct AddFour {
   int low, high;
   uint32_t* y;
   ESPALIER_SIMT void run(int row, int) const {
-    int codes[4];
+    const uint32_t a_word = a[row], b_word = b[row];
+    float f[4];
     ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k)
-      codes[k] = to_code(fmaf(code_of(b[row], b_code, k), b_factor, code_of(a[row], a_code, k) * a_factor),
-                         low, high);
-    y[row] = pack_codes(codes);
+      f[k] = fmaf(static_cast<float>(code_of(b_word, b_code, k)), b_factor,
+                  static_cast<float>(code_of(a_word, a_code, k)) * a_factor);
+    y[row] = code_word(f, low, high);
   }
 };
 

@@ -3,6 +3,7 @@
 #include "kernels/quantized_tiles.h"
 #include "kernels/quantized_elementwise.h"
 #include "kernels/quantized_maps.h"
+#include "kernels/quantized_means.h"
 
 #include <gtest/gtest.h>
 
@@ -70,13 +71,26 @@ struct Problem {
                                                                            filters(), r, y_code, y.data());
     return y;
   }
-  std::vector<uint8_t> got(Schedule schedule) const {
+  kernels::tiles::CodeOutput stores(std::vector<uint8_t>& y) const {
+    return {r, s.K, 0, s.K % 4 == 0, y_code, y.data(), nullptr};
+  }
+  /// What one loop makes of it, whatever a dispatcher would choose.
+  template <class Kernel>
+  std::vector<uint8_t> of(Schedule schedule) const {
+    EmulatedMachine machine{.schedule = schedule};
+    std::vector<uint8_t> y = output();
+    const Kernel kernel(s, x.data(), filters(), stores(y));
+    machine.launch(kernel, kernel.blocks(), 1);
+    return y;
+  }
+  std::vector<uint8_t> got(Schedule schedule, int* launches = nullptr) const {
     EmulatedMachine machine{.schedule = schedule};
     std::vector<uint8_t> y = output();
     if (depthwise)
       kernels::tiles::quantized_depthwise(machine, s, x_code, x.data(), filters(), r, y_code, y.data());
     else
       kernels::tiles::quantized_conv2d(machine, s, x_code, x.data(), filters(), r, y_code, y.data());
+    if (launches) *launches = machine.launches;
     return y;
   }
 };
@@ -97,15 +111,63 @@ TEST(QuantizedTiles, DenseEqualsTheSharedBodyBitForBit) {
     }
 }
 
+constexpr Schedule kSchedules[] = {Schedule::kForwardLate, Schedule::kBackwardEarly};
+
 TEST(QuantizedTiles, PartsAndWideLayers) {
-  for (const ConvShape& s : {ConvShape{1, 5, 6, 1280, 36, 1, 1, 1, {}},  // several parts
+  for (const ConvShape& s : {ConvShape{1, 5, 6, 1344, 36, 1, 1, 1, {}},  // several parts
                              ConvShape{1, 7, 7, 160, 70, 3, 3, 1, {1, 1, 1, 1}},
-                             ConvShape{1, 150, 160, 16, 96, 1, 1, 1, {}}}) {  // enough rows for larger tiles
+                             ConvShape{1, 140, 150, 16, 96, 3, 1, 1, {1, 0, 1, 0}}}) {  // larger tiles
     SCOPED_TRACE(describe(s));
     const Problem p(s, false, Code::kU8, Code::kU8, false);
-    for (const Schedule schedule : {Schedule::kForwardLate, Schedule::kBackwardEarly})
-      EXPECT_EQ(p.got(schedule), p.want());
+    for (const Schedule schedule : kSchedules) EXPECT_EQ(p.got(schedule), p.want());
   }
+}
+
+TEST(QuantizedTiles, FewChannelsInBothHeights) {
+  using kernels::tiles::FewChannels;
+  for (const ConvShape& s :
+       {ConvShape{2, 19, 21, 3, 32, 3, 3, 2, {0, 0, 1, 1}},  // a network's first layer
+        ConvShape{1, 18, 33, 3, 64, 3, 3, 1, {1, 1, 1, 1}},  // two runs of filters
+        ConvShape{1, 35, 18, 1, 40, 7, 7, 2, {3, 3, 3, 3}},  // the largest filter, a run with a tail
+        ConvShape{1, 17, 5, 4, 100, 7, 5, 1, {2, 4, 3, 1}},  // several blocks of filters
+        ConvShape{1, 9, 40, 2, 7, 2, 4, 2, {0, 5, 3, 0}},    // filters that fill no words
+        ConvShape{2, 3, 2, 3, 12, 1, 1, 1, {}}})             // one tap
+    for (const Types& t : kTypes)
+      for (const Schedule schedule : kSchedules) {
+        SCOPED_TRACE(str(describe(s), " types ", static_cast<int>(t.x), ' ', static_cast<int>(t.y)));
+        const Problem p(s, false, t.x, t.y, t.residual);
+        ASSERT_TRUE(kernels::tiles::takes_few_channels(s));
+        const auto check = [&]<bool kUnsigned, int kStride>() {
+          const std::vector<uint8_t> want = p.want();
+          EXPECT_EQ((p.of<FewChannels<kUnsigned, kStride, 1, false>>(schedule)), want);
+          if (s.K % 8 || t.y == Code::kF32) return;
+          EXPECT_EQ((p.of<FewChannels<kUnsigned, kStride, 1, true>>(schedule)), want);
+          EXPECT_EQ((p.of<FewChannels<kUnsigned, kStride, 2, true>>(schedule)), want);
+        };
+        if (t.x == Code::kU8)
+          s.stride == 1 ? check.operator()<true, 1>() : check.operator()<true, 2>();
+        else
+          s.stride == 1 ? check.operator()<false, 1>() : check.operator()<false, 2>();
+      }
+}
+
+TEST(QuantizedTiles, SmallMatricesTakeOneLaunch) {
+  for (const ConvShape& s : {ConvShape{1, 7, 7, 960, 160, 1, 1, 1, {}},    // depth over all warps
+                             ConvShape{1, 1, 1, 1280, 1000, 1, 1, 1, {}},  // a classifier, one row
+                             ConvShape{2, 5, 6, 24, 144, 1, 1, 1, {}},     // 8 bytes a copy
+                             ConvShape{1, 3, 5, 136, 19, 1, 1, 1, {}},     // columns fill no words
+                             ConvShape{1, 67, 33, 40, 120, 1, 1, 1, {}},   // a taller tile: 139 blocks
+                             ConvShape{1, 71, 63, 16, 68, 1, 1, 1, {}}})   // the tallest: 210 blocks
+    for (const Types& t : kTypes) {
+      SCOPED_TRACE(str(describe(s), " types ", static_cast<int>(t.x), ' ', static_cast<int>(t.y)));
+      const Problem p(s, false, t.x, t.y, t.residual);
+      const std::vector<uint8_t> want = p.want();
+      for (const Schedule schedule : kSchedules) {
+        int launches = 0;
+        EXPECT_EQ(p.got(schedule, &launches), want);
+        EXPECT_EQ(launches, 1);
+      }
+    }
 }
 
 TEST(QuantizedTiles, DepthwiseEqualsTheSharedBodyBitForBit) {
@@ -118,7 +180,18 @@ TEST(QuantizedTiles, DepthwiseEqualsTheSharedBodyBitForBit) {
       SCOPED_TRACE(str(describe(s), " types ", static_cast<int>(t.x), ' ', static_cast<int>(t.y)));
       const Problem p(s, true, t.x, t.y, t.residual);
       ASSERT_TRUE(kernels::tiles::takes_quantized_depthwise(p.s, t.x));
-      EXPECT_EQ(p.got(Schedule::kForwardLate), p.want());
+      const std::vector<uint8_t> want = p.want();
+      EXPECT_EQ(p.got(Schedule::kForwardLate), want);
+      const auto check = [&]<bool kUnsigned, int kStride>() {
+        using kernels::tiles::QuantizedDepthwise;
+        EXPECT_EQ((p.of<QuantizedDepthwise<kUnsigned, kStride, 1>>(Schedule::kForwardLate)), want);
+        EXPECT_EQ((p.of<QuantizedDepthwise<kUnsigned, kStride, 2>>(Schedule::kBackwardEarly)), want);
+        EXPECT_EQ((p.of<QuantizedDepthwise<kUnsigned, kStride, 4>>(Schedule::kForwardLate)), want);
+      };
+      if (t.x == Code::kU8)
+        s.stride == 1 ? check.operator()<true, 1>() : check.operator()<true, 2>();
+      else
+        s.stride == 1 ? check.operator()<false, 1>() : check.operator()<false, 2>();
     }
 }
 
@@ -144,6 +217,38 @@ TEST(QuantizedMaps, EqualTheSharedBodiesBitForBit) {
         pixels::AddFour{Code::kU8, Code::kS8, words(a), words(b), 0.4f, 0.9f, low, high, words(got)});
     EXPECT_EQ(got, want);
   }
+}
+
+TEST(QuantizedMaps, RoundAndClampAsTheSharedBodyDoes) {
+  const ReferenceKernels reference;
+  Tensor x({8});
+  x.set(std::vector{0.5f, 1.5f, -0.5f, -2.5f, 3e9f, -3e9f, 126.5f, -126.50001f});
+  std::vector<uint8_t> got(8), want(8);
+  EmulatedMachine machine;
+  kernels::quantize(Device::kCpu, 8, x.f32(), 1.0f, -127, 127, Code::kS8, want.data());
+  kernels::pixels::for_each_unit(
+      machine, 2, 1,
+      kernels::pixels::QuantizeFour{x.f32(), 1.0f, -127, 127, reinterpret_cast<uint32_t*>(got.data())});
+  EXPECT_EQ(got, want);
+}
+
+TEST(QuantizedMaps, MeansEqualTheSharedBodyBitForBit) {
+  const ReferenceKernels reference;
+  for (const auto& [N, pixels, C] :
+       {std::tuple{1, 49, 1280}, std::tuple{3, 1, 4}, std::tuple{2, 300, 68}, std::tuple{1, 31, 36}})
+    for (const Code code : {Code::kU8, Code::kS8}) {
+      SCOPED_TRACE(str(N, " x ", pixels, " x ", C));
+      const int low = code == Code::kU8 ? 0 : -127, high = code == Code::kU8 ? 255 : 127;
+      const std::vector<uint8_t> x = codes(int64_t{N} * pixels * C, low, high, 1);
+      std::vector<uint8_t> got(static_cast<size_t>(N) * C), want(got.size());
+      kernels::quantized_global_avg_pool(Device::kCpu, N, pixels, C, code, x.data(), want.data());
+      for (const Schedule schedule : kSchedules) {
+        EmulatedMachine machine{.schedule = schedule};
+        ASSERT_TRUE(kernels::channels::code_means(machine, N, pixels, C, code, x.data(), got.data()));
+        EXPECT_EQ(got, want);
+        std::fill(got.begin(), got.end(), uint8_t{0xee});
+      }
+    }
 }
 
 }  // namespace
