@@ -7,8 +7,8 @@ namespace espalier::kernels::cuda {
 
 namespace {
 
-bool aligned_norm(const InputNorm& norm) {
-  return aligned(norm.factor) && aligned(norm.offset) && aligned(norm.mean);
+bool takes_norm(const InputNorm& norm) {
+  return aligned(norm.factor) && aligned(norm.offset) && aligned(norm.mean) && strips::takes(norm.act);
 }
 
 }  // namespace
@@ -18,7 +18,7 @@ bool takes_depthwise(const ConvShape& s) { return strips::takes(s); }
 template <class T>
 bool depthwise_forward(const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
                        const EpilogueOf<T>& e, T* y) {
-  if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned_norm(norm) ||
+  if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !takes_norm(norm) ||
       !aligned(e.bias) || !aligned(e.residual))
     return false;
   Machine machine;
@@ -29,19 +29,21 @@ bool depthwise_forward(const ConvShape& s, const T* x, const InputNorm& norm, co
 template <class T>
 bool depthwise_forward_with_moments(const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
                                     T* y, float* moments) {
-  if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !aligned_norm(norm)) return false;
+  if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !takes_norm(norm)) return false;
   Machine machine;
   strips::forward_with_moments(machine, s, x, norm, w, y, moments);
   return true;
 }
 
 template <class T>
-bool depthwise_backward_x_through_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy,
-                                       const float* w, T* dx, float* sums) {
-  if (!strips::takes(s) || !aligned(x) || !aligned(dy) || !aligned(w) || !aligned(dx) || !aligned_norm(norm))
+bool depthwise_backward_through_norm(const ConvShape& s, const T* x, const InputNorm& norm,
+                                     const OutputGradient<T>& dy, const float* w, T* dx, float* sums,
+                                     float* dw) {
+  if (!strips::takes(s) || !aligned(x) || !aligned(dy.g) || !aligned(dy.y) || !aligned(dy.constant) ||
+      !aligned(dy.slope) || !aligned(dy.mean) || !aligned(w) || !aligned(dx) || !takes_norm(norm))
     return false;
   Machine machine;
-  strips::backward_x_through_norm(machine, s, x, norm, dy, w, dx, sums);
+  strips::backward_through_norm(machine, s, x, norm, dy, w, dx, sums, dw);
   return true;
 }
 
@@ -55,20 +57,20 @@ bool depthwise_backward_x(const ConvShape& s, const T* dy, const float* w, T* dx
 
 template <class T>
 bool depthwise_backward_w(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy, float* dw) {
-  if (!strips::takes(s) || !aligned(x) || !aligned(dy) || !aligned(dw) || !aligned_norm(norm)) return false;
+  if (!strips::takes(s) || !aligned(x) || !aligned(dy) || !aligned(dw) || !takes_norm(norm)) return false;
   Machine machine;
   strips::backward_w(machine, s, x, norm, dy, dw);
   return true;
 }
 
-#define ESPALIER_FOR(T)                                                                                    \
-  template bool depthwise_forward(const ConvShape&, const T*, const InputNorm&, const float*,              \
-                                  const EpilogueOf<T>&, T*);                                               \
-  template bool depthwise_forward_with_moments(const ConvShape&, const T*, const InputNorm&, const float*, \
-                                               T*, float*);                                                \
-  template bool depthwise_backward_x_through_norm(const ConvShape&, const T*, const InputNorm&, const T*,  \
-                                                  const float*, T*, float*);                               \
-  template bool depthwise_backward_x(const ConvShape&, const T*, const float*, T*);                        \
+#define ESPALIER_FOR(T)                                                                                      \
+  template bool depthwise_forward(const ConvShape&, const T*, const InputNorm&, const float*,                \
+                                  const EpilogueOf<T>&, T*);                                                 \
+  template bool depthwise_forward_with_moments(const ConvShape&, const T*, const InputNorm&, const float*,   \
+                                               T*, float*);                                                  \
+  template bool depthwise_backward_through_norm(const ConvShape&, const T*, const InputNorm&,                \
+                                                const OutputGradient<T>&, const float*, T*, float*, float*); \
+  template bool depthwise_backward_x(const ConvShape&, const T*, const float*, T*);                          \
   template bool depthwise_backward_w(const ConvShape&, const T*, const InputNorm&, const T*, float*);
 ESPALIER_FOR(float)
 ESPALIER_FOR(Bf16)

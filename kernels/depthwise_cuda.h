@@ -18,10 +18,12 @@ bool depthwise_forward_with_moments(const ConvShape& shape, const T* x, const In
                                     T* y, float* moments);
 template <class T>
 bool depthwise_backward_x(const ConvShape& shape, const T* dy, const float* w, T* dx);
-/// The same through the norm of x in the same pass; sums as in NormedGradients.
+/// Both gradients through the norm of x, which there must be, in one pass; sums and dw as in NormedGradients,
+/// dw may be null.
 template <class T>
-bool depthwise_backward_x_through_norm(const ConvShape& shape, const T* x, const InputNorm& norm, const T* dy,
-                                       const float* w, T* dx, float* sums);
+bool depthwise_backward_through_norm(const ConvShape& shape, const T* x, const InputNorm& norm,
+                                     const OutputGradient<T>& dy, const float* w, T* dx, float* sums,
+                                     float* dw);
 /// The sums are split in parts whose number depends on the shapes alone.
 template <class T>
 bool depthwise_backward_w(const ConvShape& shape, const T* x, const InputNorm& norm, const T* dy, float* dw);
@@ -36,8 +38,8 @@ bool depthwise_forward_with_moments(const ConvShape&, const T*, const InputNorm&
   return false;
 }
 template <class T>
-bool depthwise_backward_x_through_norm(const ConvShape&, const T*, const InputNorm&, const T*, const float*,
-                                       T*, float*) {
+bool depthwise_backward_through_norm(const ConvShape&, const T*, const InputNorm&, const OutputGradient<T>&,
+                                     const float*, T*, float*, float*) {
   return false;
 }
 template <class T>

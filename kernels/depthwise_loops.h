@@ -1,287 +1,348 @@
 #pragma once
 // The depthwise 3x3 loops: forward, and the gradients of data and filter.
 
+#include "kernels/conv2d.h"
+#include "kernels/depthwise_rows.h"
 #include "kernels/depthwise_strips.h"
+#include "kernels/normed_conv.h"
 
 namespace espalier::kernels::strips {
 
-/// Nine taps of four channels, and the norm of what is read through them.
-struct Filter {
-  Float4 tap[kTaps];
-  ThreadNorm norm;
+ESPALIER_SIMT void multiply_add(Float2& sum, const Float2& a, const Float2& b) {
+  sum.v[0] = fmaf(a.v[0], b.v[0], sum.v[0]);
+  sum.v[1] = fmaf(a.v[1], b.v[1], sum.v[1]);
+}
+
+/// Two channels' values, 0 where there are none.
+ESPALIER_SIMT Float2 load_channels(const float* p, int c) { return p ? warp::load2(p + c) : Float2{}; }
+
+/// Nine taps of two channels.
+struct Taps {
+  Float2 v[kTaps];
+  ESPALIER_SIMT void load(const float* w, int C, int c) {
+    ESPALIER_UNROLL
+    for (int i = 0; i < kTaps; ++i) v[i] = warp::load2(w + int64_t{i} * C + c);
+  }
 };
 
-/// The forward pass. Every input row is read once per strip and goes to the output rows that see it, in the
-/// order of the filter's rows.
+/// Activations in which a greater slope does not need a comparison, as in every network.
+inline bool takes(const Activation& act) { return act.slope <= 1.0f; }
+
+/// What a pass reads through a norm: z = act(factor * x + offset).
+struct ThreadNorm {
+  Float2 factor, offset;
+  ESPALIER_SIMT void load(const InputNorm& norm, int c) {
+    factor = load_channels(norm.factor, c);
+    offset = load_channels(norm.offset, c);
+  }
+  ESPALIER_SIMT float before(float x, int k) const { return fmaf(factor.v[k], x, offset.v[k]); }
+  ESPALIER_SIMT static float act(const InputNorm& norm, float before) {
+    return warp::lesser(warp::greater(before, norm.act.slope * before), norm.act.cap);
+  }
+};
+
+/// Where results go: act(sum + bias + residual).
+template <class T>
+struct PlainOutput {
+  static constexpr bool kReduces = false;
+  static constexpr int kBytes = 0;
+  struct State {};
+  EpilogueOf<T> e;
+  bool plain;  ///< an epilogue that changes nothing
+  T* y;
+  ESPALIER_SIMT void store(State&, int64_t at, int c, Float2 v) const {
+    if (!plain) {
+      const Float2 bias = load_channels(e.bias, c);
+      const Float2 residual = e.residual ? warp::load2(e.residual + at) : Float2{};
+      ESPALIER_UNROLL
+      for (int k = 0; k < 2; ++k) v.v[k] = e.act(v.v[k] + bias.v[k] + residual.v[k]);
+    }
+    warp::store2(y + at, v);
+  }
+  ESPALIER_SIMT void finish(const Cut&, const Thread&, const State&) const {}
+};
+
+/// y = sum, and the moments of each part's results in parts[part, 3, C].
+template <class T>
+struct MomentsOutput {
+  static constexpr bool kReduces = true;
+  static constexpr int kBytes = kPairMomentBytes;
+  /// Distances from the first result.
+  struct State {
+    Float2 origin, sum, squares;
+    float count;
+  };
+  T* y;
+  float* parts;
+  ESPALIER_SIMT void store(State& s, int64_t at, int, const Float2& v) const {
+    if (s.count == 0) s.origin = v;
+    s.count += 1;
+    ESPALIER_UNROLL
+    for (int k = 0; k < 2; ++k) {
+      const float d = v.v[k] - s.origin.v[k];
+      s.sum.v[k] += d;
+      s.squares.v[k] = fmaf(d, d, s.squares.v[k]);
+    }
+    warp::store2(y + at, v);
+  }
+  ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
+    channels::Moments own[2] = {};
+    ESPALIER_UNROLL
+    for (int k = 0; k < 2; ++k) {
+      if (s.count == 0) continue;
+      const float off = s.sum.v[k] / s.count, rest = s.squares.v[k] - s.sum.v[k] * off;
+      own[k] = {s.count, s.origin.v[k] + off, rest < 0 ? 0.0f : rest};
+    }
+    reduce_pair_moments(cut, t, own, parts + int64_t{warp::block().z} * 3 * cut.channels);
+  }
+};
+
+/// The forward pass. A step brings one row of x, or with stride 2 two, and makes one row of y.
 template <int kStride, class T, class Output>
 struct Forward {
-  static constexpr int kThreads = Output::kThreads, kBlocks = Output::kBlocks,
-                       kSharedBytes = Output::kSharedBytes;
-  static constexpr int kWidth = (kColumns - 1) * kStride + kFilter;
-
-  Strips strips;
-  Source<T> source;
-  int P, Q, top, left;
-  bool turned;  ///< takes the filter from its end, for the data gradient
-  const float* w;
-  int parts;
-  Output out;
-
-  ESPALIER_SIMT void operator()() const { for_each_strip(strips, parts, source.C, out, *this); }
-
-  ESPALIER_SIMT Filter filter(int c) const {
-    Filter f;
-    ESPALIER_UNROLL
-    for (int i = 0; i < kTaps; ++i) f.tap[i] = warp::load4(w + (turned ? kTaps - 1 - i : i) * source.C + c);
-    f.norm = ThreadNorm::of(source.norm, c);
-    return f;
-  }
-
-  ESPALIER_SIMT void run(const Filter& f, const Strip& s, typename Output::State& state) const {
-    const Float4* filter = f.tap;
-    const ThreadNorm& norm = f.norm;
-    const int end = s.row + strips.length < P ? s.row + strips.length : P;
-    const int first = s.row * kStride - top, v = s.column * kStride - left;
-
-    StoredRow<T, kWidth> coming;
-    Float4 row[kWidth];
-    coming.fetch(source, s.n, first, v, s.c);
-    if constexpr (kStride == 1) {
-      Float4 oldest[kColumns] = {}, middle[kColumns] = {}, newest[kColumns];
-      for (int i = 0; i < end - s.row + kFilter - 1; ++i) {
-        const bool stores = i >= kFilter - 1;
-        const int p = s.row + i - (kFilter - 1);
-        typename Output::Ahead ahead[kColumns];
-        if (stores) look_ahead(s, p, ahead);
-        coming.read(source, norm, row);
-        coming.fetch(source, s.n, first + i + 1, v, s.c);
-        add_row(row, filter + 2 * kFilter, oldest);
-        add_row(row, filter + kFilter, middle);
-        ESPALIER_UNROLL
-        for (int k = 0; k < kColumns; ++k) newest[k] = {};
-        add_row(row, filter, newest);
-        if (stores) store(s, p, oldest, ahead, state);
-        move(middle, oldest);
-        move(newest, middle);
-      }
-    } else {
-      Float4 sum[kColumns] = {};
-      for (int p = s.row; p < end; ++p) {
-        const int h = first + (p - s.row) * kStride;
-        typename Output::Ahead ahead[kColumns];
-        look_ahead(s, p, ahead);
-        if (p == s.row) {
-          coming.read(source, norm, row);
-          coming.fetch(source, s.n, h + 1, v, s.c);
-        }
-        add_row(row, filter, sum);
-        coming.read(source, norm, row);
-        coming.fetch(source, s.n, h + 2, v, s.c);
-        add_row(row, filter + kFilter, sum);
-        coming.read(source, norm, row);
-        coming.fetch(source, s.n, h + 3, v, s.c);
-        add_row(row, filter + 2 * kFilter, sum);
-        store(s, p, sum, ahead, state);
-        ESPALIER_UNROLL
-        for (int k = 0; k < kColumns; ++k) sum[k] = {};
-      }
-    }
-  }
-
- private:
-  ESPALIER_SIMT static void add_row(const Float4 (&row)[kWidth], const Float4* filter,
-                                    Float4 (&sum)[kColumns]) {
-    ESPALIER_UNROLL
-    for (int k = 0; k < kColumns; ++k) ESPALIER_UNROLL
-    for (int t = 0; t < kFilter; ++t) multiply_add(sum[k], row[k * kStride + t], filter[t]);
-  }
-  template <int kCount>
-  ESPALIER_SIMT static void move(const Float4 (&from)[kCount], Float4 (&to)[kCount]) {
-    ESPALIER_UNROLL
-    for (int k = 0; k < kCount; ++k) to[k] = from[k];
-  }
-  ESPALIER_SIMT int64_t place(const Strip& s, int p, int k) const {
-    return ((int64_t{s.n} * P + p) * Q + s.column + k) * source.C + s.c;
-  }
-  ESPALIER_SIMT void look_ahead(const Strip& s, int p, typename Output::Ahead (&ahead)[kColumns]) const {
-    ESPALIER_UNROLL
-    for (int k = 0; k < kColumns; ++k)
-      if (s.column + k < Q) ahead[k] = out.ahead(place(s, p, k));
-  }
-  ESPALIER_SIMT void store(const Strip& s, int p, const Float4 (&sum)[kColumns],
-                           const typename Output::Ahead (&ahead)[kColumns],
-                           typename Output::State& state) const {
-    ESPALIER_UNROLL
-    for (int k = 0; k < kColumns; ++k)
-      if (s.column + k < Q) out.store(state, ahead[k], place(s, p, k), s.c, sum[k]);
-  }
-};
-
-/// The data gradient with stride 2. With h + top = 2a or 2a + 1 and v + left = 2b or 2b + 1, the four pixels
-/// of (a, b) see output pixels (a, b), (a, b-1), (a-1, b), (a-1, b-1) only. A strip is one b and some a.
-template <class T, class Output>
-struct BackwardXStride2 {
-  static constexpr int kThreads = Output::kThreads, kBlocks = Output::kBlocks,
-                       kSharedBytes = Output::kSharedBytes;
-
-  Strips strips;  ///< over pairs of columns b and rows a
-  int H, W, P, Q, C, top, left;
-  const T* dy;
-  const float* w;
-  int parts;
-  Output out;
-
-  ESPALIER_SIMT void operator()() const { for_each_strip(strips, parts, C, out, *this); }
-
-  ESPALIER_SIMT Filter filter(int c) const {
-    Filter f;
-    ESPALIER_UNROLL
-    for (int i = 0; i < kTaps; ++i) f.tap[i] = warp::load4(w + i * C + c);
-    return f;
-  }
-
-  ESPALIER_SIMT void run(const Filter& filter, const Strip& s, typename Output::State& state) const {
-    const Float4* f = filter.tap;
-    const int b = s.column / kColumns, rows = (H - 1 + top) / 2 + 1;
-    const int end = s.row + strips.length < rows ? s.row + strips.length : rows;
-    const Source<T> source{P, Q, C, dy, {}};
-    StoredRow<T, 2> coming;  // columns b - 1 and b
-    Float4 above[2], here[2];
-    coming.fetch(source, s.n, s.row - 1, b - 1, s.c);
-    coming.read(source, {}, above);
-    coming.fetch(source, s.n, s.row, b - 1, s.c);
-    for (int a = s.row; a < end; ++a) {
-      const int h = 2 * a - top, v = 2 * b - left;
-      typename Output::Ahead ahead[4];
-      ESPALIER_UNROLL
-      for (int i = 0; i < 4; ++i)
-        if (inside(h + i / 2, v + i % 2)) ahead[i] = out.ahead(place(s, h + i / 2, v + i % 2));
-      coming.read(source, {}, here);
-      coming.fetch(source, s.n, a + 1, b - 1, s.c);
-      Float4 sum = {};
-      multiply_add(sum, here[1], f[0]);
-      multiply_add(sum, here[0], f[2]);
-      multiply_add(sum, above[1], f[6]);
-      multiply_add(sum, above[0], f[8]);
-      store(s, h, v, sum, ahead[0], state);
-      sum = {};
-      multiply_add(sum, here[1], f[1]);
-      multiply_add(sum, above[1], f[7]);
-      store(s, h, v + 1, sum, ahead[1], state);
-      sum = {};
-      multiply_add(sum, here[1], f[3]);
-      multiply_add(sum, here[0], f[5]);
-      store(s, h + 1, v, sum, ahead[2], state);
-      sum = {};
-      multiply_add(sum, here[1], f[4]);
-      store(s, h + 1, v + 1, sum, ahead[3], state);
-      above[0] = here[0];
-      above[1] = here[1];
-    }
-  }
-
- private:
-  ESPALIER_SIMT bool inside(int h, int v) const { return h >= 0 && h < H && v >= 0 && v < W; }
-  ESPALIER_SIMT int64_t place(const Strip& s, int h, int v) const {
-    return ((int64_t{s.n} * H + h) * W + v) * C + s.c;
-  }
-  ESPALIER_SIMT void store(const Strip& s, int h, int v, const Float4& sum,
-                           const typename Output::Ahead& ahead, typename Output::State& state) const {
-    if (inside(h, v)) out.store(state, ahead, place(s, h, v), s.c, sum);
-  }
-};
-
-/// sums[part, r, t, c] = sum over the part's strips of dy * x. A block is 8 groups of four channels by 32
-/// threads that take strips in turn.
-template <int kStride, class T>
-struct BackwardW {
-  static constexpr int kGroups = channels::kGroups, kThreads = 256, kBlocks = 2;
-  static constexpr int kWidth = (kColumns - 1) * kStride + kFilter;
-  static constexpr int kSharedBytes = channels::kSumBytes<kThreads, kTaps>;
-  static constexpr int kStripsAtOnce = kThreads / kGroups;
-
-  Strips strips;  ///< over columns, rows and images; one group of channels
-  Source<T> source;
-  int P, Q, top, left, parts;
-  const T* dy;
-  float* sums;
-
-  ESPALIER_SIMT void operator()() const {
-    const int group = warp::thread() % kGroups, c = (warp::block().x * kGroups + group) * 4;
-    const int part = warp::block().z;
-    Float4 sum[kTaps] = {};
-    if (c < source.C) {
-      const ThreadNorm norm = ThreadNorm::of(source.norm, c);
-      for (int i = part * kStripsAtOnce + warp::thread() / kGroups; i < strips.count;
-           i += parts * kStripsAtOnce)
-        add_strip(strips.at(i), norm, c, sum);
-    }
-    channels::reduce_sums<kThreads>(source.C, sum, sums + int64_t{part} * kTaps * source.C);
-  }
-
- private:
-  /// One row of dy, on its way.
-  struct StoredGradient {
-    warp::Stored4<T> g[kColumns];
+  using Type = T;
+  static constexpr int kUnits = 8 / kStride, kStep = 8, kHalo = kFilter - kStride, kWidth = kStep + kHalo;
+  static constexpr int kLead = kStride == 1 ? 2 : 1, kPhases = kStride == 1 ? 3 : 2;
+  using Layout = LineLayout<T, kStep, kHalo>;
+  static constexpr int kStageElements = kStride * Layout::kMost, kResultBytes = Output::kBytes;
+  struct State {
+    Float2 window[kFilter][kWidth];
+    Taps filter;
+    ThreadNorm norm;
+    typename Output::State output;
   };
-  ESPALIER_SIMT void fetch_gradient(const Strip& s, int p, int end, int c, StoredGradient& coming) const {
+
+  int H, W, P, Q, C, top, left;
+  const T* x;
+  InputNorm norm;
+  const float* w;
+  Output out;
+
+  static bool fits(int pairs, int strips) { return Layout(pairs).fits(strips); }
+
+  ESPALIER_SIMT void begin(const Thread& t, State& s) const {
+    s.filter.load(w, C, t.c);
+    s.norm.load(norm, t.c);
+  }
+  ESPALIER_SIMT void ask(const Copier<T>& copier, const Cursor& at, int stage) const {
     ESPALIER_UNROLL
-    for (int k = 0; k < kColumns; ++k) {
-      coming.g[k] = {};
-      if (p < end && s.column + k < Q)
-        coming.g[k] = warp::load_stored(dy + ((int64_t{s.n} * P + p) * Q + s.column + k) * source.C + c);
+    for (int i = 0; i < kStride; ++i)
+      copier.template ask<kStep, kHalo>({x, H, W, row_of(at, i), at.column * kStride - left, wanted(at, i)},
+                                        at.n, stage + i * Layout::kMost);
+  }
+  template <int kPhase>
+  ESPALIER_SIMT void step(const Cut& cut, const Cursor& at, const Thread& t, int stage, State& s) const {
+    // Which rows of the window are the first, the middle and the last: the last of a step is the first of the
+    // next with stride 2, the middle with stride 1.
+    constexpr int kFirst = kStride == 1 ? (kPhase + 1) % 3 : kPhase * 2,
+                  kMiddle = kStride == 1 ? (kPhase + 2) % 3 : 1,
+                  kLast = kStride == 1 ? kPhase : 2 - kPhase * 2;
+    if constexpr (kStride == 2) read(cut, at, t, stage, 0, s, s.window[kMiddle]);
+    read(cut, at, t, stage + (kStride - 1) * Layout::kMost, kStride - 1, s, s.window[kLast]);
+    if (at.step < kLead) return;
+    const int p = at.row + at.step - kLead, q = at.column + t.strip * kUnits;
+    const int64_t to = ((int64_t{at.n} * P + p) * Q + q) * C + t.c;
+    ESPALIER_UNROLL
+    for (int k = 0; k < kUnits; ++k) {
+      Float2 sum = {};
+      add(s.window[kFirst], k, s.filter.v, sum);
+      add(s.window[kMiddle], k, s.filter.v + kFilter, sum);
+      add(s.window[kLast], k, s.filter.v + 2 * kFilter, sum);
+      if (q + k < Q) out.store(s.output, to + int64_t{k} * C, t.c, sum);
     }
   }
-  ESPALIER_SIMT static void read_gradient(const StoredGradient& coming, Float4 (&g)[kColumns]) {
-    ESPALIER_UNROLL
-    for (int k = 0; k < kColumns; ++k) g[k] = warp::unpacked(coming.g[k]);
+  ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
+    out.finish(cut, t, s.output);
   }
 
-  /// One row of x with one row of dy: filter row `row_of_filter`.
-  ESPALIER_SIMT static void add_products(const Float4 (&row)[kWidth], const Float4 (&g)[kColumns],
-                                         Float4* sum) {
+ private:
+  ESPALIER_SIMT int row_of(const Cursor& at, int i) const {
+    return kStride == 1 ? at.row + at.step - top : 2 * (at.row + at.step - kLead) + 1 + i - top;
+  }
+  /// A tile begins with the last row of the window before its first.
+  ESPALIER_SIMT static bool wanted(const Cursor& at, int i) {
+    return kStride == 1 || at.step >= kLead || i == 1;
+  }
+  ESPALIER_SIMT static void add(const Float2 (&row)[kWidth], int k, const Float2* filter, Float2& sum) {
     ESPALIER_UNROLL
-    for (int t = 0; t < kFilter; ++t) ESPALIER_UNROLL
-    for (int k = 0; k < kColumns; ++k) multiply_add(sum[t], row[k * kStride + t], g[k]);
+    for (int t = 0; t < kFilter; ++t) multiply_add(sum, row[k * kStride + t], filter[t]);
+  }
+  /// Through the norm; what lies outside the image stays 0.
+  ESPALIER_SIMT void read(const Cut& cut, const Cursor& at, const Thread& t, int line, int i, const State& s,
+                          Float2 (&row)[kWidth]) const {
+    const StripReader<T, kStep, kHalo> reader(cut, t, line);
+    ESPALIER_UNROLL
+    for (int k = 0; k < kWidth; ++k) row[k] = reader[k];
+    const int h = row_of(at, i), v = at.column * kStride - left + t.strip * kStep;
+    if (!norm.factor || h < 0 || h >= H) return;
+    ESPALIER_UNROLL
+    for (int k = 0; k < kWidth; ++k) {
+      if (v + k < 0 || v + k >= W) continue;
+      ESPALIER_UNROLL
+      for (int j = 0; j < 2; ++j) row[k].v[j] = ThreadNorm::act(norm, s.norm.before(row[k].v[j], j));
+    }
+  }
+};
+
+/// Which gradients a pass makes: dx = sum; or dw; or both, of an x that was read through a norm:
+/// dx = G * factor, where G is the gradient before the activation, with the sums of G and of G * (x - mean).
+enum class Wants { kData, kFilter, kBoth };
+
+/// The gradients, from windows of dy: a pixel of x sees every gradient of the window with one tap, for its
+/// own gradient as for the tap's. A step brings one row of dy and, where x is read, one row of it, or with
+/// stride 2 two. With stride 2 and h + top = 2a or 2a + 1, v + left = 2b or 2b + 1, the four pixels of (a, b)
+/// see (a, b), (a, b-1), (a-1, b) and (a-1, b-1) of dy, each with other taps; rows and columns are then a and
+/// b.
+template <int kStride, class T, Wants kWants>
+struct Gradients {
+  using Type = T;
+  static constexpr bool kData = kWants != Wants::kFilter, kFilterToo = kWants != Wants::kData,
+                        kBoth = kWants == Wants::kBoth;
+  static constexpr int kUnits = (kBoth ? 4 : 8) / kStride, kStep = kUnits, kHalo = kFilter - kStride,
+                       kWidth = kUnits + kHalo, kRows = kFilter - kStride + 1;
+  static constexpr int kLead = kHalo, kPhases = kRows;
+  static constexpr int kSums = (kFilterToo ? kTaps : 0) + (kBoth ? 2 : 0);
+  using Layout = LineLayout<T, kStep, kHalo>;
+  using OwnLayout = LineLayout<T, kUnits * kStride, 0>;
+  static constexpr int kGradientLines = kBoth ? 2 : 1, kOwn = kGradientLines * Layout::kMost;
+  static constexpr int kStageElements = kOwn + (kFilterToo ? kStride * OwnLayout::kMost : 0);
+  static constexpr int kResultBytes = kPairSumBytes<kSums>;
+  struct State {
+    Float2 window[kRows][kWidth];
+    Taps filter;
+    ThreadNorm norm;
+    Float2 mean, constant, slope, mean_of_y;
+    Float2 sum[kSums ? kSums : 1];  ///< of the norm, then of the taps
+  };
+
+  int H, W, P, Q, C, top, left;
+  const T* x;
+  InputNorm norm;
+  OutputGradient<T> dy;
+  const float* w;
+  T* dx;
+  float* sums;  ///< [part, kSums, C]
+
+  /// Columns and rows that the pass is cut by.
+  static int columns(const ConvShape& s) { return kStride == 1 ? s.W : (s.W - 1 + s.pad.left) / 2 + 1; }
+  static int rows(const ConvShape& s) { return kStride == 1 ? s.H : (s.H - 1 + s.pad.top) / 2 + 1; }
+  static bool fits(int pairs, int strips) {
+    return Layout(pairs).fits(strips) && OwnLayout(pairs).fits(strips);
   }
 
-  ESPALIER_SIMT void add_strip(const Strip& s, const ThreadNorm& norm, int c, Float4 (&sum)[kTaps]) const {
-    const int end = s.row + strips.length < P ? s.row + strips.length : P;
-    const int first = s.row * kStride - top, v = s.column * kStride - left;
-    StoredRow<T, kWidth> coming;
-    StoredGradient coming_gradient;
-    Float4 row[kWidth];
-    coming.fetch(source, s.n, first, v, c);
-    fetch_gradient(s, s.row, end, c, coming_gradient);
-    if constexpr (kStride == 1) {
-      Float4 oldest[kColumns] = {}, middle[kColumns] = {}, newest[kColumns];
-      for (int i = 0; i < end - s.row + kFilter - 1; ++i) {
-        coming.read(source, norm, row);
-        read_gradient(coming_gradient, newest);
-        coming.fetch(source, s.n, first + i + 1, v, c);
-        fetch_gradient(s, s.row + i + 1, end, c, coming_gradient);
-        add_products(row, newest, sum);
-        add_products(row, middle, sum + kFilter);
-        add_products(row, oldest, sum + 2 * kFilter);
+  ESPALIER_SIMT void begin(const Thread& t, State& s) const {
+    if constexpr (kData) s.filter.load(w, C, t.c);
+    if constexpr (kFilterToo) s.norm.load(norm, t.c);
+    if constexpr (kBoth) {
+      s.mean = load_channels(norm.mean, t.c);
+      s.constant = load_channels(dy.constant, t.c);
+      s.slope = load_channels(dy.slope, t.c);
+      s.mean_of_y = load_channels(dy.mean, t.c);
+    }
+  }
+  ESPALIER_SIMT void ask(const Copier<T>& copier, const Cursor& at, int stage) const {
+    const int row = gradient_row(at), column = gradient_column(at);
+    copier.template ask<kStep, kHalo>({dy.g, P, Q, row, column}, at.n, stage);
+    if constexpr (kBoth)
+      if (dy.slope) copier.template ask<kStep, kHalo>({dy.y, P, Q, row, column}, at.n, stage + Layout::kMost);
+    if constexpr (kFilterToo) {
+      ESPALIER_UNROLL
+      for (int i = 0; i < kStride; ++i)
+        copier.template ask<kUnits * kStride, 0>({x, H, W, own_row(at) + i, own_column(at), at.step >= kLead},
+                                                 at.n, stage + kOwn + i * OwnLayout::kMost);
+    }
+  }
+  template <int kPhase>
+  ESPALIER_SIMT void step(const Cut& cut, const Cursor& at, const Thread& t, int stage, State& s) const {
+    read(cut, at, t, stage, s, s.window[kPhase]);
+    if (at.step < kLead) return;
+    const int h = own_row(at), v = own_column(at) + t.strip * kUnits * kStride;
+    ESPALIER_UNROLL
+    for (int i = 0; i < kStride; ++i) {
+      if (h + i < 0 || h + i >= H) continue;
+      const StripReader<T, kUnits * kStride, 0> own(cut, t, stage + kOwn + i * OwnLayout::kMost);
+      const int64_t to = ((int64_t{at.n} * H + h + i) * W + v) * C + t.c;
+      ESPALIER_UNROLL
+      for (int k = 0; k < kUnits * kStride; ++k) {
+        if (v + k < 0 || v + k >= W) continue;
+        Float2 in = {};
+        if constexpr (kFilterToo) in = own[k];
+        pixel<kPhase>(s, i, k, in, to + int64_t{k} * C);
+      }
+    }
+  }
+  ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
+    if constexpr (kSums > 0) reduce_pairs<kSums>(cut, t, s.sum, sums + int64_t{warp::block().z} * kSums * C);
+  }
+
+ private:
+  ESPALIER_SIMT int gradient_row(const Cursor& at) const {
+    return at.row + at.step - kLead + (kStride == 1 ? top : 0);
+  }
+  ESPALIER_SIMT int gradient_column(const Cursor& at) const {
+    return at.column - kHalo + (kStride == 1 ? left : 0);
+  }
+  ESPALIER_SIMT int own_row(const Cursor& at) const {
+    return (at.row + at.step - kLead) * kStride - first(top);
+  }
+  ESPALIER_SIMT int own_column(const Cursor& at) const { return at.column * kStride - first(left); }
+  ESPALIER_SIMT static int first(int padding) { return kStride == 1 ? 0 : padding; }
+
+  /// The window's newest row. What lies outside the image stays 0.
+  ESPALIER_SIMT void read(const Cut& cut, const Cursor& at, const Thread& t, int stage, const State& s,
+                          Float2 (&row)[kWidth]) const {
+    const StripReader<T, kStep, kHalo> g(cut, t, stage);
+    ESPALIER_UNROLL
+    for (int k = 0; k < kWidth; ++k) row[k] = g[k];
+    if constexpr (kBoth) {
+      const int p = gradient_row(at), q = gradient_column(at) + t.strip * kStep;
+      if (!dy.slope || p < 0 || p >= P) return;
+      const StripReader<T, kStep, kHalo> y(cut, t, stage + Layout::kMost);
+      ESPALIER_UNROLL
+      for (int k = 0; k < kWidth; ++k) {
+        if (q + k < 0 || q + k >= Q) continue;
+        const Float2 out = y[k];
         ESPALIER_UNROLL
-        for (int k = 0; k < kColumns; ++k) oldest[k] = middle[k], middle[k] = newest[k];
-      }
-    } else {
-      Float4 g[kColumns];
-      coming.read(source, norm, row);
-      for (int p = s.row; p < end; ++p) {
-        const int h = first + (p - s.row) * kStride;
-        read_gradient(coming_gradient, g);
-        fetch_gradient(s, p + 1, end, c, coming_gradient);
-        coming.fetch(source, s.n, h + 1, v, c);
-        add_products(row, g, sum);
-        coming.read(source, norm, row);
-        coming.fetch(source, s.n, h + 2, v, c);
-        add_products(row, g, sum + kFilter);
-        coming.read(source, norm, row);
-        add_products(row, g, sum + 2 * kFilter);
+        for (int j = 0; j < 2; ++j)
+          row[k].v[j] += fmaf(s.slope.v[j], out.v[j] - s.mean_of_y.v[j], s.constant.v[j]);
       }
     }
+  }
+
+  /// Pixel (i, k) of the strip: of its row i and column k, with stride 2 of its rows 2a + i.
+  template <int kPhase>
+  ESPALIER_SIMT void pixel(State& s, int i, int k, const Float2& in, int64_t to) const {
+    Float2 z = in, before = in;
+    if constexpr (kFilterToo)
+      if (kBoth || norm.factor) {
+        ESPALIER_UNROLL
+        for (int j = 0; j < 2; ++j) {
+          before.v[j] = s.norm.before(in.v[j], j);
+          z.v[j] = ThreadNorm::act(norm, before.v[j]);
+        }
+      }
+    Float2 sum = {};
+    // Tap (r, t) meets gradient ((h + top - r) / stride, (v + left - t) / stride) where these are whole.
+    ESPALIER_UNROLL
+    for (int r = 0; r < kFilter; ++r) ESPALIER_UNROLL
+    for (int t = 0; t < kFilter; ++t) {
+      if (kStride == 2 && ((r + i) % 2 || (t + k) % 2)) continue;
+      const int back = kStride == 1 ? r : (r - i) / 2, over = kStride == 1 ? k - t : (k - t) / 2;
+      const Float2& g = s.window[(kPhase + kRows - back) % kRows][over + kHalo];
+      if constexpr (kData) multiply_add(sum, g, s.filter.v[r * kFilter + t]);
+      if constexpr (kFilterToo) multiply_add(s.sum[kSums - kTaps + r * kFilter + t], g, z);
+    }
+    if constexpr (kBoth) {
+      ESPALIER_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        const float here = before.v[j] > 0 ? sum.v[j] : norm.act.slope * sum.v[j];
+        const float g = z.v[j] < norm.act.cap ? here : 0.0f;
+        s.sum[0].v[j] += g;
+        s.sum[1].v[j] = fmaf(g, in.v[j] - s.mean.v[j], s.sum[1].v[j]);
+        sum.v[j] = g * s.norm.factor.v[j];
+      }
+    }
+    if constexpr (kData) warp::store2(dx + to, sum);
   }
 };
 

@@ -189,6 +189,7 @@ void backward_in_steps(Device device, const ConvShape& s, const T* x, const Inpu
 }
 
 /// The GPU's depthwise kernels take the norm where they read x, and gather moments and sums where they write.
+/// Behind a norm one pass makes all gradients, and completes dy where it reads it.
 template <class T>
 bool depthwise_forward_on_cuda(const ConvShape& s, const T* x, const InputNorm& norm, const float* w, T* y,
                                float* moments) {
@@ -200,11 +201,11 @@ template <class T>
 bool depthwise_backward_on_cuda(const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
                                 const OutputGradient<T>& dy, const NormedGradients<T>& out) {
   if (!cuda::takes_depthwise(s)) return false;
+  if (norm.factor && out.dx)
+    return cuda::depthwise_backward_through_norm(s, x, norm, dy, w, out.dx, out.sums, out.dw);
   const T* g = complete(Device::kCuda, s, dy);
   if (out.dw && !cuda::depthwise_backward_w(s, x, norm, g, out.dw)) return false;
-  if (!out.dx) return true;
-  return norm.factor ? cuda::depthwise_backward_x_through_norm(s, x, norm, g, w, out.dx, out.sums)
-                     : cuda::depthwise_backward_x(s, g, w, out.dx);
+  return !out.dx || cuda::depthwise_backward_x(s, g, w, out.dx);
 }
 
 }  // namespace

@@ -371,4 +371,62 @@ ESPALIER_SIMT Word2 load2(const uint32_t* p) {
 #endif
 }
 
+/// Two floats, read and written with one 8-byte access; the address must be a multiple of 8.
+struct alignas(8) Float2 {
+  float v[2];
+};
+ESPALIER_SIMT Float2 load2(const float* p) {
+#ifdef __CUDACC__
+  const float2 f = *reinterpret_cast<const float2*>(p);
+  return {{f.x, f.y}};
+#else
+  return {{p[0], p[1]}};
+#endif
+}
+ESPALIER_SIMT void store2(float* p, const Float2& f) {
+#ifdef __CUDACC__
+  *reinterpret_cast<float2*>(p) = make_float2(f.v[0], f.v[1]);
+#else
+  p[0] = f.v[0];
+  p[1] = f.v[1];
+#endif
+}
+/// Two bf16, with one 4-byte access; the address must be a multiple of 4.
+ESPALIER_SIMT Float2 load2(const Bf16* p) {
+#ifdef __CUDACC__
+  const uint32_t w = *reinterpret_cast<const uint32_t*>(p);
+  return {{float_of(w << 16), float_of(w & 0xffff0000u)}};
+#else
+  return {{p[0], p[1]}};
+#endif
+}
+ESPALIER_SIMT void store2(Bf16* p, const Float2& f) {
+#ifdef __CUDACC__
+  *reinterpret_cast<uint32_t*>(p) = to_bf16_pair(f.v[0], f.v[1]);
+#else
+  p[0] = f.v[0];
+  p[1] = f.v[1];
+#endif
+}
+
+/// The greater and the lesser; NaN where one is NaN.
+ESPALIER_SIMT float greater(float a, float b) {
+#ifdef __CUDACC__
+  float out;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(out) : "f"(a), "f"(b));
+  return out;
+#else
+  return a != a || a > b ? a : b;
+#endif
+}
+ESPALIER_SIMT float lesser(float a, float b) {
+#ifdef __CUDACC__
+  float out;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(out) : "f"(a), "f"(b));
+  return out;
+#else
+  return a != a || a < b ? a : b;
+#endif
+}
+
 }  // namespace espalier::kernels::warp

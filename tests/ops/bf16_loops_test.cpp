@@ -213,10 +213,11 @@ TEST(Bf16Loops, DenseGradientThroughTheNorm) {
   }
 }
 
-constexpr ConvShape kDepthwise[] = {{2, 5, 6, 12, 12, 3, 3, 1, {1, 1, 1, 1}},
-                                    {1, 9, 11, 36, 36, 3, 3, 1, {1, 1, 1, 1}},
-                                    {2, 7, 6, 8, 8, 3, 3, 2, {1, 1, 1, 1}},
-                                    {3, 22, 17, 16, 16, 3, 3, 2, {1, 1, 1, 1}}};
+constexpr ConvShape kDepthwise[] = {
+    {2, 5, 6, 12, 12, 3, 3, 1, {1, 1, 1, 1}},   {1, 9, 11, 36, 36, 3, 3, 1, {1, 1, 1, 1}},
+    {2, 7, 6, 8, 8, 3, 3, 2, {1, 1, 1, 1}},     {3, 22, 17, 16, 16, 3, 3, 2, {1, 1, 1, 1}},
+    {2, 8, 7, 28, 28, 3, 3, 2, {0, 0, 1, 1}},   {2, 9, 1, 8, 8, 3, 3, 1, {1, 1, 1, 1}},
+    {1, 5, 139, 64, 64, 3, 3, 1, {1, 1, 1, 1}}, {2, 4, 5, 600, 600, 3, 3, 1, {1, 1, 1, 1}}};
 
 TEST(Bf16Loops, DepthwiseConvolution) {
   for (const ConvShape& s : kDepthwise) {
@@ -240,12 +241,19 @@ TEST(Bf16Loops, DepthwiseConvolution) {
     strips::backward_x(machine, s, dy.stored.bf16(), w.f32(), dx.bf16());
     strips::backward_x(machine, s, dy.floats.f32(), w.f32(), want_dx.f32());
     EXPECT_TRUE(expect_close(dx, want_dx, kRounded)) << "dx";
-    strips::backward_x_through_norm(machine, s, x.stored.bf16(), n.norm, dy.stored.bf16(), w.f32(), dx.bf16(),
-                                    sums.f32());
-    strips::backward_x_through_norm(machine, s, x.floats.f32(), n.norm, dy.floats.f32(), w.f32(),
-                                    want_dx.f32(), want_sums.f32());
+    const Norm completes(s.C, Activation::none());
+    const Pair y_before(dy.floats.shape(), 7);
+    strips::backward_through_norm(machine, s, x.stored.bf16(), n.norm,
+                                  {dy.stored.bf16(), y_before.stored.bf16(), completes.norm.factor,
+                                   completes.norm.offset, completes.norm.mean},
+                                  w.f32(), dx.bf16(), sums.f32(), dw.f32());
+    strips::backward_through_norm(machine, s, x.floats.f32(), n.norm,
+                                  {dy.floats.f32(), y_before.floats.f32(), completes.norm.factor,
+                                   completes.norm.offset, completes.norm.mean},
+                                  w.f32(), want_dx.f32(), want_sums.f32(), want_dw.f32());
     EXPECT_TRUE(expect_close(dx, want_dx, kRounded)) << "dx through the norm";
     EXPECT_EQ(sums.to_vector(), want_sums.to_vector());
+    EXPECT_EQ(dw.to_vector(), want_dw.to_vector()) << "dw in the same pass";
     strips::backward_w(machine, s, x.stored.bf16(), n.norm, dy.stored.bf16(), dw.f32());
     strips::backward_w(machine, s, x.floats.f32(), n.norm, dy.floats.f32(), want_dw.f32());
     EXPECT_EQ(dw.to_vector(), want_dw.to_vector()) << "dw";

@@ -1,0 +1,297 @@
+#pragma once
+// How the depthwise 3x3 loops reach memory. A block walks down its tiles row by row: what a step needs of
+// every tensor lies in shared memory, where asynchronous copies bring it some steps ahead, so that many bytes
+// are on their way while few registers wait for them. A thread has two channels of a strip of neighbouring
+// columns and keeps the window of rows that it sees in registers.
+
+#include <utility>
+
+#include "kernels/channel_reduce.h"
+#include "kernels/divisor.h"
+#include "kernels/warp.h"
+
+namespace espalier::kernels::strips {
+
+using warp::Float2;
+
+constexpr int kRowThreads = 256, kRowBlocks = 2;
+
+/// A row of a tensor in shared memory: strips of kStep pixels, and kHalo more behind the last. Between strips
+/// lie some elements that nobody uses: with them the threads of a warp, whose channels follow each other from
+/// strip to strip, read from 32 banks.
+template <class T, int kStep, int kHalo>
+struct LineLayout {
+  static constexpr int kWordsPerPair = 2 * sizeof(T) / 4, kMost = kStep * 2 * kRowThreads + 1024;
+
+  int pixel, pad;  ///< elements from a pixel to the next, and between strips
+
+  ESPALIER_HD explicit LineLayout(int pairs)
+      : pixel(2 * pairs), pad((pairs * kWordsPerPair * (1 - kStep) & 31) * 4 / static_cast<int>(sizeof(T))) {}
+  ESPALIER_HD int at(int i) const { return i * pixel + i / kStep * pad; }
+  ESPALIER_HD static int pixels(int strips) { return strips * kStep + kHalo; }
+  ESPALIER_HD bool fits(int strips) const { return at(pixels(strips) - 1) + pixel <= kMost; }
+};
+
+/// How a pass over [images, rows, columns, channels] is cut: into groups of `pairs` pairs of channels, and
+/// tiles of `strips` strips of columns and `length` rows. block.x is a group, block.z a part of the tiles.
+struct Cut {
+  static constexpr int64_t kMultiprocessors = 132;  ///< of an H100; a constant, for the same sums anywhere
+
+  int channels, columns, rows, units;  ///< units: columns of one strip
+  int pairs = 0, strips = 0, groups = 0, length = 1, parts = 1, tiles = 0;
+  Divisor by_pairs, by_columns, by_rows;
+
+  /// `lead` rows are read before a tile's first result; fits(pairs, strips) says what shared memory holds.
+  template <class Fits>
+  Cut(int channels, int columns, int rows, int images, int units, int lead, const Fits& fits)
+      : channels(channels), columns(columns), rows(rows), units(units) {
+    choose_threads(fits);
+    choose_rows(images, lead);
+    by_pairs = Divisor(pairs);
+    by_columns = Divisor(tiles_across());
+    by_rows = Divisor((rows + length - 1) / length);
+  }
+
+ private:
+  static int quotient(int64_t a, int64_t b) { return static_cast<int>((a + b - 1) / b); }
+  int tiles_across() const { return quotient(columns, units * strips); }
+
+  /// Whole 32-byte sectors of channels, or all of them. Threads that wait cost less than those that work.
+  template <class Fits>
+  void choose_threads(const Fits& fits) {
+    constexpr int64_t kOfBlock = 64;
+    int64_t least = 0;
+    const int all = (channels / 2 + 3) / 4 * 4, wanted = quotient(columns, units);
+    const auto offer = [&](int p) {
+      const int across = quotient(wanted, kRowThreads / p), of_this = quotient(wanted, across);
+      const int64_t cost = int64_t{quotient(channels / 2, p)} * across * (of_this * p + kOfBlock);
+      if ((least && cost >= least) || !fits(p, of_this)) return;
+      least = cost;
+      pairs = p;
+      strips = of_this;
+    };
+    if (all <= kRowThreads) offer(all);
+    for (int p = 8; p <= kRowThreads && p < all + 8; p += 8) offer(p);
+    groups = quotient(channels / 2, pairs);
+  }
+
+  /// The work of the block with the most decides.
+  void choose_rows(int images, int lead) {
+    const int64_t at_work = kMultiprocessors * kRowBlocks, wanted = groups < at_work ? at_work / groups : 1;
+    int64_t least = 0;
+    for (int cuts = 1; cuts <= rows; ++cuts) {
+      const int of_this = quotient(rows, cuts);
+      const int64_t all = int64_t{tiles_across()} * quotient(rows, of_this) * images;
+      const int64_t used = wanted < all ? wanted : all, cost = quotient(all, used) * int64_t{of_this + lead};
+      if (least && cost >= least) continue;
+      least = cost;
+      length = of_this;
+      parts = static_cast<int>(used);
+      tiles = static_cast<int>(all);
+    }
+  }
+};
+
+/// Where a block is: a step of a tile. `row` and `column` are the tile's first.
+struct Cursor {
+  int tile, step, steps, n, row, column;
+
+  ESPALIER_SIMT void enter(const Cut& cut, int lead) {
+    const int line = cut.by_columns.divide(tile);
+    n = cut.by_rows.divide(line);
+    row = (line - n * static_cast<int>(cut.by_rows.divisor)) * cut.length;
+    column = (tile - line * static_cast<int>(cut.by_columns.divisor)) * cut.strips * cut.units;
+    steps = (cut.length < cut.rows - row ? cut.length : cut.rows - row) + lead;
+    step = 0;
+  }
+  ESPALIER_SIMT bool inside(const Cut& cut) const { return tile < cut.tiles; }
+  ESPALIER_SIMT void next(const Cut& cut, int lead) {
+    if (++step < steps) return;
+    tile += cut.parts;
+    if (inside(cut)) enter(cut, lead);
+  }
+};
+
+/// Pixels of one row of an image, from `column` on; not wanted ones come as zeros.
+template <class T>
+struct Line {
+  const T* x;
+  int H, W, row, column;
+  bool wanted = true;
+};
+
+/// A thread's share of copies: some channels of every some-th pixel of a line.
+template <class T>
+struct Copier {
+  int C, c, inner, first, every, pairs, strips;
+  bool wide;  ///< 16 bytes at once, else 8
+
+  ESPALIER_SIMT Copier(const Cut& cut)
+      : C(cut.channels), pairs(cut.pairs), strips(cut.strips), wide(cut.channels * sizeof(T) % 16 == 0) {
+    const int elements = (wide ? 16 : 8) / static_cast<int>(sizeof(T)), pieces = 2 * cut.pairs / elements;
+    every = kRowThreads / pieces;
+    first = warp::thread() / pieces;
+    inner = (warp::thread() - first * pieces) * elements;
+    c = warp::block().x * 2 * cut.pairs + inner;
+    if (first >= every) first = 1 << 20;  // threads that fill no pixel
+  }
+
+  /// Asks for a line; `to` counts elements of the shared memory.
+  template <int kStep, int kHalo>
+  ESPALIER_SIMT void ask(const Line<T>& line, int n, int to) const {
+    const LineLayout<T, kStep, kHalo> layout(pairs);
+    const bool inside = line.wanted && line.row >= 0 && line.row < line.H && c < C;
+    const T* from = line.x + ((int64_t{n} * line.H + line.row) * line.W + line.column) * C + c;
+    T* shared = reinterpret_cast<T*>(warp::shared()) + to + inner;
+    for (int i = first; i < layout.pixels(strips); i += every) {
+      const bool valid = inside && line.column + i >= 0 && line.column + i < line.W;
+      const T* pixel = valid ? from + int64_t{i} * C : line.x;
+      if (wide)
+        warp::copy_async<16>(shared + layout.at(i), pixel, valid);
+      else
+        warp::copy_async<8>(shared + layout.at(i), pixel, valid);
+    }
+  }
+};
+
+/// A thread's two channels of its strip.
+struct Thread {
+  int c, pair, strip;
+  bool works;
+
+  ESPALIER_SIMT explicit Thread(const Cut& cut) {
+    strip = cut.by_pairs.divide(warp::thread());
+    pair = warp::thread() - strip * cut.pairs;
+    c = (warp::block().x * cut.pairs + pair) * 2;
+    works = strip < cut.strips && c < cut.channels;
+  }
+};
+
+/// Element i of the thread's strip of a line at `line`.
+template <class T, int kStep, int kHalo>
+struct StripReader {
+  const T* first;
+  LineLayout<T, kStep, kHalo> layout;
+  ESPALIER_SIMT StripReader(const Cut& cut, const Thread& t, int line) : layout(cut.pairs) {
+    first = reinterpret_cast<const T*>(warp::shared()) + line + layout.at(t.strip * kStep) + 2 * t.pair;
+  }
+  ESPALIER_SIMT Float2 operator[](int i) const { return warp::load2(first + layout.at(i)); }
+};
+
+/// to[i, c] = sum over the block's strips of sum[i]. All threads must come here.
+template <int kCount>
+constexpr int kPairSumBytes = kCount* kRowThreads* static_cast<int>(sizeof(Float2));
+template <int kCount>
+ESPALIER_SIMT void reduce_pairs(const Cut& cut, const Thread& t, const Float2 (&sum)[kCount], float* to) {
+  Float2* partial = reinterpret_cast<Float2*>(warp::shared());
+  if (t.strip < cut.strips) {
+    ESPALIER_UNROLL
+    for (int i = 0; i < kCount; ++i) partial[(i * cut.strips + t.strip) * cut.pairs + t.pair] = sum[i];
+  }
+  warp::barrier();
+  for (int item = warp::thread(); item < kCount * cut.pairs; item += kRowThreads) {
+    const int i = cut.by_pairs.divide(item), pair = item - i * cut.pairs;
+    const int c = (warp::block().x * cut.pairs + pair) * 2;
+    if (c >= cut.channels) continue;
+    Float2 total = {};
+    for (int strip = 0; strip < cut.strips; ++strip) {
+      const Float2 one = partial[(i * cut.strips + strip) * cut.pairs + pair];
+      total.v[0] += one.v[0];
+      total.v[1] += one.v[1];
+    }
+    warp::store2(to + int64_t{i} * cut.channels + c, total);
+  }
+}
+
+/// to[0, c], to[1, c], to[2, c] = count, mean and squares of all strips' `own`. All threads must come here.
+constexpr int kPairMomentBytes = 2 * kRowThreads * static_cast<int>(sizeof(channels::Moments));
+ESPALIER_SIMT void reduce_pair_moments(const Cut& cut, const Thread& t, const channels::Moments (&own)[2],
+                                       float* to) {
+  channels::Moments* partial = reinterpret_cast<channels::Moments*>(warp::shared());
+  if (t.strip < cut.strips) {
+    ESPALIER_UNROLL
+    for (int k = 0; k < 2; ++k) partial[(t.strip * cut.pairs + t.pair) * 2 + k] = own[k];
+  }
+  warp::barrier();
+  for (int item = warp::thread(); item < 2 * cut.pairs; item += kRowThreads) {
+    const int c = warp::block().x * cut.pairs * 2 + item;
+    if (c >= cut.channels) continue;
+    channels::Moments total = partial[item];
+    for (int strip = 1; strip < cut.strips; ++strip)
+      total = channels::Moments::merge(total, partial[strip * cut.pairs * 2 + item]);
+    to[c] = total.count;
+    to[cut.channels + c] = total.mean;
+    to[2 * cut.channels + c] = total.squares;
+  }
+}
+
+/// The kernel around a pass, which has
+///   Type, kStageElements, kLead, kPhases, kResultBytes, and a State of a thread's registers;
+///   ask(copier, cursor, at): asks for a step's lines;
+///   begin(thread), step<kPhase>(cut, cursor, thread, at, state), finish(cut, thread, state).
+/// Registers that a step hands to the next change places instead of moving: kPhases steps later they are
+/// where they were.
+template <class Pass>
+struct Walk {
+  using T = typename Pass::Type;
+  static constexpr int kThreads = kRowThreads, kBlocks = kRowBlocks, kLead = Pass::kLead;
+  static constexpr int kStageBytes = Pass::kStageElements * static_cast<int>(sizeof(T));
+  static constexpr int kHolds = 112 * 1024 / kStageBytes, kStages = kHolds < 4 ? kHolds : 4;
+  static_assert(kStages >= 2);
+  static constexpr int kSharedBytes =
+      kStages * kStageBytes > Pass::kResultBytes ? kStages* kStageBytes : Pass::kResultBytes;
+
+  Cut cut;
+  Pass pass;
+
+  ESPALIER_SIMT void operator()() const {
+    const Thread thread(cut);
+    const Copier<T> copier(cut);
+    Place place = {};
+    place.here.tile = place.coming.tile = warp::block().z;
+    place.here.enter(cut, kLead);
+    place.coming.enter(cut, kLead);
+    ESPALIER_UNROLL
+    for (int i = 0; i < kStages - 1; ++i) ask(copier, place, i);
+    typename Pass::State state = {};
+    if (thread.works) pass.begin(thread, state);
+    walk(copier, thread, place, state, std::make_integer_sequence<int, Pass::kPhases>());
+    warp::barrier();  // what they leave behind takes the place of the lines
+    pass.finish(cut, thread, state);
+  }
+
+ private:
+  struct Place {
+    Cursor here, coming;
+    int stage;
+  };
+
+  template <int... kPhase>
+  ESPALIER_SIMT void walk(const Copier<T>& copier, const Thread& thread, Place& place,
+                          typename Pass::State& state, std::integer_sequence<int, kPhase...>) const {
+    while ((step<kPhase>(copier, thread, place, state) && ...)) {
+    }
+  }
+  ESPALIER_SIMT void ask(const Copier<T>& copier, Place& place, int stage) const {
+    if (place.coming.inside(cut)) {
+      pass.ask(copier, place.coming, stage * Pass::kStageElements);
+      place.coming.next(cut, kLead);
+    }
+    warp::commit_copies();
+  }
+  template <int kPhase>
+  ESPALIER_SIMT bool step(const Copier<T>& copier, const Thread& thread, Place& place,
+                          typename Pass::State& state) const {
+    if (!place.here.inside(cut)) return false;
+    warp::wait_copies<kStages - 2>();
+    warp::barrier();  // everybody's copies are here, and nobody needs the stage before
+    ask(copier, place, place.stage ? place.stage - 1 : kStages - 1);
+    if (thread.works && place.here.column + thread.strip * cut.units < cut.columns)
+      pass.template step<kPhase>(cut, place.here, thread, place.stage * Pass::kStageElements, state);
+    place.here.next(cut, kLead);
+    place.stage = place.stage + 1 < kStages ? place.stage + 1 : 0;
+    return true;
+  }
+};
+
+}  // namespace espalier::kernels::strips
