@@ -1,6 +1,8 @@
 #pragma once
 // The depthwise 3x3 loops: forward, and the gradients of data and filter.
 
+#include <type_traits>
+
 #include "kernels/conv2d.h"
 #include "kernels/depthwise_rows.h"
 #include "kernels/depthwise_strips.h"
@@ -50,14 +52,15 @@ struct PlainOutput {
   EpilogueOf<T> e;
   bool plain;  ///< an epilogue that changes nothing
   T* y;
-  ESPALIER_SIMT void store(State&, int64_t at, int c, Float2 v) const {
-    if (!plain) {
+  /// Pixel k of a strip's row at `to`, which is none of the image where it is not valid.
+  ESPALIER_SIMT void store(State&, int, bool valid, T* to, int c, Float2 v) const {
+    if (!plain && valid) {
       const Float2 bias = load_channels(e.bias, c);
-      const Float2 residual = e.residual ? warp::load2(e.residual + at) : Float2{};
+      const Float2 residual = e.residual ? warp::load2(e.residual + (to - y)) : Float2{};
       ESPALIER_UNROLL
       for (int k = 0; k < 2; ++k) v.v[k] = e.act(v.v[k] + bias.v[k] + residual.v[k]);
     }
-    warp::store2(y + at, v);
+    if (valid) warp::store2(to, v);
   }
   ESPALIER_SIMT void finish(const Cut&, const Thread&, const State&) const {}
 };
@@ -74,16 +77,17 @@ struct MomentsOutput {
   };
   T* y;
   float* parts;
-  ESPALIER_SIMT void store(State& s, int64_t at, int, const Float2& v) const {
-    if (s.count == 0) s.origin = v;
+  ESPALIER_SIMT void store(State& s, int k, bool valid, T* to, int, const Float2& v) const {
+    if (k == 0 && s.count == 0) s.origin = v;  // a strip has its first pixel
+    if (!valid) return;
     s.count += 1;
     ESPALIER_UNROLL
-    for (int k = 0; k < 2; ++k) {
-      const float d = v.v[k] - s.origin.v[k];
-      s.sum.v[k] += d;
-      s.squares.v[k] = fmaf(d, d, s.squares.v[k]);
+    for (int i = 0; i < 2; ++i) {
+      const float d = v.v[i] - s.origin.v[i];
+      s.sum.v[i] += d;
+      s.squares.v[i] = fmaf(d, d, s.squares.v[i]);
     }
-    warp::store2(y + at, v);
+    warp::store2(to, v);
   }
   ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
     channels::Moments own[2] = {};
@@ -118,17 +122,21 @@ struct Forward {
   const float* w;
   Output out;
 
+  struct Copiers : Copier<T, Layout> {
+    ESPALIER_SIMT explicit Copiers(const Cut& cut) : Copier<T, Layout>(cut, 0) {}
+  };
+
   static bool fits(int pairs, int strips) { return Layout(pairs).fits(strips); }
 
   ESPALIER_SIMT void begin(const Thread& t, State& s) const {
     s.filter.load(w, C, t.c);
     s.norm.load(norm, t.c);
   }
-  ESPALIER_SIMT void ask(const Copier<T>& copier, const Cursor& at, int stage) const {
+  ESPALIER_SIMT void ask(const Copiers& copiers, const Cursor& at, int stage) const {
     ESPALIER_UNROLL
     for (int i = 0; i < kStride; ++i)
-      copier.template ask<kStep, kHalo>({x, H, W, row_of(at, i), at.column * kStride - left, wanted(at, i)},
-                                        at.n, stage + i * Layout::kMost);
+      copiers.ask({x, H, W, row_of(at, i), column_of(at.column), wanted(at, i)}, at.n,
+                  stage + i * Layout::kMost);
   }
   template <int kPhase>
   ESPALIER_SIMT void step(const Cut& cut, const Cursor& at, const Thread& t, int stage, State& s) const {
@@ -141,14 +149,15 @@ struct Forward {
     read(cut, at, t, stage + (kStride - 1) * Layout::kMost, kStride - 1, s, s.window[kLast]);
     if (at.step < kLead) return;
     const int p = at.row + at.step - kLead, q = at.column + t.strip * kUnits;
-    const int64_t to = ((int64_t{at.n} * P + p) * Q + q) * C + t.c;
+    T* to = out.y + int64_t{(at.n * P + p) * Q + q} * C + t.c;
+    const int left_over = Q - q;
     ESPALIER_UNROLL
     for (int k = 0; k < kUnits; ++k) {
       Float2 sum = {};
       add(s.window[kFirst], k, s.filter.v, sum);
       add(s.window[kMiddle], k, s.filter.v + kFilter, sum);
       add(s.window[kLast], k, s.filter.v + 2 * kFilter, sum);
-      if (q + k < Q) out.store(s.output, to + int64_t{k} * C, t.c, sum);
+      out.store(s.output, k, k < left_over, to + int64_t{C} * k, t.c, sum);
     }
   }
   ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
@@ -159,6 +168,7 @@ struct Forward {
   ESPALIER_SIMT int row_of(const Cursor& at, int i) const {
     return kStride == 1 ? at.row + at.step - top : 2 * (at.row + at.step - kLead) + 1 + i - top;
   }
+  ESPALIER_SIMT int column_of(int column) const { return column * kStride - left; }
   /// A tile begins with the last row of the window before its first.
   ESPALIER_SIMT static bool wanted(const Cursor& at, int i) {
     return kStride == 1 || at.step >= kLead || i == 1;
@@ -173,14 +183,20 @@ struct Forward {
     const StripReader<T, kStep, kHalo> reader(cut, t, line);
     ESPALIER_UNROLL
     for (int k = 0; k < kWidth; ++k) row[k] = reader[k];
-    const int h = row_of(at, i), v = at.column * kStride - left + t.strip * kStep;
+    const int h = row_of(at, i), v = column_of(at.column) + t.strip * kStep;
     if (!norm.factor || h < 0 || h >= H) return;
-    ESPALIER_UNROLL
-    for (int k = 0; k < kWidth; ++k) {
-      if (v + k < 0 || v + k >= W) continue;
+    if (v >= 0 && v + kWidth <= W) {
       ESPALIER_UNROLL
-      for (int j = 0; j < 2; ++j) row[k].v[j] = ThreadNorm::act(norm, s.norm.before(row[k].v[j], j));
+      for (int k = 0; k < kWidth; ++k) row[k] = normalised(s, row[k]);
+    } else {
+      ESPALIER_UNROLL
+      for (int k = 0; k < kWidth; ++k)
+        if (v + k >= 0 && v + k < W) row[k] = normalised(s, row[k]);
     }
+  }
+  ESPALIER_SIMT Float2 normalised(const State& s, const Float2& in) const {
+    return {
+        {ThreadNorm::act(norm, s.norm.before(in.v[0], 0)), ThreadNorm::act(norm, s.norm.before(in.v[1], 1))}};
   }
 };
 
@@ -223,6 +239,18 @@ struct Gradients {
   T* dx;
   float* sums;  ///< [part, kSums, C]
 
+  struct NoCopier {
+    static constexpr int kBytes = 0;
+    ESPALIER_SIMT NoCopier(const Cut&, int) {}
+  };
+  struct Copiers {
+    using Own = std::conditional_t<kFilterToo, Copier<T, OwnLayout>, NoCopier>;
+    Copier<T, Layout> gradient;
+    Own own;
+    static constexpr int kBytes = Copier<T, Layout>::kBytes + Own::kBytes;
+    ESPALIER_SIMT explicit Copiers(const Cut& cut) : gradient(cut, 0), own(cut, Copier<T, Layout>::kBytes) {}
+  };
+
   /// Columns and rows that the pass is cut by.
   static int columns(const ConvShape& s) { return kStride == 1 ? s.W : (s.W - 1 + s.pad.left) / 2 + 1; }
   static int rows(const ConvShape& s) { return kStride == 1 ? s.H : (s.H - 1 + s.pad.top) / 2 + 1; }
@@ -240,34 +268,33 @@ struct Gradients {
       s.mean_of_y = load_channels(dy.mean, t.c);
     }
   }
-  ESPALIER_SIMT void ask(const Copier<T>& copier, const Cursor& at, int stage) const {
-    const int row = gradient_row(at), column = gradient_column(at);
-    copier.template ask<kStep, kHalo>({dy.g, P, Q, row, column}, at.n, stage);
+  ESPALIER_SIMT void ask(const Copiers& copiers, const Cursor& at, int stage) const {
+    const int row = gradient_row(at), column = gradient_column(at.column);
+    copiers.gradient.ask({dy.g, P, Q, row, column}, at.n, stage);
     if constexpr (kBoth)
-      if (dy.slope) copier.template ask<kStep, kHalo>({dy.y, P, Q, row, column}, at.n, stage + Layout::kMost);
+      if (dy.slope) copiers.gradient.ask({dy.y, P, Q, row, column}, at.n, stage + Layout::kMost);
     if constexpr (kFilterToo) {
       ESPALIER_UNROLL
       for (int i = 0; i < kStride; ++i)
-        copier.template ask<kUnits * kStride, 0>({x, H, W, own_row(at) + i, own_column(at), at.step >= kLead},
-                                                 at.n, stage + kOwn + i * OwnLayout::kMost);
+        copiers.own.ask({x, H, W, own_row(at) + i, own_column(at.column), at.step >= kLead}, at.n,
+                        stage + kOwn + i * OwnLayout::kMost);
     }
   }
   template <int kPhase>
   ESPALIER_SIMT void step(const Cut& cut, const Cursor& at, const Thread& t, int stage, State& s) const {
     read(cut, at, t, stage, s, s.window[kPhase]);
     if (at.step < kLead) return;
-    const int h = own_row(at), v = own_column(at) + t.strip * kUnits * kStride;
+    const int h = own_row(at), v = own_column(at.column) + t.strip * kUnits * kStride;
     ESPALIER_UNROLL
     for (int i = 0; i < kStride; ++i) {
       if (h + i < 0 || h + i >= H) continue;
       const StripReader<T, kUnits * kStride, 0> own(cut, t, stage + kOwn + i * OwnLayout::kMost);
-      const int64_t to = ((int64_t{at.n} * H + h + i) * W + v) * C + t.c;
+      T* to = dx + int64_t{(at.n * H + h + i) * W + v} * C + t.c;
       ESPALIER_UNROLL
       for (int k = 0; k < kUnits * kStride; ++k) {
-        if (v + k < 0 || v + k >= W) continue;
         Float2 in = {};
         if constexpr (kFilterToo) in = own[k];
-        pixel<kPhase>(s, i, k, in, to + int64_t{k} * C);
+        pixel<kPhase>(s, i, k, within(v, k, W), in, to + int64_t{C} * k);
       }
     }
   }
@@ -279,13 +306,15 @@ struct Gradients {
   ESPALIER_SIMT int gradient_row(const Cursor& at) const {
     return at.row + at.step - kLead + (kStride == 1 ? top : 0);
   }
-  ESPALIER_SIMT int gradient_column(const Cursor& at) const {
-    return at.column - kHalo + (kStride == 1 ? left : 0);
-  }
+  ESPALIER_SIMT int gradient_column(int column) const { return column - kHalo + (kStride == 1 ? left : 0); }
   ESPALIER_SIMT int own_row(const Cursor& at) const {
     return (at.row + at.step - kLead) * kStride - first(top);
   }
-  ESPALIER_SIMT int own_column(const Cursor& at) const { return at.column * kStride - first(left); }
+  ESPALIER_SIMT int own_column(int column) const { return column * kStride - first(left); }
+  /// Column v + k of W; v is not negative with stride 1.
+  ESPALIER_SIMT static bool within(int v, int k, int W) {
+    return kStride == 1 ? k < W - v : static_cast<uint32_t>(v + k) < static_cast<uint32_t>(W);
+  }
   ESPALIER_SIMT static int first(int padding) { return kStride == 1 ? 0 : padding; }
 
   /// The window's newest row. What lies outside the image stays 0.
@@ -295,30 +324,34 @@ struct Gradients {
     ESPALIER_UNROLL
     for (int k = 0; k < kWidth; ++k) row[k] = g[k];
     if constexpr (kBoth) {
-      const int p = gradient_row(at), q = gradient_column(at) + t.strip * kStep;
+      const int p = gradient_row(at), q = gradient_column(at.column) + t.strip * kStep;
       if (!dy.slope || p < 0 || p >= P) return;
       const StripReader<T, kStep, kHalo> y(cut, t, stage + Layout::kMost);
+      const bool all = q >= 0 && q + kWidth <= Q;
       ESPALIER_UNROLL
       for (int k = 0; k < kWidth; ++k) {
-        if (q + k < 0 || q + k >= Q) continue;
+        const bool valid = all || (q + k >= 0 && q + k < Q);
         const Float2 out = y[k];
         ESPALIER_UNROLL
-        for (int j = 0; j < 2; ++j)
-          row[k].v[j] += fmaf(s.slope.v[j], out.v[j] - s.mean_of_y.v[j], s.constant.v[j]);
+        for (int j = 0; j < 2; ++j) {
+          const float rest = fmaf(s.slope.v[j], out.v[j] - s.mean_of_y.v[j], s.constant.v[j]);
+          if (valid) row[k].v[j] += rest;
+        }
       }
     }
   }
 
-  /// Pixel (i, k) of the strip: of its row i and column k, with stride 2 of its rows 2a + i.
+  /// Pixel (i, k) of the strip: of its row i and column k, with stride 2 of its rows 2a + i. What is not
+  /// valid lies outside the image, where x comes as zeros.
   template <int kPhase>
-  ESPALIER_SIMT void pixel(State& s, int i, int k, const Float2& in, int64_t to) const {
+  ESPALIER_SIMT void pixel(State& s, int i, int k, bool valid, const Float2& in, T* to) const {
     Float2 z = in, before = in;
     if constexpr (kFilterToo)
       if (kBoth || norm.factor) {
         ESPALIER_UNROLL
         for (int j = 0; j < 2; ++j) {
           before.v[j] = s.norm.before(in.v[j], j);
-          z.v[j] = ThreadNorm::act(norm, before.v[j]);
+          z.v[j] = valid ? ThreadNorm::act(norm, before.v[j]) : 0.0f;
         }
       }
     Float2 sum = {};
@@ -336,13 +369,14 @@ struct Gradients {
       ESPALIER_UNROLL
       for (int j = 0; j < 2; ++j) {
         const float here = before.v[j] > 0 ? sum.v[j] : norm.act.slope * sum.v[j];
-        const float g = z.v[j] < norm.act.cap ? here : 0.0f;
+        const float g = valid && z.v[j] < norm.act.cap ? here : 0.0f;
         s.sum[0].v[j] += g;
         s.sum[1].v[j] = fmaf(g, in.v[j] - s.mean.v[j], s.sum[1].v[j]);
         sum.v[j] = g * s.norm.factor.v[j];
       }
     }
-    if constexpr (kData) warp::store2(dx + to, sum);
+    if constexpr (kData)
+      if (valid) warp::store2(to, sum);
   }
 };
 

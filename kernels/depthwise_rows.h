@@ -21,7 +21,10 @@ constexpr int kRowThreads = 256, kRowBlocks = 2;
 /// strip to strip, read from 32 banks.
 template <class T, int kStep, int kHalo>
 struct LineLayout {
-  static constexpr int kWordsPerPair = 2 * sizeof(T) / 4, kMost = kStep * 2 * kRowThreads + 1024;
+  static constexpr int kWordsPerPair = 2 * sizeof(T) / 4, kMost = (2 * kStep + (kHalo ? 4 : 2)) * kRowThreads;
+
+  /// Where no pixel lies: for copies that a thread makes because others have one more.
+  static constexpr int kUnused = kMost - 8;
 
   int pixel, pad;  ///< elements from a pixel to the next, and between strips
 
@@ -29,7 +32,7 @@ struct LineLayout {
       : pixel(2 * pairs), pad((pairs * kWordsPerPair * (1 - kStep) & 31) * 4 / static_cast<int>(sizeof(T))) {}
   ESPALIER_HD int at(int i) const { return i * pixel + i / kStep * pad; }
   ESPALIER_HD static int pixels(int strips) { return strips * kStep + kHalo; }
-  ESPALIER_HD bool fits(int strips) const { return at(pixels(strips) - 1) + pixel <= kMost; }
+  ESPALIER_HD bool fits(int strips) const { return at(pixels(strips) - 1) + pixel <= kUnused; }
 };
 
 /// How a pass over [images, rows, columns, channels] is cut: into groups of `pairs` pairs of channels, and
@@ -120,36 +123,69 @@ struct Line {
   bool wanted = true;
 };
 
-/// A thread's share of copies: some channels of every some-th pixel of a line.
-template <class T>
-struct Copier {
-  int C, c, inner, first, every, pairs, strips;
-  bool wide;  ///< 16 bytes at once, else 8
+/// One of a thread's copies to a line: byte `to` of it from element `from` behind the first of the image's
+/// row, if that lay at the line's first pixel, and the pixel's number. Without elements to copy `from` is
+/// negative. Every thread keeps its own in shared memory, where they cost no registers.
+struct alignas(8) Piece {
+  uint16_t to, pixel;
+  int from;
+};
 
-  ESPALIER_SIMT Copier(const Cut& cut)
-      : C(cut.channels), pairs(cut.pairs), strips(cut.strips), wide(cut.channels * sizeof(T) % 16 == 0) {
-    const int elements = (wide ? 16 : 8) / static_cast<int>(sizeof(T)), pieces = 2 * cut.pairs / elements;
-    every = kRowThreads / pieces;
-    first = warp::thread() / pieces;
-    inner = (warp::thread() - first * pieces) * elements;
-    c = warp::block().x * 2 * cut.pairs + inner;
-    if (first >= every) first = 1 << 20;  // threads that fill no pixel
+/// A thread's share of the copies to a layout's lines: 16 bytes at once, or 8 where channels fill no 16.
+template <class T, class Layout>
+struct Copier {
+  static constexpr int kOf16 = 16 / static_cast<int>(sizeof(T)), kOf8 = kOf16 / 2;
+  static constexpr int most_pieces(int elements) {
+    return (Layout::kMost + elements * kRowThreads - 1) / (elements * kRowThreads);
+  }
+  static constexpr bool kMayBeNarrow = sizeof(T) < 4;
+  static constexpr int kPieces = most_pieces(kMayBeNarrow ? kOf8 : kOf16),
+                       kBytes = kPieces * kRowThreads * static_cast<int>(sizeof(Piece));
+  static_assert(Layout::kMost * sizeof(T) < 65536);
+
+  int C, rounds;
+  bool wide;
+  Piece* pieces;
+
+  /// `table` counts bytes of the shared memory.
+  ESPALIER_SIMT Copier(const Cut& cut, int table)
+      : C(cut.channels),
+        wide(!kMayBeNarrow || cut.channels % kOf16 == 0),
+        pieces(reinterpret_cast<Piece*>(warp::shared() + table) + warp::thread()) {
+    const Layout layout(cut.pairs);
+    const int elements = wide ? kOf16 : kOf8, of_pixel = 2 * cut.pairs / elements,
+              pixels = Layout::pixels(cut.strips);
+    rounds = (pixels * of_pixel + kRowThreads - 1) / kRowThreads;
+    for (int k = 0; k < rounds; ++k) {
+      const int number = k * kRowThreads + warp::thread(), i = number / of_pixel,
+                inner = (number - i * of_pixel) * elements, c = warp::block().x * 2 * cut.pairs + inner;
+      const int to = i < pixels ? layout.at(i) + inner : Layout::kUnused;
+      pieces[k * kRowThreads] = {static_cast<uint16_t>(to * static_cast<int>(sizeof(T))),
+                                 static_cast<uint16_t>(i), i < pixels && c < C ? i * C + c : -1};
+    }
+  }
+  /// Asks for a line; `to` counts elements of the shared memory.
+  ESPALIER_SIMT void ask(const Line<T>& line, int n, int to) const {
+    const bool inside = line.wanted && line.row >= 0 && line.row < line.H;
+    const T* row = line.x + int64_t{inside ? (n * line.H + line.row) * line.W : 0} * C;
+    unsigned char* shared = warp::shared() + to * static_cast<int>(sizeof(T));
+    if (wide)
+      copy<16>(line, row, inside, shared);
+    else if constexpr (kMayBeNarrow)
+      copy<8>(line, row, inside, shared);
   }
 
-  /// Asks for a line; `to` counts elements of the shared memory.
-  template <int kStep, int kHalo>
-  ESPALIER_SIMT void ask(const Line<T>& line, int n, int to) const {
-    const LineLayout<T, kStep, kHalo> layout(pairs);
-    const bool inside = line.wanted && line.row >= 0 && line.row < line.H && c < C;
-    const T* from = line.x + ((int64_t{n} * line.H + line.row) * line.W + line.column) * C + c;
-    T* shared = reinterpret_cast<T*>(warp::shared()) + to + inner;
-    for (int i = first; i < layout.pixels(strips); i += every) {
-      const bool valid = inside && line.column + i >= 0 && line.column + i < line.W;
-      const T* pixel = valid ? from + int64_t{i} * C : line.x;
-      if (wide)
-        warp::copy_async<16>(shared + layout.at(i), pixel, valid);
-      else
-        warp::copy_async<8>(shared + layout.at(i), pixel, valid);
+ private:
+  template <int kOfCopy>
+  ESPALIER_SIMT void copy(const Line<T>& line, const T* row, bool inside, unsigned char* shared) const {
+    const int offset = line.column * C;
+    ESPALIER_UNROLL
+    for (int k = 0; k < most_pieces(kOfCopy / static_cast<int>(sizeof(T))); ++k) {
+      if (k >= rounds) break;
+      const Piece piece = pieces[k * kRowThreads];
+      const bool valid = inside && piece.from >= 0 &&
+                         static_cast<uint32_t>(line.column + piece.pixel) < static_cast<uint32_t>(line.W);
+      warp::copy_async<kOfCopy>(shared + piece.to, row + (valid ? piece.from + offset : 0), valid);
     }
   }
 };
@@ -226,36 +262,37 @@ ESPALIER_SIMT void reduce_pair_moments(const Cut& cut, const Thread& t, const ch
 }
 
 /// The kernel around a pass, which has
-///   Type, kStageElements, kLead, kPhases, kResultBytes, and a State of a thread's registers;
-///   ask(copier, cursor, at): asks for a step's lines;
+///   Type, Copiers, kStageElements, kLead, kPhases, kResultBytes, and a State of a thread's registers;
+///   Copiers of its lines; ask(copiers, cursor, at): asks for a step's lines;
 ///   begin(thread), step<kPhase>(cut, cursor, thread, at, state), finish(cut, thread, state).
 /// Registers that a step hands to the next change places instead of moving: kPhases steps later they are
 /// where they were.
 template <class Pass>
 struct Walk {
   using T = typename Pass::Type;
+  using Copiers = typename Pass::Copiers;
   static constexpr int kThreads = kRowThreads, kBlocks = kRowBlocks, kLead = Pass::kLead;
   static constexpr int kStageBytes = Pass::kStageElements * static_cast<int>(sizeof(T));
-  static constexpr int kHolds = 112 * 1024 / kStageBytes, kStages = kHolds < 4 ? kHolds : 4;
+  static constexpr int kHolds = (112 * 1024 - Copiers::kBytes) / kStageBytes,
+                       kStages = kHolds < 4 ? kHolds : 4;
   static_assert(kStages >= 2);
-  static constexpr int kSharedBytes =
-      kStages * kStageBytes > Pass::kResultBytes ? kStages* kStageBytes : Pass::kResultBytes;
+  static constexpr int kLineBytes = Copiers::kBytes + kStages * kStageBytes;
+  static constexpr int kSharedBytes = kLineBytes > Pass::kResultBytes ? kLineBytes : Pass::kResultBytes;
 
   Cut cut;
   Pass pass;
 
   ESPALIER_SIMT void operator()() const {
     const Thread thread(cut);
-    const Copier<T> copier(cut);
+    const Copiers copiers(cut);
     Place place = {};
     place.here.tile = place.coming.tile = warp::block().z;
     place.here.enter(cut, kLead);
     place.coming.enter(cut, kLead);
-    ESPALIER_UNROLL
-    for (int i = 0; i < kStages - 1; ++i) ask(copier, place, i);
+    for (int i = 0; i < kStages - 1; ++i) ask(copiers, place, i);
     typename Pass::State state = {};
     if (thread.works) pass.begin(thread, state);
-    walk(copier, thread, place, state, std::make_integer_sequence<int, Pass::kPhases>());
+    walk(copiers, thread, place, state, std::make_integer_sequence<int, Pass::kPhases>());
     warp::barrier();  // what they leave behind takes the place of the lines
     pass.finish(cut, thread, state);
   }
@@ -267,27 +304,30 @@ struct Walk {
   };
 
   template <int... kPhase>
-  ESPALIER_SIMT void walk(const Copier<T>& copier, const Thread& thread, Place& place,
+  ESPALIER_SIMT void walk(const Copiers& copiers, const Thread& thread, Place& place,
                           typename Pass::State& state, std::integer_sequence<int, kPhase...>) const {
-    while ((step<kPhase>(copier, thread, place, state) && ...)) {
+    while ((step<kPhase>(copiers, thread, place, state) && ...)) {
     }
   }
-  ESPALIER_SIMT void ask(const Copier<T>& copier, Place& place, int stage) const {
+  ESPALIER_SIMT static int elements_at(int stage) {
+    return Copiers::kBytes / static_cast<int>(sizeof(T)) + stage * Pass::kStageElements;
+  }
+  ESPALIER_SIMT void ask(const Copiers& copiers, Place& place, int stage) const {
     if (place.coming.inside(cut)) {
-      pass.ask(copier, place.coming, stage * Pass::kStageElements);
+      pass.ask(copiers, place.coming, elements_at(stage));
       place.coming.next(cut, kLead);
     }
     warp::commit_copies();
   }
   template <int kPhase>
-  ESPALIER_SIMT bool step(const Copier<T>& copier, const Thread& thread, Place& place,
+  ESPALIER_SIMT bool step(const Copiers& copiers, const Thread& thread, Place& place,
                           typename Pass::State& state) const {
     if (!place.here.inside(cut)) return false;
     warp::wait_copies<kStages - 2>();
     warp::barrier();  // everybody's copies are here, and nobody needs the stage before
-    ask(copier, place, place.stage ? place.stage - 1 : kStages - 1);
+    ask(copiers, place, place.stage ? place.stage - 1 : kStages - 1);
     if (thread.works && place.here.column + thread.strip * cut.units < cut.columns)
-      pass.template step<kPhase>(cut, place.here, thread, place.stage * Pass::kStageElements, state);
+      pass.template step<kPhase>(cut, place.here, thread, elements_at(place.stage), state);
     place.here.next(cut, kLead);
     place.stage = place.stage + 1 < kStages ? place.stage + 1 : 0;
     return true;
