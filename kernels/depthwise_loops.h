@@ -62,6 +62,7 @@ struct PlainOutput {
     }
     if (valid) warp::store2(to, v);
   }
+  ESPALIER_SIMT void end_row(State&, int) const {}
   ESPALIER_SIMT void finish(const Cut&, const Thread&, const State&) const {}
 };
 
@@ -80,7 +81,6 @@ struct MomentsOutput {
   ESPALIER_SIMT void store(State& s, int k, bool valid, T* to, int, const Float2& v) const {
     if (k == 0 && s.count == 0) s.origin = v;  // a strip has its first pixel
     if (!valid) return;
-    s.count += 1;
     ESPALIER_UNROLL
     for (int i = 0; i < 2; ++i) {
       const float d = v.v[i] - s.origin.v[i];
@@ -89,6 +89,7 @@ struct MomentsOutput {
     }
     warp::store2(to, v);
   }
+  ESPALIER_SIMT void end_row(State& s, int count) const { s.count += static_cast<float>(count); }
   ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
     channels::Moments own[2] = {};
     ESPALIER_UNROLL
@@ -150,15 +151,10 @@ struct Forward {
     if (at.step < kLead) return;
     const int p = at.row + at.step - kLead, q = at.column + t.strip * kUnits;
     T* to = out.y + int64_t{(at.n * P + p) * Q + q} * C + t.c;
-    const int left_over = Q - q;
-    ESPALIER_UNROLL
-    for (int k = 0; k < kUnits; ++k) {
-      Float2 sum = {};
-      add(s.window[kFirst], k, s.filter.v, sum);
-      add(s.window[kMiddle], k, s.filter.v + kFilter, sum);
-      add(s.window[kLast], k, s.filter.v + 2 * kFilter, sum);
-      out.store(s.output, k, k < left_over, to + int64_t{C} * k, t.c, sum);
-    }
+    if (q + kUnits <= Q)
+      store_row<kFirst, kMiddle, kLast>(s, kUnits, to, t.c);
+    else
+      store_row<kFirst, kMiddle, kLast>(s, Q - q, to, t.c);
   }
   ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
     out.finish(cut, t, s.output);
@@ -169,6 +165,19 @@ struct Forward {
     return kStride == 1 ? at.row + at.step - top : 2 * (at.row + at.step - kLead) + 1 + i - top;
   }
   ESPALIER_SIMT int column_of(int column) const { return column * kStride - left; }
+  /// `count` results from the strip's first; inlined for a whole strip, whose results need no comparisons.
+  template <int kFirst, int kMiddle, int kLast>
+  ESPALIER_SIMT void store_row(State& s, int count, T* to, int c) const {
+    ESPALIER_UNROLL
+    for (int k = 0; k < kUnits; ++k) {
+      Float2 sum = {};
+      add(s.window[kFirst], k, s.filter.v, sum);
+      add(s.window[kMiddle], k, s.filter.v + kFilter, sum);
+      add(s.window[kLast], k, s.filter.v + 2 * kFilter, sum);
+      out.store(s.output, k, k < count, to + int64_t{C} * k, c, sum);
+    }
+    out.end_row(s.output, count);
+  }
   /// A tile begins with the last row of the window before its first.
   ESPALIER_SIMT static bool wanted(const Cursor& at, int i) {
     return kStride == 1 || at.step >= kLead || i == 1;
@@ -191,7 +200,7 @@ struct Forward {
     } else {
       ESPALIER_UNROLL
       for (int k = 0; k < kWidth; ++k)
-        if (v + k >= 0 && v + k < W) row[k] = normalised(s, row[k]);
+        if (static_cast<uint32_t>(v + k) < static_cast<uint32_t>(W)) row[k] = normalised(s, row[k]);
     }
   }
   ESPALIER_SIMT Float2 normalised(const State& s, const Float2& in) const {
@@ -290,12 +299,11 @@ struct Gradients {
       if (h + i < 0 || h + i >= H) continue;
       const StripReader<T, kUnits * kStride, 0> own(cut, t, stage + kOwn + i * OwnLayout::kMost);
       T* to = dx + int64_t{(at.n * H + h + i) * W + v} * C + t.c;
-      ESPALIER_UNROLL
-      for (int k = 0; k < kUnits * kStride; ++k) {
-        Float2 in = {};
-        if constexpr (kFilterToo) in = own[k];
-        pixel<kPhase>(s, i, k, within(v, k, W), in, to + int64_t{C} * k);
-      }
+      if (v >= 0 && v + kUnits * kStride <= W)
+        own_row<kPhase>(s, i, own, to, [](int) { return true; });
+      else
+        own_row<kPhase>(s, i, own, to,
+                        [&](int k) { return static_cast<uint32_t>(v + k) < static_cast<uint32_t>(W); });
     }
   }
   ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
@@ -311,10 +319,6 @@ struct Gradients {
     return (at.row + at.step - kLead) * kStride - first(top);
   }
   ESPALIER_SIMT int own_column(int column) const { return column * kStride - first(left); }
-  /// Column v + k of W; v is not negative with stride 1.
-  ESPALIER_SIMT static bool within(int v, int k, int W) {
-    return kStride == 1 ? k < W - v : static_cast<uint32_t>(v + k) < static_cast<uint32_t>(W);
-  }
   ESPALIER_SIMT static int first(int padding) { return kStride == 1 ? 0 : padding; }
 
   /// The window's newest row. What lies outside the image stays 0.
@@ -327,17 +331,30 @@ struct Gradients {
       const int p = gradient_row(at), q = gradient_column(at.column) + t.strip * kStep;
       if (!dy.slope || p < 0 || p >= P) return;
       const StripReader<T, kStep, kHalo> y(cut, t, stage + Layout::kMost);
-      const bool all = q >= 0 && q + kWidth <= Q;
-      ESPALIER_UNROLL
-      for (int k = 0; k < kWidth; ++k) {
-        const bool valid = all || (q + k >= 0 && q + k < Q);
-        const Float2 out = y[k];
+      if (q >= 0 && q + kWidth <= Q) {
         ESPALIER_UNROLL
-        for (int j = 0; j < 2; ++j) {
-          const float rest = fmaf(s.slope.v[j], out.v[j] - s.mean_of_y.v[j], s.constant.v[j]);
-          if (valid) row[k].v[j] += rest;
-        }
+        for (int k = 0; k < kWidth; ++k) complete(s, y[k], row[k]);
+      } else {
+        ESPALIER_UNROLL
+        for (int k = 0; k < kWidth; ++k)
+          if (static_cast<uint32_t>(q + k) < static_cast<uint32_t>(Q)) complete(s, y[k], row[k]);
       }
+    }
+  }
+  ESPALIER_SIMT static void complete(const State& s, const Float2& y, Float2& g) {
+    ESPALIER_UNROLL
+    for (int j = 0; j < 2; ++j) g.v[j] += fmaf(s.slope.v[j], y.v[j] - s.mean_of_y.v[j], s.constant.v[j]);
+  }
+
+  /// Row i of the strip; inlined for a whole strip, whose pixels need no comparisons.
+  template <int kPhase, class Valid>
+  ESPALIER_SIMT void own_row(State& s, int i, const StripReader<T, kUnits * kStride, 0>& own, T* to,
+                             const Valid& valid) const {
+    ESPALIER_UNROLL
+    for (int k = 0; k < kUnits * kStride; ++k) {
+      Float2 in = {};
+      if constexpr (kFilterToo) in = own[k];
+      pixel<kPhase>(s, i, k, valid(k), in, to + int64_t{C} * k);
     }
   }
 

@@ -23,16 +23,13 @@ template <class T, int kStep, int kHalo>
 struct LineLayout {
   static constexpr int kWordsPerPair = 2 * sizeof(T) / 4, kMost = (2 * kStep + (kHalo ? 4 : 2)) * kRowThreads;
 
-  /// Where no pixel lies: for copies that a thread makes because others have one more.
-  static constexpr int kUnused = kMost - 8;
-
   int pixel, pad;  ///< elements from a pixel to the next, and between strips
 
   ESPALIER_HD explicit LineLayout(int pairs)
       : pixel(2 * pairs), pad((pairs * kWordsPerPair * (1 - kStep) & 31) * 4 / static_cast<int>(sizeof(T))) {}
   ESPALIER_HD int at(int i) const { return i * pixel + i / kStep * pad; }
   ESPALIER_HD static int pixels(int strips) { return strips * kStep + kHalo; }
-  ESPALIER_HD bool fits(int strips) const { return at(pixels(strips) - 1) + pixel <= kUnused; }
+  ESPALIER_HD bool fits(int strips) const { return at(pixels(strips) - 1) + pixel <= kMost; }
 };
 
 /// How a pass over [images, rows, columns, channels] is cut: into groups of `pairs` pairs of channels, and
@@ -155,13 +152,12 @@ struct Copier {
     const Layout layout(cut.pairs);
     const int elements = wide ? kOf16 : kOf8, of_pixel = 2 * cut.pairs / elements,
               pixels = Layout::pixels(cut.strips);
-    rounds = (pixels * of_pixel + kRowThreads - 1) / kRowThreads;
+    rounds = (pixels * of_pixel + kRowThreads - 1 - warp::thread()) / kRowThreads;
     for (int k = 0; k < rounds; ++k) {
       const int number = k * kRowThreads + warp::thread(), i = number / of_pixel,
                 inner = (number - i * of_pixel) * elements, c = warp::block().x * 2 * cut.pairs + inner;
-      const int to = i < pixels ? layout.at(i) + inner : Layout::kUnused;
-      pieces[k * kRowThreads] = {static_cast<uint16_t>(to * static_cast<int>(sizeof(T))),
-                                 static_cast<uint16_t>(i), i < pixels && c < C ? i * C + c : -1};
+      pieces[k * kRowThreads] = {static_cast<uint16_t>((layout.at(i) + inner) * static_cast<int>(sizeof(T))),
+                                 static_cast<uint16_t>(i), c < C ? i * C + c : -1};
     }
   }
   /// Asks for a line; `to` counts elements of the shared memory.
