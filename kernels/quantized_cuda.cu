@@ -1,6 +1,7 @@
 #include "kernels/quantized_cuda.h"
 
 #include "kernels/cuda_launch.h"
+#include "kernels/quantized_hopper.h"
 #include "kernels/quantized_maps.h"
 #include "kernels/quantized_means.h"
 #include "kernels/quantized_tiles.h"
@@ -9,7 +10,9 @@ namespace espalier::kernels::cuda {
 
 namespace {
 
-bool all_aligned(const Requantize& r) { return aligned(r.bias) && aligned(r.multiplier) && aligned(r.residual); }
+bool all_aligned(const Requantize& r) {
+  return aligned(r.bias) && aligned(r.multiplier) && aligned(r.residual);
+}
 
 }  // namespace
 
@@ -17,6 +20,7 @@ bool quantized_conv2d(const ConvShape& s, Code x_code, const void* x, const int8
                       Code y_code, void* y) {
   if (!tiles::takes_quantized(s, x_code) || !aligned(x) || !aligned(w) || !aligned(y) || !all_aligned(r))
     return false;
+  if (quantized_groups(s, x_code, x, w, r, y_code, y)) return true;
   Machine machine;
   tiles::quantized_conv2d(machine, s, x_code, x, w, r, y_code, y);
   return true;

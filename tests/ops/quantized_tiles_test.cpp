@@ -2,6 +2,7 @@
 
 #include "kernels/quantized_tiles.h"
 #include "kernels/quantized_elementwise.h"
+#include "kernels/quantized_groups.h"
 #include "kernels/quantized_maps.h"
 #include "kernels/quantized_means.h"
 
@@ -149,6 +150,30 @@ TEST(QuantizedTiles, FewChannelsInBothHeights) {
         else
           s.stride == 1 ? check.operator()<false, 1>() : check.operator()<false, 2>();
       }
+}
+
+TEST(QuantizedTiles, HoppersInstructionsGiveTheSameBits) {
+  using kernels::tiles::GroupWidth;
+  for (const ConvShape& s : {ConvShape{2, 9, 14, 128, 72, 3, 3, 1, {1, 1, 1, 1}},   // channels in whole steps
+                             ConvShape{1, 12, 11, 48, 133, 3, 3, 2, {0, 0, 1, 1}},  // and not
+                             ConvShape{1, 5, 6, 1344, 36, 1, 1, 1, {}}})            // several parts
+    for (const Types& t : kTypes) {
+      SCOPED_TRACE(str(describe(s), " types ", static_cast<int>(t.x), ' ', static_cast<int>(t.y)));
+      const Problem p(s, false, t.x, t.y, t.residual);
+      const std::vector<uint8_t> want = p.want();
+      for (const Schedule schedule : kSchedules)
+        for (const GroupWidth width : {GroupWidth::k64, GroupWidth::k128, GroupWidth::k256}) {
+          EmulatedMachine machine{.schedule = schedule};
+          std::vector<uint8_t> y = p.output();
+          if (t.x == Code::kU8)
+            kernels::tiles::quantized_groups<true>(machine, width, s, p.x.data(), p.filters(), p.r, t.y,
+                                                   y.data());
+          else
+            kernels::tiles::quantized_groups<false>(machine, width, s, p.x.data(), p.filters(), p.r, t.y,
+                                                    y.data());
+          EXPECT_EQ(y, want) << static_cast<int>(width);
+        }
+    }
 }
 
 TEST(QuantizedTiles, SmallMatricesTakeOneLaunch) {
