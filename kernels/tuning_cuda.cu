@@ -1,5 +1,6 @@
 #include "kernels/tuning_cuda.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <cstring>
@@ -21,35 +22,57 @@ bool forced_took = false;
 
 cudaStream_t stream() { return static_cast<cudaStream_t>(current_stream()); }
 
-/// The mean of a few runs, recorded and started as one where that is how steps and sessions run: what a
-/// launch costs the host does not count. The runs before allocate and warm up.
+class Stopwatch {
+ public:
+  Stopwatch() {
+    cudaEventCreate(&begin_);
+    cudaEventCreate(&end_);
+  }
+  ~Stopwatch() {
+    cudaEventDestroy(begin_);
+    cudaEventDestroy(end_);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  /// Milliseconds that the GPU takes for it; negative where they cannot be measured.
+  template <class Work>
+  float time(const Work& work) const {
+    cudaEventRecord(begin_, stream());
+    work();
+    cudaEventRecord(end_, stream());
+    float milliseconds = 0;
+    const bool measured = cudaEventSynchronize(end_) == cudaSuccess &&
+                          cudaEventElapsedTime(&milliseconds, begin_, end_) == cudaSuccess;
+    return measured ? milliseconds : -1;
+  }
+
+ private:
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+};
+
+/// One run's time, of some that are recorded and started as one where that is how steps and sessions run:
+/// what a launch costs the host does not count. About a millisecond of runs is enough.
 float time_candidate(const Candidate& candidate) {
-  constexpr int kRuns = 10, kRepeats = 3;
-  if (!candidate.run()) return -1;
-  struct Event {
-    cudaEvent_t event = nullptr;
-    Event() { cudaEventCreate(&event); }
-    ~Event() { cudaEventDestroy(event); }
-  } begin, end;
-  LaunchGraph runs;
+  constexpr int kMostRuns = 10, kRepeats = 2;
+  constexpr float kEnough = 1;
+  if (!candidate.run()) return -1;  // may allocate
+  const Stopwatch watch;
   bool took = true;
+  const float one = watch.time([&] { took = candidate.run(); });
+  if (!took || one < 0) return -1;
+  const int runs = std::clamp(static_cast<int>(kEnough / std::max(one, 1e-3f)), 1, kMostRuns);
+  LaunchGraph recorded;
   const auto all = [&] {
-    for (int i = 0; i < kRuns; ++i) took = candidate.run() && took;
+    for (int i = 0; i < runs; ++i) took = candidate.run() && took;
   };
-  runs.run(all);
-  runs.run(all);  // recorded here
+  recorded.run(all);
+  recorded.run(all);  // recorded here
   float least = -1;
   for (int i = 0; i < kRepeats && took; ++i) {
-    cudaEventRecord(begin.event, stream());
-    runs.run(all);
-    cudaEventRecord(end.event, stream());
-    float milliseconds = 0;
-    if (cudaEventSynchronize(end.event) != cudaSuccess ||
-        cudaEventElapsedTime(&milliseconds, begin.event, end.event) != cudaSuccess)
-      return -1;
-    if (least < 0 || milliseconds < least) least = milliseconds;
+    const float time = watch.time([&] { recorded.run(all); });
+    if (time < 0) return -1;
+    if (least < 0 || time < least) least = time;
   }
-  return took ? least / kRuns : -1;
+  return took ? least / static_cast<float>(runs) : -1;
 }
 
 bool switched_off() {
