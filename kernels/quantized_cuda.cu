@@ -4,6 +4,7 @@
 #include "kernels/quantized_hopper.h"
 #include "kernels/quantized_maps.h"
 #include "kernels/quantized_means.h"
+#include "kernels/quantized_resample_maps.h"
 #include "kernels/quantized_tiles.h"
 
 namespace espalier::kernels::cuda {
@@ -59,6 +60,16 @@ bool quantized_global_avg_pool(int N, int pixels, int C, Code code, const void* 
   if (!aligned(x)) return false;
   Machine machine;
   return channels::code_means(machine, N, pixels, C, code, x, y);
+}
+
+bool quantized_max_pool(const ConvShape& s, Code code, const void* x, void* y) {
+  Machine machine;
+  return aligned(x) && aligned(y) && pixels::run_codes<pixels::MaxPoolCodes>(machine, s, code, x, y);
+}
+
+bool quantized_resize(const ResizeShape& s, Code code, const void* x, void* y) {
+  Machine machine;
+  return aligned(x) && aligned(y) && pixels::run_codes<pixels::ResizeCodes>(machine, s, code, x, y);
 }
 
 }  // namespace espalier::kernels::cuda

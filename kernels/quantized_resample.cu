@@ -1,7 +1,9 @@
 #include "kernels/quantized_resample.h"
 
+#include "kernels/dispatch.h"
 #include "kernels/launch.h"
 #include "kernels/quantized_body.h"
+#include "kernels/quantized_cuda.h"
 #include "kernels/resize_source.h"
 
 namespace espalier::kernels {
@@ -57,9 +59,11 @@ struct Resize {
 }  // namespace
 
 void quantized_max_pool(Device device, const ConvShape& s, Code code, const void* x, void* y) {
+  if (fast_on_cuda(device) && cuda::quantized_max_pool(s, code, x, y)) return;
   for_each_tile(device, int64_t{s.N} * s.P() * s.Q(), s.C, MaxPool{s, code, x, y}, s.R * s.S);
 }
 void quantized_resize(Device device, const ResizeShape& s, Code code, const void* x, void* y) {
+  if (fast_on_cuda(device) && cuda::quantized_resize(s, code, x, y)) return;
   for_each_tile(device, int64_t{s.N} * s.P * s.Q, s.C, Resize{s, code, x, y}, 8);
 }
 

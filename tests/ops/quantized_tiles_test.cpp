@@ -5,6 +5,8 @@
 #include "kernels/quantized_groups.h"
 #include "kernels/quantized_maps.h"
 #include "kernels/quantized_means.h"
+#include "kernels/quantized_resample.h"
+#include "kernels/quantized_resample_maps.h"
 
 #include <gtest/gtest.h>
 
@@ -273,6 +275,52 @@ TEST(QuantizedMaps, MeansEqualTheSharedBodyBitForBit) {
         EXPECT_EQ(got, want);
         std::fill(got.begin(), got.end(), uint8_t{0xee});
       }
+    }
+}
+
+/// want(x, y) of the shared body, and map(machine, x, y) of a loop, for both codes of `inputs` elements.
+template <class Want, class Got>
+void expect_equal_codes(int64_t inputs, int64_t outputs, const Want& want, const Got& got) {
+  for (const Code code : {Code::kU8, Code::kS8}) {
+    SCOPED_TRACE(code == Code::kU8 ? "u8" : "s8");
+    const auto [low, high] = code == Code::kU8 ? std::pair{0, 255} : std::pair{-128, 127};
+    const std::vector<uint8_t> x = codes(inputs, low, high, 1);
+    std::vector<uint8_t> expected(static_cast<size_t>(outputs)), y(expected.size(), 0xee);
+    want(code, x.data(), expected.data());
+    EmulatedMachine machine;
+    ASSERT_TRUE(got(machine, code, x.data(), y.data()));
+    EXPECT_EQ(y, expected);
+  }
+}
+
+TEST(QuantizedMaps, PoolingEqualsTheSharedBodyBitForBit) {
+  const ReferenceKernels reference;
+  for (const ConvShape& s : {ConvShape{2, 6, 8, 32, 32, 2, 2, 2, {}},            // sixteen codes a thread
+                             ConvShape{1, 7, 5, 12, 12, 3, 3, 2, {1, 1, 1, 1}},  // four
+                             ConvShape{1, 5, 6, 16, 16, 3, 2, 1, {2, 1, 0, 1}}}) {
+    SCOPED_TRACE(describe(s));
+    expect_equal_codes(
+        int64_t{s.N} * s.H * s.W * s.C, int64_t{s.N} * s.P() * s.Q() * s.C,
+        [&](Code code, const void* x, void* y) { kernels::quantized_max_pool(Device::kCpu, s, code, x, y); },
+        [&](auto& machine, Code code, const void* x, void* y) {
+          return kernels::pixels::run_codes<kernels::pixels::MaxPoolCodes>(machine, s, code, x, y);
+        });
+  }
+}
+
+TEST(QuantizedMaps, ResizingEqualsTheSharedBodyBitForBit) {
+  using kernels::Sampling;
+  const ReferenceKernels reference;
+  for (const auto sampling : {Sampling::kNearest, Sampling::kHalfPixel, Sampling::kAlignCorners})
+    for (const auto& [H, W, C, P, Q] : {std::tuple{4, 5, 32, 8, 10}, std::tuple{7, 3, 12, 5, 9}}) {
+      const kernels::ResizeShape s{2, H, W, C, P, Q, sampling};
+      SCOPED_TRACE(str(H, 'x', W, 'x', C, " sampling ", static_cast<int>(sampling)));
+      expect_equal_codes(
+          int64_t{2} * H * W * C, int64_t{2} * P * Q * C,
+          [&](Code code, const void* x, void* y) { kernels::quantized_resize(Device::kCpu, s, code, x, y); },
+          [&](auto& machine, Code code, const void* x, void* y) {
+            return kernels::pixels::run_codes<kernels::pixels::ResizeCodes>(machine, s, code, x, y);
+          });
     }
 }
 
