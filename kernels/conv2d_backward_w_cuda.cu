@@ -1,9 +1,13 @@
+#include <type_traits>
+#include <vector>
+
 #include "kernels/conv2d_cuda.h"
 #include "kernels/conv2d_hopper.h"
 #include "kernels/conv2d_library.h"
 #include "kernels/conv2d_tiles.h"
 #include "kernels/cuda_launch.h"
 #include "kernels/elementwise.h"
+#include "kernels/few_channels_gradient.h"
 #include "kernels/tuning_cuda.h"
 
 namespace espalier::kernels::cuda {
@@ -50,13 +54,18 @@ bool conv2d_backward_w(const ConvShape& s, const T* x, const T* dy, float* dw) {
       small{"small", with(tiles::TileName::kSmall)};
   const bool small_first =
       tiles::usual_gradient_tile(s.K, int64_t{s.R} * s.S * s.C) == tiles::TileName::kSmall;
-  const Candidate all[] = {
+  std::vector<Candidate> all = {
       s.K <= 64 ? groups_wide : groups_square,
       s.K <= 64 ? groups_square : groups_wide,
       small_first ? small : large,
       small_first ? large : small,
       {"cudnn", [&] { return cudnn_backward_w(s, x, dy, dw); }},
       {"cublaslt", [&] { return library::cublaslt_backward_w(s, own.precision, x, dy, dw); }}};
+  if (few_channels::takes_gradient(s))
+    all.insert(all.begin(), {"few-channels", [&] {
+                               few_channels::filter_gradient(machine, own.precision, s, x, dy, dw);
+                               return true;
+                             }});
   return run_fastest(problem_of<T>(2, s, 0), all, dw, 0, false);
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/conv2d_tiles.h"
 #include "kernels/cuda_launch.h"
 #include "kernels/elementwise.h"
+#include "kernels/few_channels_forward.h"
 #include "kernels/tuning_cuda.h"
 
 namespace espalier::kernels::cuda {
@@ -113,6 +114,11 @@ bool conv2d_forward_of_stored(const ConvShape& s, const T* x, const T* filters, 
     if constexpr (std::is_same_v<T, Bf16>) return group_gemm(width, gather, s.K, x, filters, e, y);
     return false;
   });
+  if (few_channels::takes(s))
+    all.insert(all.begin(), {"few-channels", [&] {
+                               few_channels::forward(machine, own.precision, s, x, filters, e, y);
+                               return true;
+                             }});
   const bool over_residual = e.residual && static_cast<const void*>(e.residual) == y;
   const auto add = [&](const char* name, auto library) {
     all.push_back({name, [&, library] {

@@ -5,6 +5,7 @@
 #include "kernels/conv2d_cuda.h"
 #include "kernels/conv2d_tiles.h"
 #include "kernels/cuda_launch.h"
+#include "kernels/few_channels_forward.h"
 #include "kernels/tuning_cuda.h"
 
 namespace espalier::kernels::cuda {
@@ -53,7 +54,16 @@ bool plain_with_moments(const ConvShape& s, const T* x, const float* w, T* y, fl
   const auto in_steps = [&] {
     return conv2d_forward(s, x, w, {}, y) && batch_norm_statistics(rows, s.K, y, moments, moments + s.K);
   };
-  return run_either<T>(3, s, tiles_of(rows, s.K), y, in_one, in_steps);
+  if (!few_channels::takes_moments(s)) return run_either<T>(3, s, tiles_of(rows, s.K), y, in_one, in_steps);
+  const Candidate all[] = {{"few-channels",
+                            [&] {
+                              few_channels::forward_with_moments(machine, precision(), s, x,
+                                                                 stored_filters<T>(s, w), y, moments);
+                              return true;
+                            }},
+                           {"one-pass", in_one},
+                           {"steps", in_steps}};
+  return run_fastest(problem_of<T>(3, s, 0), all, y, 0, false);
 }
 
 }  // namespace

@@ -429,4 +429,13 @@ ESPALIER_SIMT float lesser(float a, float b) {
 #endif
 }
 
+/// Two bf16 as they lie; the address must be a multiple of 4.
+ESPALIER_SIMT uint32_t load_pair(const Bf16* p) {
+#ifdef __CUDACC__
+  return *reinterpret_cast<const uint32_t*>(p);
+#else
+  return p[0].bits | uint32_t{p[1].bits} << 16;
+#endif
+}
+
 }  // namespace espalier::kernels::warp

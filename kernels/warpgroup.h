@@ -220,14 +220,4 @@ ESPALIER_SIMT unsigned char* aligned_shared() {
   return memory;
 }
 
-/// Two neighbours with one 8-byte access.
-ESPALIER_SIMT void store2(float* p, float a, float b) {
-#ifdef __CUDACC__
-  *reinterpret_cast<float2*>(p) = make_float2(a, b);
-#else
-  p[0] = a;
-  p[1] = b;
-#endif
-}
-
 }  // namespace espalier::kernels::warp

@@ -136,7 +136,8 @@ struct WarpgroupFilterGradient {
     for (int half = 0; half < 2; ++half) {
       const int k = row + 8 * half, at = column + 8 * j;
       if (k >= filters || at >= columns()) continue;
-      warp::store2(to + int64_t{k} * columns() + at, sum[4 * j + 2 * half], sum[4 * j + 2 * half + 1]);
+      warp::store2(to + int64_t{k} * columns() + at,
+                   warp::Float2{{sum[4 * j + 2 * half], sum[4 * j + 2 * half + 1]}});
     }
   }
 };
