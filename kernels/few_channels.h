@@ -82,20 +82,33 @@ struct Windows {
     return {(int64_t{n} * H + h) * line + v, h, v};
   }
 
-  ESPALIER_SIMT uint32_t load(const Pixel& p, const Tap& t) const {
+  /// Whether load() is to be used, not load_halves().
+  ESPALIER_SIMT bool whole_words() const { return kPerWord == 1 || whole; }
+  /// The word as it lies, without a look at the mask; something else where it is not `there`. So nothing
+  /// waits for it before it is used.
+  ESPALIER_SIMT uint32_t load(const Pixel& p, const Tap& t, bool* there) const {
     const int h = p.h + t.r, v = p.v + t.e;
-    const int64_t at = p.at + (t.r * line + t.e);
-    const bool there = t.mask && h >= 0 && h < H;
-    if constexpr (kPerWord == 1) {
-      return there && v >= 0 && v < line ? warp::bits_of(x[at]) : 0;
-    } else {
-      if (whole) return there && v >= 0 && v < line ? warp::load_pair(x + at) & t.mask : 0;
-      uint32_t word = 0;
-      if (there && t.mask & 1 && v >= 0 && v < line) word = x[at].bits;
-      if (there && t.mask >> 31 && v + 1 >= 0 && v + 1 < line) word |= uint32_t{x[at + 1].bits} << 16;
-      return word;
-    }
+    *there = t.mask && h >= 0 && h < H && v >= 0 && v < line;
+    const T* from = x + (*there ? p.at + (t.r * line + t.e) : 0);
+    if constexpr (kPerWord == 1)
+      return warp::bits_of(*from);
+    else
+      return warp::load_pair(from);
   }
+  /// Its two elements, 0 where one does not exist.
+  ESPALIER_SIMT uint32_t load_halves(const Pixel& p, const Tap& t) const {
+    const int h = p.h + t.r, v = p.v + t.e;
+    const T* from = x + (p.at + (t.r * line + t.e));
+    uint32_t word = 0;
+    if (!t.mask || h < 0 || h >= H) return word;
+    if (v >= 0 && v < line) word = bits(from[0]);
+    if (t.mask >> 31 && v + 1 >= 0 && v + 1 < line) word |= bits(from[1]) << 16;
+    return word;
+  }
+
+ private:
+  ESPALIER_SIMT static uint32_t bits(Bf16 v) { return v.bits; }
+  ESPALIER_SIMT static uint32_t bits(float v) { return warp::bits_of(v); }
 };
 
 /// Multiprocessors of an H100; a constant, so that sums do not depend on the device.

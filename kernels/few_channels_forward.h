@@ -12,7 +12,8 @@ namespace espalier::kernels::few_channels {
 /// odd ones row tile 1, since their windows may begin at different halves of a word.
 template <class T, class Math, class Output>
 struct Forward {
-  static constexpr int kThreads = 256, kBlocks = 2;
+  /// Sums over what is written, and floats, take more registers than a fourth block leaves.
+  static constexpr int kThreads = 128, kBlocks = Output::kReduces || sizeof(T) == 4 ? 3 : 4;
   static constexpr int kWarps = kThreads / warp::kLanes, kColumns = 32, kRowTiles = 2;
   static constexpr int kPixels = kWarps * 16 * kRowTiles;  ///< of a step
   static constexpr int kChunk = 16;                        ///< words
@@ -41,8 +42,7 @@ struct Forward {
     const int first = warp::block().z * length;
     const int end = first + length < windows.pixels ? first + length : windows.pixels;
     int base = first + warp::thread() / warp::kLanes * 16 * kRowTiles, chunk = 0;
-    Places places = places_of(base, end);
-    Words next = load(places, chunk);
+    Words next = load(base, end, chunk);
     Sums sum = {};
     States states = {};
     if constexpr (Output::kReduces) {
@@ -56,9 +56,8 @@ struct Forward {
       if (++chunk == chunks) {
         chunk = 0;
         base += kPixels;
-        places = places_of(base, end);
       }
-      if (base < end) next = load(places, chunk);
+      if (base < end) next = load(base, end, chunk);
       multiply(now, done, sum);
       if (chunk == 0) {
         store(at, end, sum, states);
@@ -69,11 +68,9 @@ struct Forward {
   }
 
  private:
-  struct Places {
-    typename Windows<T>::Pixel of[kRowTiles][2];
-  };
   struct Words {
     warp::Word4 of[kRowTiles][2];
+    uint32_t there;  ///< a bit for each
   };
   struct Sums {
     float of[kRowTiles][4][4];
@@ -135,33 +132,53 @@ struct Forward {
     return base + kRowTiles * (lane() / 4 + 8 * half) + tile;
   }
 
-  ESPALIER_SIMT Places places_of(int base, int end) const {
-    Places p;
-    ESPALIER_UNROLL
-    for (int i = 0; i < kRowTiles; ++i) ESPALIER_UNROLL
-    for (int half = 0; half < 2; ++half) p.of[i][half] = windows.pixel(pixel_of(base, i, half), end);
-    return p;
+  ESPALIER_SIMT warp::Word4 taps_of(int tile, int chunk) const {
+    return warp::load4(taps() + table_of(tile, chunk) * kChunk + lane() % 4 * 4);
   }
 
-  ESPALIER_SIMT Words load(const Places& places, int chunk) const {
+  ESPALIER_SIMT Words load(int base, int end, int chunk) const {
+    return windows.whole_words() ? load<true>(base, end, chunk) : load<false>(base, end, chunk);
+  }
+  template <bool kWhole>
+  ESPALIER_SIMT Words load(int base, int end, int chunk) const {
     Words w;
+    w.there = kWhole ? 0 : 0xffffffffu;
     ESPALIER_UNROLL
     for (int i = 0; i < kRowTiles; ++i) {
-      const warp::Word4 four = warp::load4(taps() + table_of(i, chunk) * kChunk + lane() % 4 * 4);
+      const warp::Word4 four = taps_of(i, chunk);
       ESPALIER_UNROLL
-      for (int k = 0; k < 4; ++k) {
-        const typename Windows<T>::Tap tap = unpacked(four.v[k]);
+      for (int half = 0; half < 2; ++half) {
+        const typename Windows<T>::Pixel pixel = windows.pixel(pixel_of(base, i, half), end);
         ESPALIER_UNROLL
-        for (int half = 0; half < 2; ++half) w.of[i][half].v[k] = windows.load(places.of[i][half], tap);
+        for (int k = 0; k < 4; ++k) {
+          uint32_t& word = w.of[i][half].v[k];
+          if constexpr (kWhole) {
+            bool there;
+            word = windows.load(pixel, unpacked(four.v[k]), &there);
+            w.there |= static_cast<uint32_t>(there) << bit(i, half, k);
+          } else {
+            word = windows.load_halves(pixel, unpacked(four.v[k]));
+          }
+        }
       }
     }
     return w;
+  }
+  ESPALIER_SIMT static constexpr int bit(int tile, int half, int word) {
+    return (tile * 2 + half) * 4 + word;
   }
 
   ESPALIER_SIMT void multiply(const Words& words, int chunk, Sums& sum) const {
     ESPALIER_UNROLL
     for (int i = 0; i < kRowTiles; ++i) {
-      const typename Math::A a = Math::left(words.of[i][0], words.of[i][1]);
+      warp::Word4 exist[2];
+      const warp::Word4 four = taps_of(i, chunk);
+      ESPALIER_UNROLL
+      for (int half = 0; half < 2; ++half) ESPALIER_UNROLL
+      for (int k = 0; k < 4; ++k)
+        exist[half].v[k] =
+            words.there >> bit(i, half, k) & 1 ? words.of[i][half].v[k] & unpacked(four.v[k]).mask : 0;
+      const typename Math::A a = Math::left(exist[0], exist[1]);
       const uint32_t* right = rights() + table_of(i, chunk) * kChunk * kColumns + lane() * 4;
       ESPALIER_UNROLL
       for (int j = 0; j < 4; ++j)

@@ -11,10 +11,12 @@ namespace espalier::kernels::few_channels {
 /// pixels, of the even or the odd ones where their windows begin at different halves of a word.
 template <class T, class Math>
 struct Gradient {
-  static constexpr int kThreads = 256, kBlocks = 2, kWarps = kThreads / warp::kLanes;
+  static constexpr int kPerWord = Windows<T>::kPerWord, kWords = 4 / kPerWord;  ///< of a lane's four columns
+  /// Floats take more registers than half of a multiprocessor's for 256 threads.
+  static constexpr int kThreads = kPerWord == 2 ? 256 : 128, kBlocks = kPerWord == 2 ? 2 : 3;
+  static constexpr int kWarps = kThreads / warp::kLanes;
   static constexpr int kDepth = 16, kPixels = kWarps * kDepth;  ///< of a warp's step, of all warps'
   static constexpr int kRows = 32, kColumns = 32;
-  static constexpr int kPerWord = Windows<T>::kPerWord, kWords = 4 / kPerWord;  ///< of a lane's four columns
   static constexpr int kSharedBytes = kWarps * 16 * kColumns * 4;
   static_assert(Math::kPerWord == kPerWord);
 
@@ -32,17 +34,8 @@ struct Gradient {
     const int first = warp::block().z / shifts * length;
     const int end = first + length < pixels ? first + length : pixels;
     const auto load = [&](int base) {
-      Operands o;
-      ESPALIER_UNROLL
-      for (int j = 0; j < 4; ++j) {
-        const int i = base + lane() % 4 * 4 + j, pixel = i * shifts + parity;
-        o.left[j] = {};
-        if (i < end && own.filter < filters) o.left[j] = four(dy + (int64_t{pixel} * filters + own.filter));
-        const typename Windows<T>::Pixel place = windows.pixel(pixel, i < end ? windows.pixels : 0);
-        ESPALIER_UNROLL
-        for (int w = 0; w < kWords; ++w) o.right[j].v[w] = windows.load(place, own.tap[w]);
-      }
-      return o;
+      return windows.whole_words() ? this->load<true>(own, base, end, shifts, parity)
+                                   : this->load<false>(own, base, end, shifts, parity);
     };
     int base = first + warp::thread() / warp::kLanes * kDepth;
     Sums sum = {};
@@ -51,7 +44,7 @@ struct Gradient {
       const Operands now = next;
       base += kPixels;
       if (base < end) next = load(base);
-      multiply(now, sum);
+      multiply(exist(own, now), sum);
     }
     store(windows.shift(parity), sum);
   }
@@ -62,6 +55,7 @@ struct Gradient {
   /// Of four pixels.
   struct Operands {
     Four left[4], right[4];
+    uint32_t there;  ///< a bit for each word of the right ones, then for each pixel
   };
   struct Sums {
     float of[2][4][4];
@@ -91,6 +85,45 @@ struct Gradient {
     else
       return {{warp::bits_of(stored.v[0]), warp::bits_of(stored.v[1]), warp::bits_of(stored.v[2]),
                warp::bits_of(stored.v[3])}};
+  }
+
+  template <bool kWhole>
+  ESPALIER_SIMT Operands load(const Own& own, int base, int end, int shifts, int parity) const {
+    Operands o;
+    o.there = kWhole ? 0 : 0xffffu;
+    ESPALIER_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const int i = base + lane() % 4 * 4 + j, pixel = i * shifts + parity;
+      const bool counts = i < end;
+      o.there |= static_cast<uint32_t>(counts) << (16 + j);
+      // Filters beyond the last are read for nothing.
+      o.left[j] =
+          four(dy + (counts && own.filter < filters ? int64_t{pixel} * filters + own.filter : int64_t{0}));
+      const typename Windows<T>::Pixel place = windows.pixel(pixel, counts ? windows.pixels : 0);
+      ESPALIER_UNROLL
+      for (int w = 0; w < kWords; ++w) {
+        if constexpr (kWhole) {
+          bool there;
+          o.right[j].v[w] = windows.load(place, own.tap[w], &there);
+          o.there |= static_cast<uint32_t>(there) << (4 * j + w);
+        } else {
+          o.right[j].v[w] = windows.load_halves(place, own.tap[w]);
+        }
+      }
+    }
+    return o;
+  }
+  /// The same with zeros for what does not exist.
+  ESPALIER_SIMT static Operands exist(const Own& own, const Operands& o) {
+    Operands e = {};
+    ESPALIER_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      if (o.there >> (16 + j) & 1) e.left[j] = o.left[j];
+      ESPALIER_UNROLL
+      for (int w = 0; w < kWords; ++w)
+        e.right[j].v[w] = o.there >> (4 * j + w) & 1 ? o.right[j].v[w] & own.tap[w].mask : 0;
+    }
+    return e;
   }
 
   /// Row tile i, half h are filters 4 * group + 2i + h, column tile e has columns 4 * group + e.
