@@ -93,9 +93,11 @@ bool direct(cudnnConvolutionBwdFilterAlgo_t a) {
          a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3;
 }
 
-/// The first of the library's proposals that sums directly, repeats its bits and keeps the precision.
-template <class Proposal, class Ask>
-void choose(Plan& plan, Operands operands, const Ask& ask) {
+/// The first of the library's proposals that sums directly, repeats its bits and keeps the precision. A
+/// proposal speaks of an arithmetic of its own, so `need` is asked for the bytes that the algorithm takes
+/// with the convolution's.
+template <class Proposal, class Ask, class Need>
+void choose(Plan& plan, Operands operands, const Ask& ask, const Need& need) {
   std::array<Proposal, 8> proposals{};
   int count = 0;
   if (!ok(ask(static_cast<int>(proposals.size()), &count, proposals.data()))) return;
@@ -105,8 +107,10 @@ void choose(Plan& plan, Operands operands, const Ask& ask) {
     if (!ok(p.status) || !direct(p.algo) || p.determinism != CUDNN_DETERMINISTIC || !exact ||
         p.memory > kMostWorkspace)
       continue;
+    size_t bytes = 0;
+    if (!ok(need(p.algo, &bytes)) || bytes > kMostWorkspace) continue;
     plan.algorithm = static_cast<int>(p.algo);
-    plan.workspace = p.memory;
+    plan.workspace = std::max(p.memory, bytes);
     return;
   }
 }
@@ -134,23 +138,47 @@ const Plan* plan_of(Pass pass, const ConvShape& s, Operands operands) {
   Plan& p = at->second;
   if (fresh && describe(s, operands, p)) {
     if (pass == Pass::kForward)
-      choose<cudnnConvolutionFwdAlgoPerf_t>(p, operands, [&](int most, int* count, auto* out) {
-        return cudnnGetConvolutionForwardAlgorithm_v7(h, p.x, p.w, p.convolution, p.y, most, count, out);
-      });
+      choose<cudnnConvolutionFwdAlgoPerf_t>(
+          p, operands,
+          [&](int most, int* count, auto* out) {
+            return cudnnGetConvolutionForwardAlgorithm_v7(h, p.x, p.w, p.convolution, p.y, most, count, out);
+          },
+          [&](auto algorithm, size_t* bytes) {
+            return cudnnGetConvolutionForwardWorkspaceSize(h, p.x, p.w, p.convolution, p.y, algorithm, bytes);
+          });
     else if (pass == Pass::kBackwardX)
-      choose<cudnnConvolutionBwdDataAlgoPerf_t>(p, operands, [&](int most, int* count, auto* out) {
-        return cudnnGetConvolutionBackwardDataAlgorithm_v7(h, p.w, p.y, p.convolution, p.x, most, count, out);
-      });
+      choose<cudnnConvolutionBwdDataAlgoPerf_t>(
+          p, operands,
+          [&](int most, int* count, auto* out) {
+            return cudnnGetConvolutionBackwardDataAlgorithm_v7(h, p.w, p.y, p.convolution, p.x, most, count,
+                                                               out);
+          },
+          [&](auto algorithm, size_t* bytes) {
+            return cudnnGetConvolutionBackwardDataWorkspaceSize(h, p.w, p.y, p.convolution, p.x, algorithm,
+                                                                bytes);
+          });
     else
-      choose<cudnnConvolutionBwdFilterAlgoPerf_t>(p, operands, [&](int most, int* count, auto* out) {
-        return cudnnGetConvolutionBackwardFilterAlgorithm_v7(h, p.x, p.y, p.convolution, p.w, most, count,
-                                                             out);
-      });
+      choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
+          p, operands,
+          [&](int most, int* count, auto* out) {
+            return cudnnGetConvolutionBackwardFilterAlgorithm_v7(h, p.x, p.y, p.convolution, p.w, most, count,
+                                                                 out);
+          },
+          [&](auto algorithm, size_t* bytes) {
+            return cudnnGetConvolutionBackwardFilterWorkspaceSize(h, p.x, p.y, p.convolution, p.w, algorithm,
+                                                                  bytes);
+          });
   }
   return p.algorithm < 0 ? nullptr : &p;
 }
 
 constexpr float kOne = 1, kZero = 0;
+
+bool launched(cudnnStatus_t status) {
+  if (!ok(status)) return false;
+  check_launch("a convolution by cuDNN");
+  return true;
+}
 
 }  // namespace
 
@@ -163,25 +191,26 @@ const char* versions() {
 template <class T>
 bool cudnn_forward(const ConvShape& s, Precision precision, const T* x, const T* w, T* y) {
   const Plan* p = plan_of(Pass::kForward, s, operands_of<T>(precision));
-  return p && ok(cudnnConvolutionForward(handle(), &kOne, p->x, x, p->w, w, p->convolution,
-                                         static_cast<cudnnConvolutionFwdAlgo_t>(p->algorithm), p->scratch(),
-                                         p->workspace, &kZero, p->y, y));
+  return p && launched(cudnnConvolutionForward(handle(), &kOne, p->x, x, p->w, w, p->convolution,
+                                               static_cast<cudnnConvolutionFwdAlgo_t>(p->algorithm),
+                                               p->scratch(), p->workspace, &kZero, p->y, y));
 }
 
 template <class T>
 bool cudnn_backward_x(const ConvShape& s, Precision precision, const T* dy, const T* w, T* dx) {
   const Plan* p = plan_of(Pass::kBackwardX, s, operands_of<T>(precision));
-  return p && ok(cudnnConvolutionBackwardData(handle(), &kOne, p->w, w, p->y, dy, p->convolution,
-                                              static_cast<cudnnConvolutionBwdDataAlgo_t>(p->algorithm),
-                                              p->scratch(), p->workspace, &kZero, p->x, dx));
+  return p && launched(cudnnConvolutionBackwardData(handle(), &kOne, p->w, w, p->y, dy, p->convolution,
+                                                    static_cast<cudnnConvolutionBwdDataAlgo_t>(p->algorithm),
+                                                    p->scratch(), p->workspace, &kZero, p->x, dx));
 }
 
 template <class T>
 bool cudnn_backward_w(const ConvShape& s, Precision precision, const T* x, const T* dy, T* dw) {
   const Plan* p = plan_of(Pass::kBackwardW, s, operands_of<T>(precision));
-  return p && ok(cudnnConvolutionBackwardFilter(handle(), &kOne, p->x, x, p->y, dy, p->convolution,
-                                                static_cast<cudnnConvolutionBwdFilterAlgo_t>(p->algorithm),
-                                                p->scratch(), p->workspace, &kZero, p->w, dw));
+  return p &&
+         launched(cudnnConvolutionBackwardFilter(handle(), &kOne, p->x, x, p->y, dy, p->convolution,
+                                                 static_cast<cudnnConvolutionBwdFilterAlgo_t>(p->algorithm),
+                                                 p->scratch(), p->workspace, &kZero, p->w, dw));
 }
 
 #define ESPALIER_FOR(T)                                                                \

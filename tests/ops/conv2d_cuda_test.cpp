@@ -10,6 +10,7 @@
 #include "ops/convolution_cases.h"
 #include "support/bf16.h"
 #include "support/device_test.h"
+#include "support/expect_close.h"
 #include "support/random_tensor.h"
 #ifdef ESPALIER_HAS_CUDA
 #include "kernels/tuning_cuda.h"
@@ -38,6 +39,18 @@ class In {
   Precision before_;
 };
 
+/// forward, backward_x, backward_w
+void run_pass(const ConvShape& s, int pass, const Tensor& x, const Tensor& w, const Tensor& dy,
+              const Tensor& out) {
+  const Device device = x.device();
+  if (pass == 0)
+    kernels::conv2d_forward(device, s, x.f32(), w.f32(), {}, out.f32());
+  else if (pass == 1)
+    kernels::conv2d_backward_x(device, s, dy.f32(), w.f32(), out.f32());
+  else
+    kernels::conv2d_backward_w(device, s, x.f32(), dy.f32(), out.f32());
+}
+
 struct Problem {
   ConvShape s;
   Tensor x, w, dy;
@@ -49,16 +62,7 @@ struct Problem {
         dy(short_numbers({s.N, s.P(), s.Q(), s.K}, device, 3)),
         want(conv_reference(s, false, x, w, dy)) {}
 
-  /// forward, backward_x, backward_w
-  void run(int pass, const Tensor& out) const {
-    const Device device = x.device();
-    if (pass == 0)
-      kernels::conv2d_forward(device, s, x.f32(), w.f32(), {}, out.f32());
-    else if (pass == 1)
-      kernels::conv2d_backward_x(device, s, dy.f32(), w.f32(), out.f32());
-    else
-      kernels::conv2d_backward_w(device, s, x.f32(), dy.f32(), out.f32());
-  }
+  void run(int pass, const Tensor& out) const { run_pass(s, pass, x, w, dy, out); }
   Shape shape(int pass) const { return pass == 0 ? dy.shape() : pass == 1 ? x.shape() : w.shape(); }
   const Sums& wanted(int pass) const { return pass == 0 ? want.y : pass == 1 ? want.dx : want.dw; }
 };
@@ -135,7 +139,7 @@ struct StoredProblem {
                : pass == 1 ? x.shape()
                            : w.shape(),
                Device::kCuda, pass == 2 ? DType::kF32 : DType::kBF16);
-    const kernels::EpilogueOf<Bf16> e{bias.f32(), residual.bf16(), Activation::relu6()};
+    const kernels::EpilogueOf<Bf16> e{bias.f32(), residual.bf16(), Activation::leaky(0.1f)};
     const bool ran = kernels::cuda::forced_ran([&] {
       if (pass == 0)
         kernels::conv2d_forward(Device::kCuda, s, x.bf16(), w.f32(), e, out.bf16());
@@ -170,6 +174,38 @@ TEST_P(Conv2dCandidatesTest, ThoseOfStoredBf16AgreeAndRepeat) {
   }
   EXPECT_GT(ran, 0);
 }
+
+/// What pruning to any width leaves of a detector's layers: a candidate against the hand-written loop.
+void expect_as_the_loop(const char* candidate) {
+  const In chosen(Precision::kTf32);
+  for (const ConvShape& s :
+       {ConvShape{8, 19, 19, 461, 1024, 3, 3, 1, {1, 1, 1, 1}},
+        ConvShape{4, 19, 19, 512, 922, 3, 3, 1, {1, 1, 1, 1}}, ConvShape{8, 19, 19, 922, 512, 1, 1, 1, {}},
+        ConvShape{4, 38, 38, 717, 103, 1, 1, 1, {}}, ConvShape{8, 76, 76, 51, 230, 3, 3, 1, {1, 1, 1, 1}}}) {
+    SCOPED_TRACE(str(candidate, ' ', describe(s)));
+    const Tensor x = short_numbers({s.N, s.H, s.W, s.C}, Device::kCuda, 1),
+                 w = short_numbers({s.K, s.R, s.S, s.C}, Device::kCuda, 2),
+                 dy = short_numbers({s.N, s.P(), s.Q(), s.K}, Device::kCuda, 3);
+    const Tensor outs[] = {dy, x, w};
+    for (int pass = 0; pass < 3; ++pass) {
+      const auto made = [&](const char* by) {
+        kernels::cuda::force_candidate(by);
+        const Tensor out(outs[pass].shape(), Device::kCuda);
+        const bool ran = kernels::cuda::forced_ran([&] { run_pass(s, pass, x, w, dy, out); });
+        return ran ? out : Tensor();
+      };
+      const Tensor got = made(candidate);
+      if (!got.defined()) continue;
+      Tensor want;
+      for (const char* loop : {"small", "medium", "large", "narrow"})
+        if (!want.defined()) want = made(loop);
+      ASSERT_TRUE(want.defined());
+      EXPECT_TRUE(expect_close(got, want, {1e-4, 100.0})) << "pass " << pass;
+    }
+  }
+}
+TEST_P(Conv2dCandidatesTest, CudnnTakesOddWidths) { expect_as_the_loop("cudnn"); }
+TEST_P(Conv2dCandidatesTest, CublasLtTakesOddWidths) { expect_as_the_loop("cublaslt"); }
 
 #endif
 
