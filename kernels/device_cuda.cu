@@ -16,6 +16,27 @@ namespace {
 
 __global__ void probe() {}
 
+/// The latest launches since the GPU was last waited for: a fault shows in a later call than made it.
+class Launches {
+ public:
+  void add(const char* signature) { latest_[count_++ % kKept] = signature; }
+  void forget() { count_ = 0; }
+  /// Latest first.
+  std::string names() const {
+    std::string text;
+    const unsigned count = count_;
+    for (unsigned back = 1; back <= count && back <= kKept; ++back)
+      text += (text.empty() ? "" : ", ") + kernel_name(latest_[(count - back) % kKept].load());
+    return text;
+  }
+
+ private:
+  static constexpr unsigned kKept = 8;
+  std::atomic<const char*> latest_[kKept] = {};
+  std::atomic<unsigned> count_{0};
+};
+Launches launches;
+
 bool sync_after_launch() {
   static const bool on = [] {
     const char* value = std::getenv("ESPALIER_SYNC");
@@ -129,6 +150,7 @@ void check_launch(const char* signature) {
     call = "";
   }
   if (status != cudaSuccess) cuda::check(status, str(call, "kernel ", kernel_name(signature)).c_str());
+  if (!cuda::recording()) launches.add(signature);
 }
 
 namespace cuda {
@@ -149,11 +171,11 @@ void refuse_recording() {
 void check(int status, const char* call) {
   if (status == cudaSuccess) return;
   const auto error = static_cast<cudaError_t>(status);
-  const std::string place = running_place();
+  const std::string place = running_place(), before = launches.names();
   throw std::runtime_error(
       str(place.empty() ? "" : "in " + place + ": ", "CUDA: ", call, ": ", cudaGetErrorString(error), " (",
-          cudaGetErrorName(error), ")",
-          sync_after_launch() ? "" : "; ESPALIER_SYNC=1 finds the launch where it began"));
+          cudaGetErrorName(error), ")", before.empty() ? "" : "; the launches before it, the latest first: ",
+          before, sync_after_launch() ? "" : "; ESPALIER_SYNC=1 finds the launch where it began"));
 }
 
 namespace {
@@ -247,6 +269,7 @@ void fill_bytes(void* memory, int byte, size_t bytes) {
 
 void synchronize() {
   ESPALIER_CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(current_stream())));
+  launches.forget();
 }
 
 }  // namespace cuda

@@ -56,6 +56,7 @@ void LaunchGraph::run(const std::function<void()>& work, const std::function<voi
     if (recorded) recorded();
   }
   ESPALIER_CUDA_CHECK(cudaGraphLaunch(static_cast<cudaGraphExec_t>(executable_), stream()));
+  check_launch("recorded launches");
 }
 
 bool LaunchGraph::record(const std::function<void()>& work) {
