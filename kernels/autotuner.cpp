@@ -6,6 +6,14 @@
 
 namespace espalier::kernels {
 
+namespace {
+thread_local bool untimed = false;
+}
+
+Untimed::Untimed() : outer_(untimed) { untimed = true; }
+Untimed::~Untimed() { untimed = outer_; }
+bool Untimed::on() { return untimed; }
+
 void Autotuner::tune(const Problem& problem, std::span<const Candidate> candidates) {
   const char* fastest = nullptr;
   float least = 0;

@@ -18,6 +18,19 @@ struct Candidate {
   std::function<bool()> run;  ///< false, having done nothing, where it has no code for the problem
 };
 
+/// While one lives on this thread, no problem is timed: what was not timed before takes the usual kernel. For
+/// work that meets a problem a few times only, as a sweep over many widths does.
+class Untimed {
+ public:
+  Untimed();
+  ~Untimed();
+  Untimed(const Untimed&) = delete;
+  static bool on();
+
+ private:
+  bool outer_;
+};
+
 class Autotuner {
  public:
   /// What a problem is: operation, precision, extents.
@@ -28,6 +41,9 @@ class Autotuner {
   /// Remembers answers in `path`, and for this process alone where it is empty. A file that cannot be read or
   /// written is as good as none; lines that are not of its form are passed over.
   Autotuner(std::string path, Timer timer) : path_(std::move(path)), timer_(std::move(timer)) { load(); }
+
+  /// Whether there is no answer yet, and timing is wanted.
+  bool asks_for(const Problem& problem) const { return !Untimed::on() && answer(problem).empty(); }
 
   /// Times all candidates and remembers the fastest. They overwrite the output.
   void tune(const Problem& problem, std::span<const Candidate> candidates);

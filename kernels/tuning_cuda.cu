@@ -138,7 +138,7 @@ bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> c
       if (!std::strcmp(candidate.name, forced)) forced_took = candidate.run();
     return true;
   }
-  if (!switched_off() && tuner().answer(problem).empty() && !capturing()) {
+  if (!switched_off() && tuner().asks_for(problem) && !capturing()) {
     void* before =
         input_too ? scratch(ScratchUse::kBefore, static_cast<int64_t>(bytes / sizeof(float) + 1)) : nullptr;
     if (before) copy_on_stream(before, output, bytes);

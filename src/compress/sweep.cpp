@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "compress/crew.h"
+#include "kernels/autotuner.h"
 #include "kernels/device.h"
 #include "ops/channel_ties.h"
 #include "passes/remove_channels.h"
@@ -296,7 +297,10 @@ void Sweep::measure(const Curve& curve, int at, const States* states, const Crew
   const int64_t one = std::max<int64_t>(1, bytes_per_image(at) * images_per_batch_);
   const int64_t part = states ? count : std::clamp<int64_t>((memory_ - used) / one, 1, count);
   const Places places = places_of(*curve.group, at);
+  const kernels::Untimed a_width_runs_few_batches;
   for (size_t i = 0; i < curve.removals.size(); ++i) {
+    const Running place(str(curve.group->name, " without ", curve.removals[i].size(), " of ",
+                            curve.group->channels, " channels"));
     Graph smaller = graph_;
     remove_channels(smaller, {{*curve.group, curve.removals[i]}});
     const Piece piece(smaller, at, static_cast<int>(graph_.items.size()));

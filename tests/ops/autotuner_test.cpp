@@ -53,6 +53,20 @@ TEST(Autotuner, RunsTheFastestAndTimesOnce) {
   EXPECT_EQ(race.ran, "d");
 }
 
+TEST(Autotuner, NothingIsTimedWhileThatIsOff) {
+  Race race{{{"a", 3.0f}, {"b", 1.0f}}};
+  Autotuner tuner("", race.timer());
+  tuner.tune({1}, race.candidates({"a", "b"}));
+  EXPECT_FALSE(tuner.asks_for({1}));
+  EXPECT_TRUE(tuner.asks_for({2}));
+  {
+    const kernels::Untimed outer;
+    { const kernels::Untimed inner; }
+    EXPECT_FALSE(tuner.asks_for({2}));
+  }
+  EXPECT_TRUE(tuner.asks_for({2}));
+}
+
 TEST(Autotuner, WithoutTimingTheFirstThatTakesTheProblem) {
   Race race{{{"a", -1.0f}, {"b", 5.0f}, {"c", 1.0f}}};
   Autotuner tuner("", race.timer());
