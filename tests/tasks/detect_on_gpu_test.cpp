@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "kernels/suppress_loops.h"
@@ -87,6 +88,25 @@ TEST(SuppressionLoop, ComparesScoresDownToTheLastBit) {
   expect_same(emulated(c, o, test::Schedule::kForwardLate), suppress(c, o));
 }
 
+/// As many boxes as a picture of 608 x 608 has, with the scores that a broken network may give.
+TEST(SuppressionLoop, TakesAnyScoresOfManyBoxes) {
+  constexpr int kBoxes = 22743;
+  const auto scores = {+[](int) { return 1.0f; },
+                       +[](int i) { return i % 5 ? 0.0f : 1.0f; },
+                       +[](int i) { return i % 3 ? NAN : std::numeric_limits<float>::max(); },
+                       +[](int i) { return 1e-40f * static_cast<float>(i); },
+                       +[](int i) { return i == kBoxes - 1 ? 0.02f : 0.0f; },
+                       +[](int i) { return 0.5f + 6e-8f * static_cast<float>(i % 700); }};
+  int number = 0;
+  for (const auto score : scores) {
+    SCOPED_TRACE(number++);
+    Candidates c = random_candidates(kBoxes, 1, 3, 600);
+    for (int i = 0; i < kBoxes; ++i) c.scores[static_cast<size_t>(i)] = score(i);
+    for (const NmsOptions& o : {NmsOptions{}, NmsOptions{.score_threshold = 0, .top_k = 1024}})
+      expect_same(emulated(c, o, test::Schedule::kBackwardEarly), suppress(c, o));
+  }
+}
+
 /// Two heads, for pictures of 48 x 32 of 3 x 2 and 6 x 4 cells.
 YoloLayout small_layout() { return {2, {{8, 10}, {20, 12}, {30, 30}}, {{2}, {0, 1}}, {16, 8}}; }
 Tensors small_heads(Device device) {
@@ -141,6 +161,23 @@ TEST_P(DetectTest, FindsTheBoxesThatTheHostFinds) {
   test::expect_says(test::message_of([&] { detect_yolo(layout, broken, 1, picture, {}, "dir/1.jpg"); }),
                     "dir/1.jpg: the network's output has a value that is not finite");
   EXPECT_EQ(test::message_of([&] { detect_yolo(layout, broken, 0, picture, {}, "dir/1.jpg"); }), "");
+}
+
+TEST_P(DetectTest, FindsTheBoxesAmongThousandsThatAreAlike) {
+  const YoloLayout layout = YoloLayout::of(4);
+  Tensors host, heads;
+  for (const int cells : {19, 38, 76}) {
+    Tensor head = test::random_tensor({1, cells, cells, 27}, Device::kCpu, static_cast<uint64_t>(cells));
+    for (int64_t i = 0; i < head.elements(); ++i)
+      if (i % 9 >= 4) head.f32()[i] = 40;  // every score is 1
+    host.push_back(head);
+    heads.push_back(head.to(GetParam()));
+  }
+  const Annotation picture{608, 608, {}, {}, {}};
+  const NmsOptions o{.inclusive = true};
+  const std::vector<ObjectBox> want = suppress(decode_yolo(layout, host, 0, picture, 0.01f, true, "x"), o);
+  ASSERT_EQ(want.size(), 100u);
+  expect_same(detect_yolo(layout, heads, 0, picture, o, "x"), want, 1e-5f);
 }
 
 ESPALIER_TEST_ON_EVERY_DEVICE(DetectTest);
