@@ -18,7 +18,7 @@ namespace {
 /// The stored picture turned upright. Orientations as in EXIF 2.3, tag 274: out(x, y) is in(u, v).
 Image upright(const Image& in, int orientation) {
   const bool turned = orientation >= 5;
-  Image out(turned ? in.height : in.width, turned ? in.width : in.height);
+  Image out = Image::unset(turned ? in.height : in.width, turned ? in.width : in.height);
   const int right = in.width - 1, bottom = in.height - 1;
   for (int y = 0; y < out.height; ++y)
     for (int x = 0; x < out.width; ++x) {
@@ -33,14 +33,11 @@ Image upright(const Image& in, int orientation) {
 /// Grey, grey with alpha, RGB or RGBA to RGB; alpha is laid over white, rounded.
 Image to_rgb(const uint8_t* pixels, int width, int height, int channels) {
   const size_t count = static_cast<size_t>(width) * height;
-  Image image;
-  image.width = width;
-  image.height = height;
+  Image image = Image::unset(width, height);
   if (channels == 3) {
-    image.pixels.assign(pixels, pixels + count * 3);
+    std::memcpy(image.pixels.data(), pixels, count * 3);
     return image;
   }
-  image.pixels.resize(count * 3);
   const bool grey = channels <= 2, alpha = channels % 2 == 0;
   for (size_t i = 0; i < count; ++i) {
     const uint8_t* in = pixels + i * channels;

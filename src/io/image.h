@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "io/pixel_memory.h"
+
 namespace espalier {
 
 /// 8-bit RGB, rows from the top, no padding between rows.
@@ -15,11 +17,19 @@ struct Image {
   static constexpr int kChannels = 3;
 
   int width = 0, height = 0;
-  std::vector<uint8_t> pixels;  ///< height * width * 3
+  std::vector<uint8_t, PixelAllocator<uint8_t>> pixels;  ///< height * width * 3
 
   Image() = default;
-  Image(int width, int height)
-      : width(width), height(height), pixels(static_cast<size_t>(width) * height * kChannels) {}
+  Image(int width, int height)  ///< black
+      : width(width), height(height), pixels(static_cast<size_t>(width) * height * kChannels, uint8_t{0}) {}
+  /// For who writes every pixel: they have no value yet.
+  static Image unset(int width, int height) {
+    Image image;
+    image.width = width;
+    image.height = height;
+    image.pixels.resize(static_cast<size_t>(width) * height * kChannels);
+    return image;
+  }
 
   uint8_t* at(int x, int y) { return pixels.data() + (static_cast<size_t>(y) * width + x) * kChannels; }
   const uint8_t* at(int x, int y) const {
