@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <numbers>
 
 #include "datasets/transforms.h"
@@ -76,14 +77,71 @@ ColorMap hue_map(double degrees) {
 }
 
 std::array<double, 3> mean_color(const Image& image) {
-  std::array<uint64_t, 3> sum{};
-  const size_t count = static_cast<size_t>(image.width) * image.height;
+  // Sixteen pixels side by side, so that whole vectors are added; 16 bits hold 257 bytes.
+  constexpr size_t kSide = 16 * kC, kMost = 257 * kSide;
+  std::array<uint64_t, kSide> sum{};
   const uint8_t* p = image.pixels.data();
-  for (size_t i = 0; i < count; ++i, p += kC)
-    for (int c = 0; c < 3; ++c) sum[c] += p[c];
-  std::array<double, 3> mean;
-  for (int c = 0; c < 3; ++c) mean[c] = static_cast<double>(sum[c]) / static_cast<double>(count);
+  const size_t size = image.pixels.size();
+  for (size_t first = 0; first < size; first += kMost) {
+    std::array<uint16_t, kSide> part{};
+    const size_t end = std::min(size, first + kMost), whole = first + (end - first) / kSide * kSide;
+    for (size_t i = first; i < whole; i += kSide)
+      for (size_t k = 0; k < kSide; ++k) part[k] = static_cast<uint16_t>(part[k] + p[i + k]);
+    for (size_t k = 0; k < kSide; ++k) sum[k] += part[k];
+    for (size_t i = whole; i < end; ++i) sum[i - whole] += p[i];
+  }
+  const double count = static_cast<double>(image.width) * image.height;
+  std::array<double, 3> mean{};
+  for (int c = 0; c < kC; ++c) {
+    uint64_t of_channel = 0;
+    for (size_t k = c; k < kSide; k += kC) of_channel += sum[k];
+    mean[c] = static_cast<double>(of_channel) / count;
+  }
   return mean;
+}
+
+/// A ColorMap rounded to floats, half of a step added for the rounding of pixels.
+struct PixelChange {
+  float matrix[3][3], shift[3];
+};
+
+constexpr size_t kPixels = 8;  // one vector of AVX2
+typedef uint8_t Bytes __attribute__((vector_size(16)));
+typedef int64_t Halves __attribute__((vector_size(16)));
+typedef int64_t Quarters __attribute__((vector_size(32)));
+typedef int32_t Ints __attribute__((vector_size(32)));
+typedef float Floats __attribute__((vector_size(32)));
+
+/// Changes kPixels pixels.
+inline void change_pixels(uint8_t* p, const PixelChange& change) {
+  // To a pixel in each 32 bits; what is in their last byte does not matter.
+  Bytes left, right;
+  std::memcpy(&left, p, sizeof left);
+  std::memcpy(&right, p + 8, sizeof right);
+  left = __builtin_shuffle(left, Bytes{0, 1, 2, 0, 3, 4, 5, 0, 6, 7, 8, 0, 9, 10, 11, 0});
+  right = __builtin_shuffle(right, Bytes{4, 5, 6, 0, 7, 8, 9, 0, 10, 11, 12, 0, 13, 14, 15, 0});
+  const Ints in = reinterpret_cast<Ints>(
+      __builtin_shufflevector(reinterpret_cast<Halves>(left), reinterpret_cast<Halves>(right), 0, 1, 2, 3));
+  const Floats r = __builtin_convertvector(in & 255, Floats),
+               g = __builtin_convertvector(in >> 8 & 255, Floats),
+               b = __builtin_convertvector(in >> 16 & 255, Floats);
+  Ints out = {};
+  for (int c = 0; c < kC; ++c) {
+    const float* m = change.matrix[c];
+    Ints v = __builtin_convertvector(m[0] * r + m[1] * g + m[2] * b + change.shift[c], Ints);
+    const Ints zero = {}, top = zero + 255;
+    v = v < zero ? zero : v;
+    v = v > top ? top : v;
+    out |= v << (8 * c);
+  }
+  const auto halves = reinterpret_cast<Quarters>(out);
+  left = reinterpret_cast<Bytes>(__builtin_shufflevector(halves, halves, 0, 1));
+  right = reinterpret_cast<Bytes>(__builtin_shufflevector(halves, halves, 2, 3));
+  const Bytes first = __builtin_shuffle(left, right,
+                                        Bytes{0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 18, 20}),
+              last = __builtin_shuffle(right, Bytes{5, 6, 8, 9, 10, 12, 13, 14});
+  std::memcpy(p, &first, 16);
+  std::memcpy(p + 16, &last, 8);
 }
 
 }  // namespace
@@ -91,7 +149,6 @@ std::array<double, 3> mean_color(const Image& image) {
 void change_color(Image& image, const ColorChange& change, const std::string& order) {
   // The four are affine and nothing is rounded between them, so they are one map; the mean that contrast
   // needs is the map of the picture's mean.
-  const std::array<double, 3> mean = mean_color(image);
   ColorMap map;
   for (const char step : order) {
     if (step == 'b' && change.brightness != 1) map = map.then(scale_map(change.brightness));
@@ -99,24 +156,23 @@ void change_color(Image& image, const ColorChange& change, const std::string& or
     if (step == 'h' && change.hue_degrees != 0) map = map.then(hue_map(change.hue_degrees));
     if (step == 'c' && change.contrast != 1) {
       ColorMap contrast = scale_map(change.contrast);
-      contrast.shift.fill((1 - change.contrast) * luma(map(mean)));
+      contrast.shift.fill((1 - change.contrast) * luma(map(mean_color(image))));
       map = map.then(contrast);
     }
   }
-  float m[3][3], shift[3];
+  PixelChange pixels;
   for (int i = 0; i < 3; ++i) {
-    shift[i] = static_cast<float>(map.shift[i]) + 0.5f;
-    for (int j = 0; j < 3; ++j) m[i][j] = static_cast<float>(map.matrix[i][j]);
+    pixels.shift[i] = static_cast<float>(map.shift[i]) + 0.5f;
+    for (int j = 0; j < 3; ++j) pixels.matrix[i][j] = static_cast<float>(map.matrix[i][j]);
   }
+  constexpr size_t kStep = kPixels * kC;
   uint8_t* p = image.pixels.data();
-  const size_t count = static_cast<size_t>(image.width) * image.height;
-  for (size_t i = 0; i < count; ++i, p += kC) {
-    const float r = p[0], g = p[1], b = p[2];
-    for (int c = 0; c < 3; ++c) {
-      const float v = m[c][0] * r + m[c][1] * g + m[c][2] * b + shift[c];
-      p[c] = static_cast<uint8_t>(std::clamp(v, 0.0f, 255.0f));
-    }
-  }
+  const size_t size = image.pixels.size(), whole = size / kStep * kStep;
+  for (size_t i = 0; i < whole; i += kStep) change_pixels(p + i, pixels);
+  uint8_t rest[kStep] = {};
+  std::copy(p + whole, p + size, rest);
+  change_pixels(rest, pixels);
+  std::copy_n(rest, size - whole, p + whole);
 }
 
 }  // namespace espalier

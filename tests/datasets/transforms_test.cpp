@@ -126,6 +126,36 @@ TEST(Color, AgreesWithItsDefinitionInEveryOrder) {
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
+TEST(Color, EveryPixelIsChangedAlikeWhateverItsPlace) {
+  for (const int count : {1, 2, 7, 8, 9, 16, 31, 4113}) {
+    const Image image = test::pattern(count, 1, 5, false);
+    const ColorChange change{.brightness = 1.23, .saturation = 1.4, .hue_degrees = 17};  // without a mean
+    Image all = image;
+    change_color(all, change, "bcsh");
+    for (int x = 0; x < count; ++x) {
+      Image one = crop(image, {x, 0, 1, 1});
+      change_color(one, change, "bcsh");
+      ASSERT_EQ(one, crop(all, {x, 0, 1, 1})) << x << " of " << count;
+    }
+    Image brighter = image;
+    change_color(brighter, {.brightness = 1.23}, "b");
+    for (size_t i = 0; i < image.pixels.size(); ++i)
+      ASSERT_EQ(brighter.pixels[i], static_cast<uint8_t>(std::min(255.0f, 1.23f * image.pixels[i] + 0.5f)));
+  }
+}
+
+TEST(Color, ContrastTakesTheMeanOfEveryPixel) {
+  for (const auto& [width, height] : {std::pair(1, 1), {5, 3}, {17, 1}, {257, 16}, {300, 41}}) {
+    Image image = test::pattern(width, height, 8, false);
+    double mean = 0;
+    for (size_t i = 0; i < image.pixels.size(); i += 3)
+      mean += 0.299 * image.pixels[i] + 0.587 * image.pixels[i + 1] + 0.114 * image.pixels[i + 2];
+    change_color(image, {.contrast = 0}, "c");
+    for (const uint8_t p : image.pixels)
+      ASSERT_EQ(p, std::lround(mean / (width * height))) << width << "x" << height;
+  }
+}
+
 TEST(Color, HueTurnsRedTowardsBlueOrGreenAndKeepsGrey) {
   Image image(2, 1);
   const uint8_t red_and_grey[] = {200, 40, 40, 90, 90, 90};
