@@ -33,7 +33,8 @@ struct Mixup final : Transform {
   void apply(LabelledImage& s, const Draw& draw) const override {
     if (draw.epoch >= until_epoch) return;
     const double share = random_beta(alpha, beta, draw.random);
-    mix(s, draw.partner(draw.random), share);
+    const Partner partner = draw.partner(draw.random);
+    mix(s, partner.picture(), share);
   }
 };
 
@@ -56,13 +57,11 @@ struct RandomExpand final : Transform {
   void apply(LabelledImage& s, const Draw& draw) const override {
     if (!draw.random.flip(probability)) return;
     const double factor = draw.random.uniform(1, ratio);
-    const double shrink = std::min(1.0, largest / (factor * std::max(s.image.width, s.image.height)));
+    const double shrink = std::min(1.0, largest / (factor * std::max(s.width(), s.height())));
     const auto side = [&](int n) { return std::max(1, static_cast<int>(n * shrink)); };
-    resize(s, side(s.image.width), side(s.image.height), Filter::kBox);
-    const int width = static_cast<int>(s.image.width * factor),
-              height = static_cast<int>(s.image.height * factor);
-    const int x = draw.random.below(width - s.image.width + 1),
-              y = draw.random.below(height - s.image.height + 1);
+    resize(s, side(s.width()), side(s.height()), Filter::kBox);
+    const int width = static_cast<int>(s.width() * factor), height = static_cast<int>(s.height() * factor);
+    const int x = draw.random.below(width - s.width() + 1), y = draw.random.below(height - s.height() + 1);
     place(s, width, height, x, y, fill.value());
   }
 };
@@ -97,7 +96,7 @@ struct RandomIouCrop final : Transform {
     for (const std::optional<double>& threshold : order) {
       if (!threshold) return;
       for (int attempt = 0; attempt < attempts; ++attempt) {
-        const Box part = draw_part(s.image, draw.random);
+        const Box part = draw_part({s.width(), s.height()}, draw.random);
         if (part.width < 1 || part.height < 1 || !covers(s.boxes, part, *threshold)) continue;
         if (boxes_within(s.boxes, part).empty()) continue;
         crop(s, part);
@@ -105,16 +104,16 @@ struct RandomIouCrop final : Transform {
       }
     }
   }
-  Box draw_part(const Image& image, Random& random) const {
+  Box draw_part(const Size& picture, Random& random) const {
     const double share = random.uniform(scale[0], scale[1]), square = share * share;
     // Within these bounds neither side is longer than the picture's.
     const double ratio =
         random.uniform(std::max(aspect[0], square), std::max(std::min(aspect[1], 1 / square), square));
     Box part;
-    part.width = std::min(image.width, static_cast<int>(image.width * share * std::sqrt(ratio)));
-    part.height = std::min(image.height, static_cast<int>(image.height * share / std::sqrt(ratio)));
-    part.x = random.below(image.width - part.width + 1);
-    part.y = random.below(image.height - part.height + 1);
+    part.width = std::min(picture.width, static_cast<int>(picture.width * share * std::sqrt(ratio)));
+    part.height = std::min(picture.height, static_cast<int>(picture.height * share / std::sqrt(ratio)));
+    part.x = random.below(picture.width - part.width + 1);
+    part.y = random.below(picture.height - part.height + 1);
     return part;
   }
   static bool covers(const std::vector<ObjectBox>& boxes, const Box& part, double threshold) {
@@ -170,9 +169,11 @@ double random_beta(double a, double b, Random& random) {
 void mix(LabelledImage& sample, const LabelledImage& partner, double share) {
   ESPALIER_CHECK(sample.mask.empty() && partner.mask.empty(),
                  "mixup: masks cannot be mixed; take it out of the transforms for segmentation");
-  const Image a = std::move(sample.image);
-  const Image& b = partner.image;
-  Image& out = sample.image = Image(std::max(a.width, b.width), std::max(a.height, b.height));
+  if (sample.frame) sample.settle();
+  const Image own = std::move(sample.image);
+  const Image &a = sample.lent ? *sample.lent : own, &b = partner.image;
+  sample.lent = nullptr;
+  Image& out = sample.image = Image::unset(std::max(a.width, b.width), std::max(a.height, b.height));
   const float of_a = static_cast<float>(share), of_b = static_cast<float>(1 - share);
   for (int y = 0; y < out.height; ++y) {
     const int wide_a = y < a.height ? a.width * kC : 0, wide_b = y < b.height ? b.width * kC : 0;
@@ -182,6 +183,7 @@ void mix(LabelledImage& sample, const LabelledImage& partner, double share) {
     for (int i = 0; i < both; ++i) to[i] = static_cast<uint8_t>(of_a * row_a[i] + of_b * row_b[i] + 0.5f);
     for (int i = both; i < wide_a; ++i) to[i] = static_cast<uint8_t>(of_a * row_a[i] + 0.5f);
     for (int i = both; i < wide_b; ++i) to[i] = static_cast<uint8_t>(of_b * row_b[i] + 0.5f);
+    std::fill(to + std::max(wide_a, wide_b), to + static_cast<size_t>(out.width) * kC, uint8_t{0});
   }
   for (ObjectBox& box : sample.boxes) box.score *= of_a;
   for (ObjectBox box : partner.boxes) {

@@ -127,6 +127,7 @@ LabelledImage draw_fundus(int size, uint64_t seed, uint64_t index) {
       sample.mask.classes[static_cast<size_t>(y) * size + x] =
           disc.distance((f(x) + 0.5f) / f(size), (f(y) + 0.5f) / f(size)) <= 1;
   crop(sample, frame);
+  sample.settle();
   sample.to_network = {};
   return sample;
 }

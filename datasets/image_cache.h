@@ -40,6 +40,7 @@ class ImageCache {
       left_.fetch_add(bytes);
       return;
     }
+    const ExactPixels exact;
     const auto* copy = new PreparedImage(image);
     const PreparedImage* none = nullptr;
     if (!slots_[sample].compare_exchange_strong(none, copy, std::memory_order_release)) {

@@ -164,6 +164,7 @@ LabelledImage draw_insects(int classes, int size, uint64_t seed, uint64_t index)
   if (random.flip(0.3)) paint_patch(canvas, random, 0.1);
   sample.image = develop(canvas, random);
   crop(sample, frame);
+  sample.settle();
   sample.to_network = {};
   return sample;
 }

@@ -45,6 +45,29 @@ uint8_t class_at(const Mask& mask, int x, int y) {
   return mask.classes[static_cast<size_t>(y) * mask.width + x];
 }
 
+bool is_whole(const LabelledImage& sample, const Box& part) {
+  return part == Box{0, 0, sample.width(), sample.height()};
+}
+
+/// A part of what the frame shows, in the pixels of `image`.
+Box within_image(const LabelledImage& sample, const Box& part) {
+  const Box shown = sample.part();
+  return {shown.x + part.x, shown.y + part.y, part.width, part.height};
+}
+
+/// Boxes, mask and map of `part` stretched to width x height.
+void follow_part(LabelledImage& sample, const Box& part, int width, int height) {
+  if (!sample.mask.empty()) {
+    const std::vector<int> xs = nearest_positions(part.width, width),
+                           ys = nearest_positions(part.height, height);
+    sample.mask = make_mask(
+        width, height, [&](int x, int y) { return class_at(sample.mask, part.x + xs[x], part.y + ys[y]); });
+  }
+  if (!is_whole(sample, part)) sample.boxes = boxes_within(sample.boxes, part);
+  const double sx = static_cast<double>(width) / part.width, sy = static_cast<double>(height) / part.height;
+  follow(sample, {sx, sy, -part.x * sx, -part.y * sy});
+}
+
 /// A turn in the frame of a picture of width x height. The y axis points down, so a positive angle turns
 /// counter-clockwise.
 struct Turn {
@@ -146,7 +169,26 @@ void flip_vertical(Image& image) {
     std::swap_ranges(image.at(0, top), image.at(0, top) + row, image.at(0, bottom));
 }
 
+LabelledImage LabelledImage::lend() const {
+  return {.label = label,
+          .boxes = boxes,
+          .mask = mask,
+          .to_network = to_network,
+          .frame = frame,
+          .lent = &source()};
+}
+
+void LabelledImage::settle() {
+  if (frame)
+    image = crop(source(), frame->part, frame->outside);
+  else if (lent)
+    image = *lent;
+  frame.reset();
+  lent = nullptr;
+}
+
 void flip_horizontal(LabelledImage& sample) {
+  sample.settle();
   flip_horizontal(sample.image);
   Mask& mask = sample.mask;
   for (auto row = mask.classes.begin(); row != mask.classes.end(); row += mask.width)
@@ -155,6 +197,7 @@ void flip_horizontal(LabelledImage& sample) {
 }
 
 void flip_vertical(LabelledImage& sample) {
+  sample.settle();
   flip_vertical(sample.image);
   Mask& mask = sample.mask;
   const auto row = [&](int y) { return mask.classes.begin() + static_cast<int64_t>(y) * mask.width; };
@@ -186,6 +229,7 @@ void rotate(Image& image, double degrees, const Fill& fill) {
 }
 
 void rotate(LabelledImage& sample, double degrees, const Fill& fill) {
+  sample.settle();
   rotate(sample.image, degrees, fill);
   const int width = sample.image.width, height = sample.image.height;
   if (!sample.mask.empty()) {
@@ -205,48 +249,39 @@ void rotate(LabelledImage& sample, double degrees, const Fill& fill) {
 }
 
 void crop(LabelledImage& sample, const Box& part) {
-  resize(sample, part, part.width, part.height, Filter::kNearest);
+  check_part(sample.width(), sample.height(), part);
+  if (is_whole(sample, part)) return;
+  follow_part(sample, part, part.width, part.height);
+  sample.frame = {within_image(sample, part), sample.outside()};
 }
 
 void resize(LabelledImage& sample, int width, int height, Filter filter) {
-  resize(sample, {0, 0, sample.image.width, sample.image.height}, width, height, filter);
+  resize(sample, {0, 0, sample.width(), sample.height()}, width, height, filter);
 }
 
 void resize(LabelledImage& sample, const Box& part, int width, int height, Filter filter) {
-  const bool whole = part == Box{0, 0, sample.image.width, sample.image.height};
-  if (whole && width == part.width && height == part.height) return;
-  sample.image = resize(sample.image, part, width, height, filter);
-  if (!sample.mask.empty()) {
-    const std::vector<int> xs = nearest_positions(part.width, width),
-                           ys = nearest_positions(part.height, height);
-    sample.mask = make_mask(
-        width, height, [&](int x, int y) { return class_at(sample.mask, part.x + xs[x], part.y + ys[y]); });
-  }
-  if (!whole) sample.boxes = boxes_within(sample.boxes, part);
-  const double sx = static_cast<double>(width) / part.width, sy = static_cast<double>(height) / part.height;
-  follow(sample, {sx, sy, -part.x * sx, -part.y * sy});
+  if (is_whole(sample, part) && width == part.width && height == part.height) return;
+  check_part(sample.width(), sample.height(), part);
+  follow_part(sample, part, width, height);
+  sample.image = resize(sample.source(), within_image(sample, part), width, height, filter, sample.outside());
+  sample.frame.reset();
+  sample.lent = nullptr;
 }
 
 void place(LabelledImage& sample, int width, int height, int x, int y, const Fill& fill) {
-  const Image& in = sample.image;
-  ESPALIER_CHECK(x >= 0 && y >= 0 && in.width <= width - x && in.height <= height - y, "a picture of ",
-                 in.width, "x", in.height, " at (", x, ", ", y, ") does not fit onto ", width, "x", height,
+  const int in_width = sample.width(), in_height = sample.height();
+  ESPALIER_CHECK(x >= 0 && y >= 0 && in_width <= width - x && in_height <= height - y, "a picture of ",
+                 in_width, "x", in_height, " at (", x, ", ", y, ") does not fit onto ", width, "x", height,
                  "; make it smaller first");
-  if (in.width == width && in.height == height) return;
-  Image out(width, height);
-  const uint8_t color[kC] = {fill.red, fill.green, fill.blue};
-  for (int column = 0; column < width; ++column) std::memcpy(out.at(column, 0), color, kC);
-  const size_t row_bytes = static_cast<size_t>(width) * kC;
-  for (int row = 1; row < height; ++row) std::memcpy(out.at(0, row), out.at(0, 0), row_bytes);
-  for (int row = 0; row < in.height; ++row)
-    std::memcpy(out.at(x, y + row), in.at(0, row), static_cast<size_t>(in.width) * kC);
+  if (in_width == width && in_height == height) return;
   if (!sample.mask.empty())
     sample.mask = make_mask(width, height, [&](int to_x, int to_y) {
       const int u = to_x - x, v = to_y - y;
-      const bool inside = u >= 0 && u < in.width && v >= 0 && v < in.height;
+      const bool inside = u >= 0 && u < in_width && v >= 0 && v < in_height;
       return inside ? class_at(sample.mask, u, v) : Mask::kIgnored;
     });
-  sample.image = std::move(out);
+  if (sample.frame) sample.settle();  // so that what surrounds the picture is all of one colour
+  sample.frame = {{-x, -y, width, height}, fill};
   follow(sample, {1, 1, static_cast<double>(x), static_cast<double>(y)});
 }
 

@@ -2,6 +2,7 @@
 // A picture with everything known about it, and the changes of geometry that keep all of it true: boxes and
 // mask go where the picture goes, and the map from the file's pixels is carried along.
 
+#include <optional>
 #include <vector>
 
 #include "datasets/resample.h"
@@ -17,11 +18,24 @@ struct LabelledImage {
   std::vector<ObjectBox> boxes;  ///< in the pixels of `image`
   Mask mask;                     ///< of the size of `image`, or empty
   PixelMap to_network;           ///< from the file's pixels to those of `image`
-};
 
-/// What fills pixels that no picture covers; masks get Mask::kIgnored there.
-struct Fill {
-  uint8_t red = 0, green = 0, blue = 0;
+  /// What crop() and place() make of `image`: its pixels move in settle() or in the next resize(), at once
+  /// and only those that are needed. Everything else above is of that picture already.
+  struct Frame {
+    Box part;      ///< of `image`; may reach beyond it
+    Fill outside;  ///< what is there; masks have Mask::kIgnored
+  };
+  std::optional<Frame> frame = {};
+  const Image* lent = nullptr;  ///< another's, instead of `image`, as long as nothing has changed its pixels
+
+  const Image& source() const { return lent ? *lent : image; }
+  Box part() const { return frame ? frame->part : Box{0, 0, source().width, source().height}; }
+  Fill outside() const { return frame ? frame->outside : Fill{}; }
+  int width() const { return part().width; }
+  int height() const { return part().height; }
+  /// The same with the pixels lent by this one, which must outlive it or its settle().
+  LabelledImage lend() const;
+  void settle();  ///< makes `image` its own and what its frame shows
 };
 
 void flip_horizontal(Image& image);

@@ -25,6 +25,8 @@ namespace {
 /// A batch on its way: tasks fill it, the last one to finish announces it.
 struct Pending {
   Batch batch;
+  int epoch = 0;
+  int64_t number = 0;  // of the epoch's batches
   Size size;
   double draw = 0;                            // Draw::batch
   std::vector<std::vector<ObjectBox>> boxes;  // detection: per image, in its final pixels
@@ -47,6 +49,12 @@ struct Pending {
     ready.wait(lock, [&] { return left == 0; });
     if (error) std::rethrow_exception(error);
   }
+};
+
+/// One picture of it.
+struct Job {
+  std::shared_ptr<Pending> pending;
+  int image = 0;
 };
 
 /// As many as asked for, at most one a core.
@@ -82,7 +90,8 @@ class Loader final : public BatchSource {
         pipeline_(std::move(pipeline)),
         options_(options),
         cache_(data_.samples.size(), options.cache_bytes),
-        arena_(thread_count(options.threads), 0) {
+        threads_(thread_count(options.threads)),
+        arena_(threads_, 0) {
     ESPALIER_CHECK(options.batch >= 1, "data.batch is ", options.batch, "; it must be at least 1");
     ESPALIER_CHECK(options.prefetch >= 1, "the loader's prefetch is ", options.prefetch,
                    "; it must be at least 1");
@@ -98,21 +107,21 @@ class Loader final : public BatchSource {
   void start(int epoch, int64_t first_batch) override {
     ESPALIER_CHECK(first_batch >= 0 && first_batch <= batches(), data_.name, ": an epoch has ", batches(),
                    " batches, it cannot start at ", first_batch);
-    abandon();
     epoch_ = epoch;
-    std::iota(order_.begin(), order_.end(), 0);
-    if (options_.shuffle) {
-      Random random(options_.seed, Purpose::kShuffle, static_cast<uint64_t>(epoch));
-      shuffle(order_, random);
-    }
-    issued_ = first_batch;
     started_ = true;
-    for (int i = 0; i < options_.prefetch; ++i) issue();
+    if (!queue_.empty() && queue_.front()->epoch == epoch && queue_.front()->number == first_batch) return;
+    abandon();
+    enter(epoch, first_batch);
+    // Pictures differ much in what they cost, and batches leave in their order: while one slow picture holds
+    // its batch, the other threads need some to do.
+    constexpr int kAhead = 4;
+    const int wanted = (kAhead * threads_ + options_.batch - 1) / options_.batch;
+    for (int i = 0; i < std::max(options_.prefetch, wanted); ++i) issue();
   }
 
   bool next(Batch& batch) override {
     if (!started_) start(0, 0);
-    if (queue_.empty()) return false;
+    if (queue_.empty() || queue_.front()->epoch != epoch_) return false;
     const std::shared_ptr<Pending> pending = queue_.front();
     queue_.pop_front();
     issue();
@@ -133,14 +142,28 @@ class Loader final : public BatchSource {
   }
 
  private:
-  /// Sets the next batch of the epoch, if there is one, on its way.
+  /// What issue() makes next.
+  void enter(int epoch, int64_t first_batch) {
+    issuing_ = epoch;
+    issued_ = first_batch;
+    std::iota(order_.begin(), order_.end(), 0);
+    if (!options_.shuffle) return;
+    Random random(options_.seed, Purpose::kShuffle, static_cast<uint64_t>(epoch));
+    shuffle(order_, random);
+  }
+
+  /// Sets the next batch on its way. A training goes on with the next epoch, so that small data sets do not
+  /// begin each with idle threads.
   void issue() {
-    if (issued_ >= batches()) return;
+    if (issued_ == batches() && options_.shuffle) enter(issuing_ + 1, 0);
+    if (issued_ == batches()) return;
     const int64_t first = issued_++ * options_.batch;
     const int count = static_cast<int>(std::min<int64_t>(options_.batch, data_.size() - first));
     const auto pending = std::make_shared<Pending>();
+    pending->epoch = issuing_;
+    pending->number = first / options_.batch;
     pending->left = count;
-    Random random(options_.seed, Purpose::kBatch, static_cast<uint64_t>(epoch_),
+    Random random(options_.seed, Purpose::kBatch, static_cast<uint64_t>(issuing_),
                   static_cast<uint64_t>(first));
     pending->draw = random.uniform();
     const Size size = pending->size = pipeline_.output_size(pending->draw);
@@ -160,24 +183,38 @@ class Loader final : public BatchSource {
       batch.targets = {Tensor({count, size.height, size.width}, Device::kCpu, DType::kS32)};
     if (options_.annotate && data_.task != "classification") batch.annotations.resize(count);
     queue_.push_back(pending);
-    for (int i = 0; i < count; ++i)
-      arena_.enqueue(tasks_->defer([this, pending, i] {
-        std::exception_ptr failure;
-        try {
-          if (!abandoned_.load(std::memory_order_relaxed)) fill(*pending, i);
-        } catch (...) {
-          failure = std::current_exception();
-        }
-        pending->finish(i, failure);
-      }));
+    for (int i = 0; i < count; ++i) {
+      {
+        const std::lock_guard lock(jobs_mutex_);
+        jobs_.push_back({pending, i});
+      }
+      arena_.enqueue(tasks_->defer([this] { do_oldest_job(); }));
+    }
+  }
+
+  /// TBB takes tasks in no order that could be relied on, but the batch that is waited for must come first.
+  void do_oldest_job() {
+    Job job;
+    {
+      const std::lock_guard lock(jobs_mutex_);
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    std::exception_ptr failure;
+    try {
+      if (!abandoned_.load(std::memory_order_relaxed)) fill(*job.pending, job.image);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    job.pending->finish(job.image, failure);
   }
 
   void fill(Pending& pending, int i) const {
     const Batch& batch = pending.batch;
     const int index = batch.samples[i];
-    Random random(options_.seed, Purpose::kAugment, static_cast<uint64_t>(epoch_),
+    Random random(options_.seed, Purpose::kAugment, static_cast<uint64_t>(pending.epoch),
                   static_cast<uint64_t>(index));
-    const Draw draw{random, pending.draw, epoch_, [&](Random& r) { return partner(index, r); }};
+    const Draw draw{random, pending.draw, pending.epoch, [&](Random& r) { return partner(index, r); }};
     const PreparedImage* cached = cache_.find(index);
     PreparedImage own;
     if (!cached) own = prepare(index);
@@ -185,7 +222,7 @@ class Loader final : public BatchSource {
     if (!pipeline_.random()) return write(cached ? cached->sample : own.sample, pending, i);
     LabelledImage sample;
     if (cached)
-      sample = cached->sample;
+      sample = cached->sample.lend();
     else
       sample = std::move(own.sample);
     try {
@@ -221,14 +258,14 @@ class Loader final : public BatchSource {
   }
 
   /// Another picture of the data set, for mixup; the same one when it is alone.
-  LabelledImage partner(int index, Random& random) const {
+  Partner partner(int index, Random& random) const {
     const int others = static_cast<int>(data_.size()) - 1;
     if (others > 0) {
       const int other = random.below(others);
       index = other + (other >= index);
     }
-    const PreparedImage* cached = cache_.find(index);
-    return cached ? cached->sample : prepare(index).sample;
+    if (const PreparedImage* cached = cache_.find(index)) return &cached->sample;
+    return prepare(index).sample;
   }
 
   void annotate(const PreparedImage& prepared, int index, Annotation& annotation) const {
@@ -268,13 +305,17 @@ class Loader final : public BatchSource {
   const Pipeline pipeline_;
   const LoaderOptions options_;
   mutable ImageCache cache_;
+  const int threads_;
   tbb::task_arena arena_;
   std::unique_ptr<tbb::task_group> tasks_ = std::make_unique<tbb::task_group>();  // its destructor may throw
   std::vector<int> order_;
   std::deque<std::shared_ptr<Pending>> queue_;
+  std::deque<Job> jobs_;  // one for each task that has not begun
+  std::mutex jobs_mutex_;
   std::atomic<bool> abandoned_ = false;
-  int64_t issued_ = 0;  // batches of this epoch
-  int epoch_ = 0;
+  int epoch_ = 0;       // that next() gives
+  int issuing_ = 0;     // that issue() is at, perhaps the one after
+  int64_t issued_ = 0;  // batches of it
   bool started_ = false;
 };
 

@@ -16,7 +16,7 @@ struct LoaderOptions {
   bool drop_last = false;  ///< leave out the last, smaller batch
   uint64_t seed = 1;       ///< of the order and of the augmentation
   int threads = 0;         ///< that decode and augment; 0: all cores
-  int prefetch = 3;        ///< batches made ahead of the consumer
+  int prefetch = 3;        ///< batches made ahead of the consumer; more if threads would have nothing to do
   int64_t cache_bytes =
       0;                  ///< keep pictures decoded (and through the leading transforms that are not random)
   bool annotate = false;  ///< fill Batch::annotations, for metrics; not for classification

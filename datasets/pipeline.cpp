@@ -265,6 +265,7 @@ bool Pipeline::mixes() const {
 void Pipeline::run(LabelledImage& sample, const Draw& draw, int first, int last) const {
   assert(first >= 0 && last <= steps());
   for (int i = first; i < last; ++i) steps_[i]->apply(sample, draw);
+  sample.settle();
 }
 
 kernels::PixelScale Pipeline::pixel_scale() const {

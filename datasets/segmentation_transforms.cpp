@@ -15,9 +15,9 @@ namespace {
 const FillArgument kMiddle = {{127.5, 127.5, 127.5}};
 
 void resize_long(LabelledImage& s, int size, Filter filter) {
-  const double factor = static_cast<double>(size) / std::max(s.image.width, s.image.height);
+  const double factor = static_cast<double>(size) / std::max(s.width(), s.height());
   const auto side = [&](int n) { return std::max(1, static_cast<int>(std::lround(n * factor))); };
-  resize(s, side(s.image.width), side(s.image.height), filter);
+  resize(s, side(s.width()), side(s.height()), filter);
 }
 
 struct ResizeLong final : Transform {
@@ -69,8 +69,8 @@ struct Pad final : Transform {
   }
   Size size_after(Size, double) const override { return {size, size}; }
   void apply(LabelledImage& s, const Draw&) const override {
-    ESPALIER_CHECK(s.image.width <= size && s.image.height <= size, "pad: ", s.image.width, "x",
-                   s.image.height, " pixels are more than ", size, "x", size, "; put resize_long before it");
+    ESPALIER_CHECK(s.width() <= size && s.height() <= size, "pad: ", s.width(), "x", s.height(),
+                   " pixels are more than ", size, "x", size, "; put resize_long before it");
     place(s, size, size, 0, 0, fill.value());
   }
 };
@@ -90,9 +90,8 @@ struct RandomPaddingCrop final : Transform {
   Size size_after(Size, double) const override { return {size, size}; }
   bool random() const override { return true; }
   void apply(LabelledImage& s, const Draw& draw) const override {
-    place(s, std::max(s.image.width, size), std::max(s.image.height, size), 0, 0, fill.value());
-    const int x = draw.random.below(s.image.width - size + 1),
-              y = draw.random.below(s.image.height - size + 1);
+    place(s, std::max(s.width(), size), std::max(s.height(), size), 0, 0, fill.value());
+    const int x = draw.random.below(s.width() - size + 1), y = draw.random.below(s.height() - size + 1);
     crop(s, {x, y, size, size});
   }
 };

@@ -30,8 +30,7 @@ struct RandomResizedCrop final : Transform {
   Size size_after(Size, double) const override { return {size, size}; }
   bool random() const override { return true; }
   void apply(LabelledImage& s, const Draw& draw) const override {
-    const Box box =
-        random_crop_box({s.image.width, s.image.height}, lower_scale, ratio[0], ratio[1], draw.random);
+    const Box box = random_crop_box({s.width(), s.height()}, lower_scale, ratio[0], ratio[1], draw.random);
     resize(s, box, size, size, filter.value());
   }
 };
@@ -74,7 +73,7 @@ struct ResizeShort final : Transform {
     return before.known() ? scaled(before.width, before.height) : Size{};
   }
   void apply(LabelledImage& s, const Draw&) const override {
-    const Size to = scaled(s.image.width, s.image.height);
+    const Size to = scaled(s.width(), s.height());
     resize(s, to.width, to.height, filter.value());
   }
   Size scaled(int width, int height) const {
@@ -112,11 +111,10 @@ struct CenterCrop final : Transform {
   }
   Size size_after(Size, double) const override { return {size, size}; }
   void apply(LabelledImage& s, const Draw&) const override {
-    ESPALIER_CHECK(size <= s.image.width && size <= s.image.height, "center_crop: ", size, "x", size,
-                   " does not fit into ", s.image.width, "x", s.image.height,
-                   " pixels; put resize_short before it");
-    if (s.image.width == size && s.image.height == size) return;
-    crop(s, {(s.image.width - size) / 2, (s.image.height - size) / 2, size, size});
+    ESPALIER_CHECK(size <= s.width() && size <= s.height(), "center_crop: ", size, "x", size,
+                   " does not fit into ", s.width(), "x", s.height(), " pixels; put resize_short before it");
+    if (s.width() == size && s.height() == size) return;
+    crop(s, {(s.width() - size) / 2, (s.height() - size) / 2, size, size});
   }
 };
 
@@ -149,6 +147,7 @@ struct ColorDistort final : Transform {
     choose(change.contrast, 1, contrast);
     choose(change.saturation, 1, saturation);
     choose(change.hue_degrees, 0, hue);
+    s.settle();
     change_color(s.image, change, order);
   }
 };

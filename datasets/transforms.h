@@ -42,13 +42,25 @@ class ArgumentVisitor {
                         const char* help) = 0;  ///< a list of one or more
 };
 
+/// The other picture of a mixup: an own one, or one that stays where it is.
+class Partner {
+ public:
+  Partner(LabelledImage own) : own_(std::move(own)) {}
+  Partner(const LabelledImage* lasting) : lasting_(lasting) {}
+  const LabelledImage& picture() const { return lasting_ ? *lasting_ : own_; }
+
+ private:
+  LabelledImage own_;
+  const LabelledImage* lasting_ = nullptr;
+};
+
 /// What one application of a transform draws on: the result is a function of the sample and this.
 struct Draw {
   Random& random;    ///< the sample's own stream
   double batch = 0;  ///< in [0, 1), the same for all pictures of a batch
   int epoch = 0;     ///< of the training, from 0
   /// Another picture of the data set, picked with `random`; only mixup asks for it.
-  std::function<LabelledImage(Random&)> partner = {};
+  std::function<Partner(Random&)> partner = {};
 };
 
 struct Transform {

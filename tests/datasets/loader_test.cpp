@@ -172,6 +172,16 @@ TEST_F(LoaderTest, ResumesInTheMiddleOfAnEpoch) {
   EXPECT_ERROR(source->start(0, -1), "cannot start at -1");
 }
 
+TEST_F(LoaderTest, EpochsAfterOneAnotherAreThoseEnteredAnew) {
+  const auto running = make_loader(data, train, train_loader_options(4, 3));
+  for (const int epoch : {0, 1, 2, 5, 6, 6})
+    EXPECT_EQ(epoch_of(*running, epoch),
+              epoch_of(*make_loader(data, train, train_loader_options(4, 3)), epoch))
+        << epoch;
+  Batch batch;
+  EXPECT_FALSE(running->next(batch)) << "the next epoch must be started";
+}
+
 TEST_F(LoaderTest, BatchesOwnTheirMemory) {
   const auto source = make_loader(data, eval, eval_loader_options(5));
   Batch first, second;

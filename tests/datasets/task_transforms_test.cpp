@@ -36,6 +36,59 @@ TEST(Mixup, BlendsBothPicturesAndKeepsBothBoxes) {
   EXPECT_ERROR(mix(masked, a, 0.5), "mixup: masks cannot be mixed");
 }
 
+TEST(Mixup, IsItsDefinitionToTheBit) {
+  constexpr std::pair<int, int> sizes[] = {{1, 1}, {3, 7}, {17, 5}, {40, 2}};
+  for (const auto& [wa, ha] : sizes)
+    for (const auto& [wb, hb] : sizes) {
+      LabelledImage a{test::pattern(wa, ha, 1, false)};
+      const LabelledImage b{test::pattern(wb, hb, 2, false)}, before = a;
+      LabelledImage lent = before.lend();
+      mix(a, b, 0.37);
+      mix(lent, b, 0.37);
+      EXPECT_EQ(a.image, lent.image);
+      ASSERT_EQ((Size{a.image.width, a.image.height}), (Size{std::max(wa, wb), std::max(ha, hb)}));
+      for (int y = 0; y < a.image.height; ++y)
+        for (int x = 0; x < a.image.width; ++x)
+          for (int c = 0; c < 3; ++c) {
+            const float of_a = x < wa && y < ha ? 0.37f * before.image.at(x, y)[c] : 0,
+                        of_b = x < wb && y < hb ? static_cast<float>(1 - 0.37) * b.image.at(x, y)[c] : 0;
+            ASSERT_EQ(a.image.at(x, y)[c], static_cast<uint8_t>(of_a + of_b + 0.5f));
+          }
+    }
+}
+
+TEST(Frame, ManyCropsAndPlacesAreTheSameAtOnceAsOneByOne) {
+  for (int i = 0; i < 200; ++i) {
+    Random random = stream(4000 + i);
+    LabelledImage original = test::disc(1 + random.below(40), 1 + random.below(30), 9, 8, 5),
+                  lazy = original.lend(), eager = original;
+    for (int step = 0; step < 5; ++step) {
+      const int width = eager.width(), height = eager.height();
+      if (random.flip(0.5)) {
+        const int w = 1 + random.below(width), h = 1 + random.below(height);
+        const Box part{random.below(width - w + 1), random.below(height - h + 1), w, h};
+        crop(lazy, part);
+        crop(eager, part);
+      } else {
+        const int right = random.below(9), down = random.below(9), x = random.below(right + 1),
+                  y = random.below(down + 1);
+        const Fill fill{static_cast<uint8_t>(step * 40), 7, 99};
+        place(lazy, width + right, height + down, x, y, fill);
+        place(eager, width + right, height + down, x, y, fill);
+      }
+      eager.settle();
+    }
+    if (random.flip(0.5)) {
+      resize(lazy, 21, 18, Filter::kBicubic);
+      resize(eager, 21, 18, Filter::kBicubic);
+    }
+    lazy.settle();
+    ASSERT_EQ(lazy.image, eager.image) << i;
+    ASSERT_EQ(lazy.mask.classes, eager.mask.classes) << i;
+    ASSERT_EQ(lazy.to_network.offset_x, eager.to_network.offset_x) << i;
+  }
+}
+
 TEST(Mixup, EndsAtItsEpochAndAsksForOnePartner) {
   const Json mixup = {{"name", "mixup"}, {"until_epoch", 3}};
   for (const int epoch : {0, 2, 3, 9}) {
