@@ -113,6 +113,9 @@ struct SuppressClass {
         kept[int64_t{k} * p.keep + found] = {left, top, s.x1[i], s.y1[i],
                                              warp::float_of(static_cast<uint32_t>(s.keys[i] >> 32))};
       ++found;
+      // Not unrolled: of four turns ptxas 13.0 stores the marks 8 KiB behind their place, beyond the shared
+      // memory, which only more than 768 boxes of a class reach.
+      ESPALIER_NO_UNROLL
       for (int j = i + 1 + warp::thread(); j < count; j += kThreads) {
         const float r = s.x1[j] + p.plus, b = s.y1[j] + p.plus;
         const float w = (right < r ? right : r) - (left > s.x0[j] ? left : s.x0[j]);

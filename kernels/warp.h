@@ -18,10 +18,12 @@
 #define ESPALIER_SIMT __device__ __forceinline__
 #define ESPALIER_UNROLL _Pragma("unroll")
 #define ESPALIER_UNROLL_BY_4 _Pragma("unroll 4")
+#define ESPALIER_NO_UNROLL _Pragma("unroll 1")
 #else
 #define ESPALIER_SIMT inline
 #define ESPALIER_UNROLL
 #define ESPALIER_UNROLL_BY_4
+#define ESPALIER_NO_UNROLL
 #endif
 
 namespace espalier::kernels::warp {
