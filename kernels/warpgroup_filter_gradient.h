@@ -5,7 +5,7 @@
 
 #include "kernels/divisor.h"
 #include "kernels/implicit_gemm.h"
-#include "kernels/warpgroup.h"
+#include "kernels/warpgroup_steps.h"
 
 namespace espalier::kernels {
 
@@ -20,10 +20,8 @@ struct WarpgroupFilterGradient {
   static constexpr int kPixels = 64;
   static constexpr int kLeftBlocks = kM / 64, kRightBlocks = kN / 64;
   static constexpr int kStageBytes = (kLeftBlocks + kRightBlocks) * warp::kGroupBlockBytes;
-  /// The buffer that a step goes to was read two steps before. Two blocks share a multiprocessor where their
-  /// buffers fit.
-  static constexpr int kBlocks = kRowGroups == 2 ? 2 : 1, kStages = kRowGroups == 2 ? 3 : 4,
-                       kAhead = kStages - 2;
+  /// Two blocks share a multiprocessor where their buffers fit.
+  static constexpr int kBlocks = kRowGroups == 2 ? 2 : 1, kStages = kRowGroups == 2 ? 3 : 4;
   static constexpr int kSharedBytes = kStages * kStageBytes + warp::kGroupAlignment;
   static constexpr int kUnits = warp::kGroupRowBytes / 16, kUnitElements = 8;
   static constexpr int kPixelsAtOnce = kThreads / kUnits;
@@ -39,7 +37,6 @@ struct WarpgroupFilterGradient {
 
   ESPALIER_SIMT void operator()() const {
     using namespace warp;
-    unsigned char* stages = aligned_shared();
     const int first_row = block().x / column_tiles * kM, first_column = block().x % column_tiles * kN;
     const int first_step = block().z * part_steps;
     const int left = (pixels() + kPixels - 1) / kPixels - first_step;
@@ -50,25 +47,10 @@ struct WarpgroupFilterGradient {
       own[i] = place_of(first_column + 64 * i + thread() % kUnits * kUnitElements);
 
     float sum[kWidth / 2];
-    ESPALIER_UNROLL
-    for (int s = 0; s < kAhead; ++s) {
-      if (s < steps) fetch(stages + s * kStageBytes, (first_step + s) * kPixels, first_row, own);
-      commit_copies();
-    }
-    int step = 0;
-    do {  // not a loop that might not run: see warpgroup_gemm.h
-      wait_copies<kAhead - 1>();
-      publish_to_products();
-      barrier();
-      multiply(stages + step % kStages * kStageBytes, step > 0, sum);
-      if (step + kAhead < steps)
-        fetch(stages + (step + kAhead) % kStages * kStageBytes, (first_step + step + kAhead) * kPixels,
-              first_row, own);
-      commit_copies();
-      wait_products<1>();
-    } while (++step < steps);
-    wait_products<0>();
-    hold(sum);
+    run_steps<kStages, kStageBytes>(
+        steps, aligned_shared(), sum,
+        [&](unsigned char* stage, int step) { fetch(stage, (first_step + step) * kPixels, first_row, own); },
+        [&](const unsigned char* stage, bool more) { multiply(stage, more, sum); });
     store(first_row, first_column, sum);
   }
 
@@ -117,12 +99,9 @@ struct WarpgroupFilterGradient {
     const unsigned char* left = stage + group % kRowGroups * warp::kGroupBlockBytes;
     const unsigned char* right =
         stage + (kLeftBlocks + group / kRowGroups * (kWidth / 64)) * warp::kGroupBlockBytes;
-    warp::hold(sum);
-    warp::begin_products();
     ESPALIER_UNROLL
     for (int first = 0; first < warp::kGroupBlockBytes; first += warp::kTurnedGroupStep)
       warp::group_multiply<warp::GroupType::kTurnedBf16, kWidth>(sum, left, right, first, more || first > 0);
-    warp::commit_products();
   }
 
   ESPALIER_SIMT void store(int first_row, int first_column, const float (&sum)[kWidth / 2]) const {

@@ -3,7 +3,7 @@
 // threads only bring them there and take the sums away.
 
 #include "kernels/implicit_gemm.h"
-#include "kernels/warpgroup.h"
+#include "kernels/warpgroup_steps.h"
 
 namespace espalier::kernels {
 
@@ -31,7 +31,7 @@ struct WarpgroupGemm {
   /// Two blocks a multiprocessor where their sums fit its registers: one multiplies while the other begins
   /// or ends.
   static constexpr int kBlocks = kN <= 128 ? 2 : 1;
-  static constexpr int kStages = kN == 128 ? 3 : 4, kAhead = kStages - 2;
+  static constexpr int kStages = kN == 128 ? 3 : 4;
   static constexpr int kStageBytes = (kM + kN) * warp::kGroupRowBytes;
   static constexpr int kSharedBytes = kStages * kStageBytes + warp::kGroupAlignment;
   static constexpr int kUnitElements = 16 / Math::kElementBytes;
@@ -56,7 +56,6 @@ struct WarpgroupGemm {
 
   ESPALIER_SIMT void operator()() const {
     using namespace warp;
-    unsigned char* stages = aligned_shared();
     const int first_row = block().x / column_tiles * kM, first_column = block().x % column_tiles * kN;
     const int first_step = block().z * part_steps;
     const int left = steps_of(g) - first_step, steps = left < part_steps ? left : part_steps;
@@ -68,26 +67,10 @@ struct WarpgroupGemm {
     Place place = place_of(first_step);
 
     Sum sum[kN / 2];
-    ESPALIER_UNROLL
-    for (int s = 0; s < kAhead; ++s) {
-      if (s < steps) fetch(stages + s * kStageBytes, own, first_column, place);
-      commit_copies();
-    }
-    // The first step is there always; a loop that might not run, or sums that begin as zeros, would make the
-    // compiler move registers of products that are on their way, and wait for each.
-    int step = 0;
-    do {
-      wait_copies<kAhead - 1>();
-      publish_to_products();
-      barrier();
-      multiply(stages + step % kStages * kStageBytes, step > 0, sum);
-      if (step + kAhead < steps)
-        fetch(stages + (step + kAhead) % kStages * kStageBytes, own, first_column, place);
-      commit_copies();
-      wait_products<1>();
-    } while (++step < steps);
-    wait_products<0>();
-    hold(sum);
+    run_steps<kStages, kStageBytes>(
+        steps, aligned_shared(), sum,
+        [&](unsigned char* stage, int) { fetch(stage, own, first_column, place); },
+        [&](const unsigned char* stage, bool more) { multiply(stage, more, sum); });
     store(first_row, first_column, sum);
   }
 
@@ -183,13 +166,10 @@ struct WarpgroupGemm {
 
   ESPALIER_SIMT static void multiply(const unsigned char* stage, bool more, Sum (&sum)[kN / 2]) {
     const unsigned char* left = stage + warp::thread() / warp::kGroupThreads * 64 * warp::kGroupRowBytes;
-    warp::hold(sum);
-    warp::begin_products();
     ESPALIER_UNROLL
     for (int first = 0; first < warp::kGroupRowBytes; first += warp::kGroupStep)
       warp::group_multiply<Math::kType, kN>(sum, left, stage + kM * warp::kGroupRowBytes, first,
                                             more || first > 0);
-    warp::commit_products();
   }
 
   ESPALIER_SIMT void store(int first_row, int first_column, const Sum (&sum)[kN / 2]) const {
