@@ -191,13 +191,14 @@ function pointChart(chart) {
     const height = chart.height || (width < 520 ? 300 : 340), margin = {top: 22, bottom: 38, left: 0, right: 16};
     const {place: at, grid} = frame(width, height, margin, x, y);
     const children = [...grid];
-    const spots = points.map((p) => ({p, x: at.x(p.x), y: at.y(p.y) + 4}));
-    // Names of points that stand near each other are moved apart.
+    const spots = points.map((p) => ({p, x: at.x(p.x), mark: at.y(p.y), y: at.y(p.y) + 4}));
+    // A name stands beside its mark where it covers no other; names of points that stand near each other are moved apart.
+    const covers = (spot, from, w) => spots.some((o) => o !== spot && o.x > from - 6 && o.x < from + w + 6 && Math.abs(o.mark - spot.mark) < 11);
     spots.sort((a, b) => a.y - b.y);
     const taken = [];
     for (const spot of spots) {
-      const w = textWidth(spot.p.name), left = spot.x + 10 + w > width - 2;
-      spot.from = left ? spot.x - 10 - w : spot.x + 10;
+      const w = textWidth(spot.p.name), sides = [spot.x + 10, spot.x - 10 - w].filter((from) => from >= 0 && from + w <= width - 2);
+      spot.from = sides.find((from) => !covers(spot, from, w)) ?? sides[0] ?? spot.x + 10;
       const hits = (b) => spot.from < b.to && spot.from + w > b.from && Math.abs(spot.y - b.y) < 13;
       for (let tries = 0; tries < 40 && taken.some(hits); ++tries) spot.y = Math.max(...taken.filter(hits).map((b) => b.y)) + 13;
       taken.push({from: spot.from, to: spot.from + w, y: spot.y});
