@@ -1,6 +1,6 @@
 #pragma once
 // Hopper's tensor cores: four warps multiply matrices that lie in shared memory, while they do other things.
-// The emulator plays them too, as late or as early as the rules allow. See warp.h.
+// The emulator plays them too, before the copies of other threads or after them. See warp.h.
 
 #include "kernels/warp.h"
 

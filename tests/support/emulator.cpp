@@ -100,7 +100,7 @@ class Machine {
     meet_group(&own, [](void* const* lanes) {
       Group::Product product;
       for (int i = 0; i < kGroupThreads; ++i) product.push_back(*static_cast<GroupProduct*>(lanes[i]));
-      if (machine_().schedule_ == Schedule::kBackwardEarly)
+      if (machine_().schedule_ == Schedule::kForwardLate)
         multiply_group(product);
       else
         machine_().group().batches.back().push_back(std::move(product));

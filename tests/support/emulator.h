@@ -16,8 +16,10 @@ struct EmulatedLaunch {
 
 /// How the emulator takes its freedoms; a kernel without races gives the same bits with all of them.
 enum class Schedule {
-  kForwardLate,   ///< threads in order; an asynchronous copy happens when it is waited for
-  kBackwardEarly  ///< threads in reverse order; an asynchronous copy happens at once
+  /// Threads in order; an asynchronous copy happens when it is waited for, a group's product at once.
+  kForwardLate,
+  /// Threads in reverse order; a copy happens at once, a product when it is waited for.
+  kBackwardEarly
 };
 
 /// Calls `kernel` once for every thread. Shared memory begins as NaN. Throws std::runtime_error where threads
