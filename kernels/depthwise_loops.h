@@ -5,7 +5,6 @@
 
 #include "kernels/conv2d.h"
 #include "kernels/depthwise_rows.h"
-#include "kernels/depthwise_strips.h"
 #include "kernels/normed_conv.h"
 
 namespace espalier::kernels::strips {

@@ -7,12 +7,22 @@
 #include <utility>
 
 #include "kernels/channel_reduce.h"
+#include "kernels/conv_shape.h"
 #include "kernels/divisor.h"
 #include "kernels/warp.h"
 
 namespace espalier::kernels::strips {
 
 using warp::Float2;
+
+constexpr int kFilter = 3, kTaps = kFilter * kFilter;
+
+/// The problems that the loops take.
+inline bool takes(const ConvShape& s) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  return s.R == kFilter && s.S == kFilter && (s.stride == 1 || s.stride == 2) && s.C % 4 == 0 &&
+         int64_t{s.N} * (s.H + s.pad.top + 4) * (s.W + s.pad.left + 4) * (s.C / 4) < kMost;
+}
 
 constexpr int kRowThreads = 256, kRowBlocks = 2;
 

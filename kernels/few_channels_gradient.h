@@ -190,7 +190,7 @@ void filter_gradient(Machine& machine, Precision precision, const ConvShape& s, 
     const int64_t elements = int64_t{s.K} * s.R * s.S * s.C;
     float* sums = count > 1 ? machine.scratch(count * elements) : dw;
     machine.launch(Kernel{windows, s.K, column_tiles, parts.length, dy, sums}, tiles, count);
-    if (count > 1) machine.launch(SumParts{elements, count, sums, dw}, SumParts::blocks(elements), 1);
+    tiles::add_gradient_parts(machine, count, s.K, s.R * s.S * s.C, sums, dw);
   };
   if constexpr (tiles::kIsFloat<T>)
     tiles::with_arithmetic(precision, run);
