@@ -31,6 +31,16 @@ struct Checkpoint {
 /// there is intact and Error says why.
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
 
+/// Whether an epoch's end is worth a checkpoint: where writing takes long beside an epoch (hundreds of
+/// megabytes, an epoch of a fifth of a second on a GPU), a kill may lose some epochs, at most
+/// kSecondsWorthSaving times the seconds that the last one took to write. The first, after nothing
+/// (`seconds_to_write` 0), is worth it, and so is one that costs next to nothing.
+constexpr double kSecondsWorthSaving = 20;
+constexpr bool worth_a_checkpoint(double seconds_since_last, double seconds_to_write) {
+  constexpr double kNextToNothing = 0.05;
+  return seconds_to_write < kNextToNothing || seconds_since_last >= kSecondsWorthSaving * seconds_to_write;
+}
+
 /// Throws Error when the file is damaged, of a newer format, or no checkpoint.
 Checkpoint load_checkpoint(const std::filesystem::path& path);
 

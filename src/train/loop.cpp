@@ -186,6 +186,7 @@ class Trainer {
 
   void save() {
     if (o_.folder.empty()) return;
+    const Stopwatch time;
     Checkpoint c;
     c.parameters = parameters_of_all(graph_, false);
     c.optimizer = optimizer_->state();
@@ -195,6 +196,7 @@ class Trainer {
     c.threads = kernels::threads();
     c.progress = to_json(state_);
     save_checkpoint(checkpoint_path(), c);
+    saving_seconds_ = time.seconds();
     since_checkpoint_.restart();
   }
 
@@ -371,7 +373,7 @@ class Trainer {
     state_.loss_sum = 0;
     state_.finished = state_.stopped_early || state_.epoch == o_.epochs;
     log_.epoch(report, clock_);
-    save();
+    if (state_.finished || worth_a_checkpoint(since_checkpoint_.seconds(), saving_seconds_)) save();
     if (callbacks_.on_epoch) callbacks_.on_epoch(report);
   }
 
@@ -433,7 +435,7 @@ class Trainer {
   } ahead_;            ///< what was read while a GPU was busy
   double waited_ = 0;  ///< for batches, in this step
   bool resumed_ = false;
-  double evaluation_seconds_ = 0;
+  double evaluation_seconds_ = 0, saving_seconds_ = 0;
   StepClock clock_;
   Stopwatch since_start_, since_checkpoint_;
   RunLog log_;

@@ -34,7 +34,8 @@ struct TrainOptions {
   /// events. Made if missing; empty: nothing is written and nothing can be resumed.
   std::filesystem::path folder;
   bool tensorboard = true;
-  /// Between epochs' ends a checkpoint is written every so many steps or minutes; 0: not.
+  /// Within an epoch a checkpoint is written every so many steps or minutes; 0: not. At the end of one it is
+  /// written where worth_a_checkpoint() says so (train/checkpoint.h), and always at the last one's.
   int64_t checkpoint_steps = 0;
   double checkpoint_minutes = 5;
   /// Of everything else that decides the result (the recipe's part): a checkpoint of another one is refused.

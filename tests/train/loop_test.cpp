@@ -1,4 +1,5 @@
 #include "train/loop.h"
+#include "train/checkpoint.h"
 
 #include <gtest/gtest.h>
 
@@ -261,6 +262,14 @@ TEST_F(TrainTest, WritesATableOfItsEpochs) {
   EXPECT_TRUE(first.starts_with("1,6,")) << first;
   EXPECT_TRUE(second.starts_with("2,12,")) << second;
   EXPECT_FALSE(std::getline(in, end));
+}
+
+TEST(CheckpointTest, IsWrittenWhereItCostsLittleOrMuchWouldBeLost) {
+  EXPECT_TRUE(worth_a_checkpoint(0.1, 0)) << "there is none yet";
+  EXPECT_TRUE(worth_a_checkpoint(0.1, 0.01));
+  EXPECT_FALSE(worth_a_checkpoint(0.2, 0.8)) << "four times the epoch's own time";
+  EXPECT_FALSE(worth_a_checkpoint(15.9, 0.8));
+  EXPECT_TRUE(worth_a_checkpoint(16.1, 0.8));
 }
 
 }  // namespace
