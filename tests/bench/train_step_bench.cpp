@@ -2,7 +2,8 @@
 // stay the same, at the sizes that the peers are timed at. Counters: images/s, the peak of live tensors in
 // MiB, and on a GPU the MiB that it has less afterwards, libraries and what is recorded included. `plain`
 // runs the graph as traced, `fused` after fuse_training(), `prepared` as train/loop.cpp does. On a GPU the
-// pictures lie there, and the launches are recorded from the second step on.
+// pictures lie there, targets are checked and sent while the step before is computed, as in a training, and
+// the launches are recorded from the second step on.
 //
 //   train_step_bench [--net mobilenet_v2|yolov3_mobilenet_v1|unet] [--device cpu|cuda] [--precision
 //   fp32|tf32|bf16]
@@ -95,7 +96,8 @@ void train_step(benchmark::State& state, const Setting& setting, void (*prepare)
   const Batch batch = batch_of(setting);
   for (int warm = 0; warm < (device == Device::kCpu ? 1 : 3); ++warm) step.run(batch, 1e-4);
   allocator::reset_peak(device);
-  for (auto _ : state) step.run(batch, 1e-4);
+  const auto read_ahead = [&step, &batch] { step.stage(batch); };
+  for (auto _ : state) step.run(batch, 1e-4, read_ahead);
   state.counters["images/s"] = benchmark::Counter(net.batch, benchmark::Counter::kIsIterationInvariantRate);
   state.counters["peak_MiB"] = static_cast<double>(allocator::statistics(device).peak) / (1 << 20);
   if (device == Device::kCpu) return;
