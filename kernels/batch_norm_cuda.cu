@@ -78,15 +78,23 @@ bool normalize_forward(int64_t rows, int channels, const T* x, const InputNorm& 
 }
 
 template <class T>
-bool normalize_backward(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y,
-                        const T* dy, T* dx, float* sums, T* dresidual) {
-  if (!takes_norm(rows, channels, norm, x, y) || !aligned(dy) || !aligned(dx) || !aligned(dresidual))
+bool normalize_sums(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y, const T* dy,
+                    float* sums) {
+  if (!takes_norm(rows, channels, norm, x, y) || !aligned(dy)) return false;
+  Machine machine;
+  channels::sum(machine, rows, channels, channels::NormSums<T>{{x, y, dy, norm}}, sums, sums + channels);
+  return true;
+}
+
+template <class T>
+bool normalize_backward_x(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y,
+                          const T* dy, const MomentsTerm& moments, T* dx, T* dresidual) {
+  if (!takes_norm(rows, channels, norm, x, y) || !aligned(dy) || !aligned(moments.constant) ||
+      !aligned(moments.slope) || !aligned(dx) || !aligned(dresidual))
     return false;
   Machine machine;
-  const channels::NormGradient<T> gradient{x, y, dy, norm};
-  channels::sum(machine, rows, channels, channels::NormSums<T>{gradient}, sums, sums + channels);
   channels::for_each_element(machine, rows, channels,
-                             channels::NormalizeBackward<T>{gradient, dx, dresidual});
+                             channels::NormalizeBackward<T>{{x, y, dy, norm}, moments, dx, dresidual});
   return true;
 }
 
@@ -98,12 +106,13 @@ bool complete_gradient(int64_t rows, int channels, const OutputGradient<T>& dy, 
   return true;
 }
 
-#define ESPALIER_FOR(T)                                                                                      \
-  template bool batch_norm_statistics(int64_t, int, const T*, float*, float*);                               \
-  template bool sum_rows(int64_t, int, const T*, float*);                                                    \
-  template bool normalize_forward(int64_t, int, const T*, const InputNorm&, const T*, T*);                   \
-  template bool normalize_backward(int64_t, int, const T*, const InputNorm&, const T*, const T*, T*, float*, \
-                                   T*);                                                                      \
+#define ESPALIER_FOR(T)                                                                               \
+  template bool batch_norm_statistics(int64_t, int, const T*, float*, float*);                        \
+  template bool sum_rows(int64_t, int, const T*, float*);                                             \
+  template bool normalize_forward(int64_t, int, const T*, const InputNorm&, const T*, T*);            \
+  template bool normalize_sums(int64_t, int, const T*, const InputNorm&, const T*, const T*, float*); \
+  template bool normalize_backward_x(int64_t, int, const T*, const InputNorm&, const T*, const T*,    \
+                                     const MomentsTerm&, T*, T*);                                     \
   template bool complete_gradient(int64_t, int, const OutputGradient<T>&, T*);
 ESPALIER_FOR(float)
 ESPALIER_FOR(Bf16)

@@ -21,10 +21,13 @@ bool sum_rows(int64_t rows, int channels, const T* x, float* sum);
 template <class T>
 bool normalize_forward(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* residual,
                        T* y);
-/// Without y the activation's place is found from x and the norm again.
 template <class T>
-bool normalize_backward(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y,
-                        const T* dy, T* dx, float* sums, T* dresidual);
+bool normalize_sums(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y, const T* dy,
+                    float* sums);
+/// dx may be dy.
+template <class T>
+bool normalize_backward_x(int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y,
+                          const T* dy, const MomentsTerm& moments, T* dx, T* dresidual);
 /// whole = the gradient that `dy` describes.
 template <class T>
 bool complete_gradient(int64_t rows, int channels, const OutputGradient<T>& dy, T* whole);
@@ -50,7 +53,12 @@ bool normalize_forward(int64_t, int, const T*, const InputNorm&, const T*, T*) {
   return false;
 }
 template <class T>
-bool normalize_backward(int64_t, int, const T*, const InputNorm&, const T*, const T*, T*, float*, T*) {
+bool normalize_sums(int64_t, int, const T*, const InputNorm&, const T*, const T*, float*) {
+  return false;
+}
+template <class T>
+bool normalize_backward_x(int64_t, int, const T*, const InputNorm&, const T*, const T*, const MomentsTerm&,
+                          T*, T*) {
   return false;
 }
 template <class T>

@@ -104,20 +104,33 @@ struct NormalizeForward {
   }
 };
 
-/// dx = G * factor, dresidual = G; dx may be dy.
+/// dx = G * factor + the moments' term, dresidual = G; dx may be dy.
 template <class T>
 struct NormalizeBackward {
-  using State = typename NormGradient<T>::State;
+  struct State {
+    typename NormGradient<T>::State norm;
+    Float4 constant, slope;
+  };
   NormGradient<T> gradient;
+  MomentsTerm moments;
   T *dx, *dresidual;
-  ESPALIER_SIMT State state(int c) const { return gradient.state(c); }
+  ESPALIER_SIMT State state(int c) const {
+    State s = {gradient.state(c), {}, {}};
+    if (moments.slope)
+      s.constant = warp::load4(moments.constant + c), s.slope = warp::load4(moments.slope + c);
+    return s;
+  }
   ESPALIER_SIMT void run(const State& s, const Position& p) const {
     Float4 own = {};
-    if (!gradient.y) own = warp::load4(gradient.x + p.at);
-    const Float4 g = gradient.at(s, p, own);
+    if (!gradient.y || moments.slope) own = warp::load4(gradient.x + p.at);
+    const Float4 g = gradient.at(s.norm, p, own);
     Float4 out;
     ESPALIER_UNROLL
-    for (int k = 0; k < 4; ++k) out.v[k] = g.v[k] * s.factor.v[k];
+    for (int k = 0; k < 4; ++k) out.v[k] = g.v[k] * s.norm.factor.v[k];
+    if (moments.slope) {
+      ESPALIER_UNROLL
+      for (int k = 0; k < 4; ++k) out.v[k] += s.constant.v[k] + s.slope.v[k] * (own.v[k] - s.norm.mean.v[k]);
+    }
     warp::store4(dx + p.at, out);
     if (dresidual) warp::store4(dresidual + p.at, g);
   }

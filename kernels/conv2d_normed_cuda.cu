@@ -118,8 +118,8 @@ bool conv2d_backward_x_through_norm(const ConvShape& s, const T* x, const InputN
     return true;
   };
   const auto in_steps = [&] {
-    return conv2d_backward_x(s, dy, w, dx) &&
-           normalize_backward<T>(rows, s.C, x, norm, nullptr, dx, dx, sums, nullptr);
+    return conv2d_backward_x(s, dy, w, dx) && normalize_sums<T>(rows, s.C, x, norm, nullptr, dx, sums) &&
+           normalize_backward_x<T>(rows, s.C, x, norm, nullptr, dx, {}, dx, nullptr);
   };
   return run_either<T>(4, s, tiles_of(rows, s.C), dx, in_one, in_steps);
 }

@@ -18,6 +18,10 @@ namespace espalier::kernels {
 
 namespace {
 
+ESPALIER_HD float before_activation(const InputNorm& norm, int c, float x) {
+  return norm.factor[c] * x + norm.offset[c];
+}
+
 template <class T>
 struct NormalizeForward {
   int channels;
@@ -27,17 +31,25 @@ struct NormalizeForward {
   T* y;
   ESPALIER_HD void operator()(int64_t i) const {
     const int c = static_cast<int>(i % channels);
-    float v = norm.factor[c] * x[i] + norm.offset[c];
+    float v = before_activation(norm, c, x[i]);
     if (residual) v += residual[i];
     y[i] = norm.act(v);
   }
 };
 
-/// dy * act'(.) from the output y.
-ESPALIER_HD float activation_gradient(Activation act, float y, float dy) {
-  if (act.slope == 1.0f && act.cap == Activation::kNoCap) return dy;
-  return y > 0 ? (y < act.cap ? dy : 0.0f) : act.slope * dy;
-}
+/// dy * act'(.) at element i of channel c.
+template <class T>
+struct ActivationGradient {
+  const T* x;
+  InputNorm norm;
+  const T *y, *dy;
+  ESPALIER_HD float operator()(int64_t i, int c) const {
+    const Activation& act = norm.act;
+    if (act.slope == 1.0f && act.cap == Activation::kNoCap) return dy[i];
+    const float out = y ? float(y[i]) : act(before_activation(norm, c, x[i]));
+    return out > 0 ? (out < act.cap ? float(dy[i]) : 0.0f) : act.slope * dy[i];
+  }
+};
 
 /// One row is one part of the rows; a tile sums its channels over it, in runs: one sum over all would lose
 /// digits.
@@ -46,10 +58,7 @@ struct NormalizeSums {
   static constexpr int64_t kRun = 256;
   RowCut rows;
   int channels;
-  const T* x;
-  const float* mean;
-  const T *y, *dy;
-  Activation act;
+  ActivationGradient<T> gradient;
   float* sums;
   template <int kTile>
   ESPALIER_HD void tile(int64_t row, int c0, int n) const {
@@ -60,9 +69,9 @@ struct NormalizeSums {
       for (int64_t i = first; i < last && i < first + kRun; ++i)
         for (int c = 0; c < n; ++c) {
           const int64_t at = i * channels + c0 + c;
-          const float g = activation_gradient(act, y ? float(y[at]) : 0, dy[at]);
+          const float g = gradient(at, c0 + c);
           part[c] += g;
-          part_product[c] += g * (x[at] - mean[c0 + c]);
+          part_product[c] += g * (gradient.x[at] - gradient.norm.mean[c0 + c]);
         }
       for (int c = 0; c < n; ++c) total[c] += part[c], product[c] += part_product[c];
     }
@@ -74,13 +83,16 @@ struct NormalizeSums {
 template <class T>
 struct NormalizeBackwardX {
   int channels;
-  const float* factor;
-  const T *y, *dy;
-  Activation act;
+  ActivationGradient<T> gradient;
+  MomentsTerm moments;
   T *dx, *dresidual;
   ESPALIER_HD void operator()(int64_t i) const {
-    const float g = activation_gradient(act, y ? float(y[i]) : 0, dy[i]);
-    dx[i] = g * factor[i % channels];
+    const int c = static_cast<int>(i % channels);
+    const InputNorm& norm = gradient.norm;
+    const float g = gradient(i, c);
+    float whole = g * norm.factor[c];
+    if (moments.slope) whole += moments.constant[c] + moments.slope[c] * (gradient.x[i] - norm.mean[c]);
+    dx[i] = whole;
     if (dresidual) dresidual[i] = g;
   }
 };
@@ -258,17 +270,31 @@ template <class T>
 void normalize_backward(Device device, int64_t rows, int channels, const T* x, const InputNorm& norm,
                         const T* y, const T* dy, T* dx, float* sums, T* dresidual) {
   if constexpr (std::is_same_v<T, float>)
-    if (fast_on_cpu(device))
+    if (fast_on_cpu(device) && (y || norm.act.is_none()))
       return cpu::normalize_backward(rows, channels, x, norm, y, dy, dx, sums, dresidual);
-  if (fast_on_cuda(device) && cuda::normalize_backward(rows, channels, x, norm, y, dy, dx, sums, dresidual))
-    return;
+  normalize_sums(device, rows, channels, x, norm, y, dy, sums);
+  normalize_backward_x(device, rows, channels, x, norm, y, dy, {}, dx, dresidual);
+}
+
+template <class T>
+void normalize_sums(Device device, int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y,
+                    const T* dy, float* sums) {
+  if (fast_on_cuda(device) && cuda::normalize_sums(rows, channels, x, norm, y, dy, sums)) return;
   const RowCut cut(rows, NormalizeSums<T>::kRun, 256);
   sum_in_parts(device, cut.parts(), 2 * channels, sums, [&](float* parts) {
-    for_each_tile(device, cut.parts(), channels,
-                  NormalizeSums<T>{cut, channels, x, norm.mean, y, dy, norm.act, parts}, cut.length);
+    for_each_tile(device, cut.parts(), channels, NormalizeSums<T>{cut, channels, {x, norm, y, dy}, parts},
+                  cut.length);
   });
+}
+
+template <class T>
+void normalize_backward_x(Device device, int64_t rows, int channels, const T* x, const InputNorm& norm,
+                          const T* y, const T* dy, const MomentsTerm& moments, T* dx, T* dresidual) {
+  if (fast_on_cuda(device) &&
+      cuda::normalize_backward_x(rows, channels, x, norm, y, dy, moments, dx, dresidual))
+    return;
   for_each(device, rows * channels,
-           NormalizeBackwardX<T>{channels, norm.factor, y, dy, norm.act, dx, dresidual});
+           NormalizeBackwardX<T>{channels, {x, norm, y, dy}, moments, dx, dresidual});
 }
 
 #define ESPALIER_FOR(T)                                                                                      \
@@ -283,7 +309,11 @@ void normalize_backward(Device device, int64_t rows, int channels, const T* x, c
                                           const NormedGradients<T>&);                                        \
   template void normalize_forward(Device, int64_t, int, const T*, const InputNorm&, const T*, T*);           \
   template void normalize_backward(Device, int64_t, int, const T*, const InputNorm&, const T*, const T*, T*, \
-                                   float*, T*);
+                                   float*, T*);                                                              \
+  template void normalize_sums(Device, int64_t, int, const T*, const InputNorm&, const T*, const T*,         \
+                               float*);                                                                      \
+  template void normalize_backward_x(Device, int64_t, int, const T*, const InputNorm&, const T*, const T*,   \
+                                     const MomentsTerm&, T*, T*);
 ESPALIER_FOR(float)
 ESPALIER_FOR(Bf16)
 #undef ESPALIER_FOR

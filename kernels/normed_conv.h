@@ -61,10 +61,25 @@ void normed_depthwise_backward(Device device, const ConvShape& shape, const T* x
 template <class T>
 void normalize_forward(Device device, int64_t rows, int channels, const T* x, const InputNorm& norm,
                        const T* residual, T* y);
-/// G = dy * act'(.) from the output y, which may be null without an activation. dx = G * factor; sums as
-/// above; dresidual = G, null if not wanted.
+/// G = dy * act'(.), from the output y or, where that is null, found again from x; y must be there behind a
+/// residual. dx = G * factor; sums as above; dresidual = G, null if not wanted.
 template <class T>
 void normalize_backward(Device device, int64_t rows, int channels, const T* x, const InputNorm& norm,
                         const T* y, const T* dy, T* dx, float* sums, T* dresidual);
+/// The sums of it alone.
+template <class T>
+void normalize_sums(Device device, int64_t rows, int channels, const T* x, const InputNorm& norm, const T* y,
+                    const T* dy, float* sums);
+
+/// What a tensor's moments add to its gradient: constant[c] + slope[c] * (x - mean[c]); nothing where slope
+/// is null.
+struct MomentsTerm {
+  const float* constant = nullptr;
+  const float* slope = nullptr;
+};
+/// dx = G * factor + the term of the moments of x, about norm.mean; and dresidual.
+template <class T>
+void normalize_backward_x(Device device, int64_t rows, int channels, const T* x, const InputNorm& norm,
+                          const T* y, const T* dy, const MomentsTerm& moments, T* dx, T* dresidual);
 
 }  // namespace espalier::kernels

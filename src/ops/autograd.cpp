@@ -84,13 +84,15 @@ void backward(const Tensors& outputs, const Tensors& gradients) {
     queue.erase(queue.begin());
     GradNode& node = *p.node;
     const Running place(node.place);
+    const ZeroGradients zeros = node.op->zero_gradients();
     for (size_t i = 0; i < p.dy.size(); ++i)
-      if (!p.dy[i].defined())
+      if (!p.dy[i].defined() && !(zeros.outputs >> i & 1))
         p.dy[i] = Tensor::zeros(node.ctx.out[i].shape(), node.ctx.out[i].device(), node.ctx.out[i].dtype());
     Tensors dx = node.op->backward(node.ctx, p.dy);
     p.dy.clear();
     for (size_t i = 0; i < node.edges.size(); ++i) {
       if (!node.ctx.needs_grad[i]) continue;
+      if (!dx[i].defined() && zeros.inputs >> i & 1) continue;
       check(node, i, dx[i]);
       if (node.edges[i].node) {
         deliver(node.edges[i].node, node.edges[i].output, std::move(dx[i]));

@@ -83,6 +83,7 @@ void norm_gradients(const Ctx& c, NormInputs at, const Tensor& sums, Tensors& dx
 }
 
 MomentsGradient moments_gradient(const Tensor& dmoments, int64_t count) {
+  if (!dmoments.defined()) return {};
   // On the CPU a look is cheap, and may save passes over the whole tensor.
   if (dmoments.device() == Device::kCpu &&
       std::all_of(dmoments.f32(), dmoments.f32() + dmoments.elements(), [](float v) { return v == 0; }))

@@ -31,6 +31,7 @@ void norm_gradients(const Ctx& ctx, NormInputs at, const Tensor& sums, Tensors& 
 struct MomentsGradient {
   Tensor constant, slope;  ///< [K], undefined when the gradient is zero
 };
+/// `dmoments` may be undefined.
 MomentsGradient moments_gradient(const Tensor& dmoments, int64_t count);
 
 /// The last of the tensors that norms save, there if the statistics were the batch's.

@@ -1,5 +1,7 @@
 #include "ops/normed_conv.h"
 
+#include <utility>
+
 #include "base/error.h"
 #include "ops/channel_ties.h"
 #include "ops/conv2d.h"
@@ -166,15 +168,31 @@ Tensors Normalize::backward(Ctx& c, std::span<const Tensor> dy) const {
   const Tensor& x = c.in[0];
   Tensors dx(c.in.size());
   dx[0] = like(x);
-  const Tensor sums({2, x.channels()}, x.device());
+  const Device device = x.device();
+  const Tensor sums({2, x.channels()}, device);
   const bool linear = norm.act.is_none();
   if (has_residual && c.needs_grad[6]) dx[6] = linear ? dy[0] : like(x);
+  const kernels::InputNorm parts = saved_norm(norm, c);
   with_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
-    kernels::normalize_backward<T>(x.device(), rows_of(x), x.channels(), x.as<T>(), saved_norm(norm, c),
-                                   linear ? nullptr : c.out[0].as<T>(), dy[0].as<T>(), dx[0].as<T>(),
-                                   sums.f32(), has_residual && !linear ? data_or_null<T>(dx[6]) : nullptr);
+    // A GPU finds the activation's place from x, which it reads anyway, sooner than by reading y as well.
+    const bool by_y = !linear && (has_residual || device == Device::kCpu);
+    const T* y = by_y ? c.out[0].as<T>() : nullptr;
+    T* dresidual = has_residual && !linear ? data_or_null<T>(dx[6]) : nullptr;
+    const int64_t rows = rows_of(x);
+    const int channels = x.channels();
+    if (!whole) {
+      kernels::normalize_backward<T>(device, rows, channels, x.as<T>(), parts, y, dy[0].as<T>(),
+                                     dx[0].as<T>(), sums.f32(), dresidual);
+      return norm_gradients(c, kNormalizeNorm, sums, dx);
+    }
+    kernels::normalize_sums<T>(device, rows, channels, x.as<T>(), parts, y, dy[0].as<T>(), sums.f32());
+    norm_gradients(c, kNormalizeNorm, sums, dx);
+    const MomentsGradient rest =
+        moments_gradient(std::exchange(dx[static_cast<size_t>(kNormalizeNorm.moments())], {}), rows);
+    kernels::normalize_backward_x<T>(device, rows, channels, x.as<T>(), parts, y, dy[0].as<T>(),
+                                     {data_or_null<float>(rest.constant), data_or_null<float>(rest.slope)},
+                                     dx[0].as<T>(), dresidual);
   });
-  norm_gradients(c, kNormalizeNorm, sums, dx);
   return dx;
 }
 
@@ -187,6 +205,7 @@ void Normalize::channels(ChannelTies& t) const {
 void Normalize::attributes(AttributeVisitor& v) {
   norm.visit(v);
   v.visit("has_residual", has_residual);
+  v.visit("whole", whole);
 }
 
 Keep Normalize::keep() const { return {.inputs = 1, .outputs = norm.act.is_none() ? 0u : 1u}; }

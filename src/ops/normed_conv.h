@@ -34,6 +34,7 @@ struct NormedConvolution : Op {
   void attributes(AttributeVisitor&) override;
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
   Keep keep() const override;
+  ZeroGradients zero_gradients() const override { return {.outputs = 1u << 1}; }
   uint32_t may_be_bf16() const override { return 1; }
 
  protected:
@@ -61,10 +62,11 @@ struct NormedDepthwiseConv2d final : NormedConvolution {
 
 /// In: x, moments [2,C] of x, scale, shift, mean, variance [C], [residual like x if has_residual]. Out:
 /// act(normalised x * scale + shift + residual): the second half of a batch norm where its result has to
-/// exist.
+/// exist. The gradient of x leaves out what x does through its moments, which have one of their own; with
+/// `whole` it is all there and the moments' is zero, for an x whose producer would need a pass to add it.
 struct Normalize final : Op {
   NormAttributes norm;
-  bool has_residual = false;
+  bool has_residual = false, whole = false;
 
   const char* name() const override { return "normalize"; }
   Metas infer(std::span<const Meta> in) const override;
@@ -74,6 +76,7 @@ struct Normalize final : Op {
   void attributes(AttributeVisitor&) override;
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override;
+  ZeroGradients zero_gradients() const override { return {.inputs = whole ? 1u << 1 : 0}; }
   uint32_t may_be_bf16() const override { return 1u | 1u << 6; }
 };
 

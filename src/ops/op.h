@@ -34,6 +34,12 @@ struct Keep {
   uint32_t outputs = 0;   ///< bit i: output i
 };
 
+/// Gradients that are zero and that nobody has to write.
+struct ZeroGradients {
+  uint32_t inputs = 0;   ///< bit i: backward() may leave the gradient of input i undefined
+  uint32_t outputs = 0;  ///< bit i: dy[i] may be undefined
+};
+
 /// A kernel bound to its shapes, weights and buffers: no allocation, no lookup, no check per call. Made by
 /// Op::prepare() for a Session.
 struct Prepared {
@@ -78,6 +84,7 @@ struct Op {
   virtual int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const = 0;  ///< 0 for cheap ops
 
   virtual Keep keep() const { return {}; }
+  virtual ZeroGradients zero_gradients() const { return {}; }
   /// False for ops of inference graphs only (INT8); their backward() is no_gradient(*this).
   virtual bool differentiable() const { return true; }
   /// True if output 0 is a copy of input 0 outside training mode, so that inference graphs drop the op.

@@ -9,7 +9,7 @@ namespace espalier {
 
 void prepare_for_training(Graph& graph, Device device) {
   fuse_training(graph);
-  spread_batch_norms(graph);
+  spread_batch_norms(graph, device);
   if (device != Device::kCpu && kernels::precision() == kernels::Precision::kBf16) store_bf16(graph);
 }
 

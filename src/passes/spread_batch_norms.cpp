@@ -75,7 +75,7 @@ bool hand_over(Graph& g, const Graph::Item& norm, int moments) {
 
 }  // namespace
 
-int spread_batch_norms(Graph& g) {
+int spread_batch_norms(Graph& g, Device device) {
   int spread = 0;
   for (int n = 0; n < static_cast<int>(g.items.size()); ++n) {
     const auto* norm = g.items[n].as<BatchNorm>();
@@ -91,6 +91,7 @@ int spread_batch_norms(Graph& g) {
     auto op = std::make_shared<Normalize>();
     op->norm = {norm->eps, norm->momentum, norm->act};
     op->has_residual = norm->has_residual;
+    op->whole = device != Device::kCpu && g.items[g.producer(g.items[n].in[0])].as<NormedConv2d>();
     std::vector<int>& in = g.items[n].in;
     in.insert(in.begin() + 1, moments);
     g.items[n].op = op;

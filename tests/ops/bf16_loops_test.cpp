@@ -282,12 +282,15 @@ TEST(Bf16Loops, NormalisationTakenApart) {
     channels::sum(machine, rows, c, channels::NormSums<Bf16>{gradient}, sums.f32(), sums.f32() + c);
     channels::sum(machine, rows, c, channels::NormSums<float>{want}, want_sums.f32(), want_sums.f32() + c);
     EXPECT_EQ(sums.to_vector(), want_sums.to_vector());
-    channels::for_each_element(machine, rows, c,
-                               channels::NormalizeBackward<Bf16>{gradient, dx.bf16(), dresidual.bf16()});
-    channels::for_each_element(machine, rows, c,
-                               channels::NormalizeBackward<float>{want, want_dx.f32(), want_dresidual.f32()});
-    EXPECT_EQ(dx.to_vector(), as_bf16(want_dx).to_vector());
-    EXPECT_EQ(dresidual.to_vector(), as_bf16(want_dresidual).to_vector());
+    for (const kernels::MomentsTerm& term : {kernels::MomentsTerm{}, {n.offset.f32(), n.factor.f32()}}) {
+      channels::for_each_element(
+          machine, rows, c, channels::NormalizeBackward<Bf16>{gradient, term, dx.bf16(), dresidual.bf16()});
+      channels::for_each_element(
+          machine, rows, c,
+          channels::NormalizeBackward<float>{want, term, want_dx.f32(), want_dresidual.f32()});
+      EXPECT_EQ(dx.to_vector(), as_bf16(want_dx).to_vector());
+      EXPECT_EQ(dresidual.to_vector(), as_bf16(want_dresidual).to_vector());
+    }
     channels::moments(machine, rows, c, x.stored.bf16(), sums.f32(), sums.f32() + c);
     channels::moments(machine, rows, c, x.floats.f32(), want_sums.f32(), want_sums.f32() + c);
     EXPECT_EQ(sums.to_vector(), want_sums.to_vector());
@@ -350,6 +353,10 @@ TEST(Bf16Loops, PoolingAndResizing) {
     run(y, pixels::ResizeBackward<Bf16>{r, x.stored.bf16(), y.bf16()});
     run(want_y, pixels::ResizeBackward<float>{r, x.floats.f32(), want_y.f32()});
     EXPECT_EQ(y.to_vector(), as_bf16(want_y).to_vector());
+    ASSERT_TRUE(pixels::ResizeBackwardOfFew<Bf16>::takes(r));
+    const Tensor again = empty_bf16(y.shape());
+    run(again, pixels::ResizeBackwardOfFew<Bf16>{r, x.stored.bf16(), again.bf16()});
+    EXPECT_EQ(again.to_vector(), as_bf16(want_y).to_vector());
   }
 }
 

@@ -161,9 +161,17 @@ TEST(ChannelSums, NormalisationTakenApart) {
         channels::sum(machine, e.rows, e.channels, channels::NormSums<float>{gradient}, got.f32(),
                       got.f32() + e.channels);
         channels::for_each_element(machine, e.rows, e.channels,
-                                   channels::NormalizeBackward<float>{gradient, got_dx.f32(), nullptr});
+                                   channels::NormalizeBackward<float>{gradient, {}, got_dx.f32(), nullptr});
         EXPECT_TRUE(expect_close(got, sums, kSums));
         EXPECT_TRUE(expect_close(got_dx, dx, kElementwise));
+        const kernels::MomentsTerm term{n.shift.f32(), n.scale.f32()};
+        const Tensor want_whole(shape), whole = n.dy.clone();
+        kernels::normalize_backward_x<float>(Device::kCpu, e.rows, e.channels, n.x.f32(), norm, y.f32(),
+                                             n.dy.f32(), term, want_whole.f32(), nullptr);
+        channels::for_each_element(machine, e.rows, e.channels,
+                                   channels::NormalizeBackward<float>{
+                                       {n.x.f32(), output, whole.f32(), norm}, term, whole.f32(), nullptr});
+        EXPECT_TRUE(expect_close(whole, want_whole, {2e-6, 10.0}));  // against the size of the terms
       }
     }
 }

@@ -47,6 +47,7 @@ struct Chain {
   Activation act;
   Tensor x, w1, w2;
   NormTensors norm1, norm2;
+  bool whole = false;  ///< Normalize::whole
 
   Chain(const kernels::ConvShape& s, bool depthwise, Activation act, Device device)
       : first({s.N, s.H, s.W, 5, s.C, 1, 1, 1, {}}),
@@ -87,6 +88,7 @@ struct Chain {
     auto normalize = std::make_shared<Normalize>();
     normalize->norm.act = act;
     normalize->has_residual = residual.defined();
+    normalize->whole = whole;
     Tensors last = {b[0], b[1], in[5], in[6], n2.mean, n2.variance};
     if (residual.defined()) last.push_back(residual);
     return apply1(normalize, last);
@@ -140,11 +142,16 @@ void compare_forms(Device device, bool depthwise) {
     if (depthwise && s.R * s.S == 1) continue;
     for (const auto& [act, residual] : kVariants) {
       SCOPED_TRACE(str(describe(s), depthwise ? " depthwise" : "", " slope ", act.slope));
-      const Chain chain(s, depthwise, act, device);
+      Chain chain(s, depthwise, act, device);
       const auto plain = [&](auto&&... a) { return chain.plain(a...); };
       const auto spread = [&](auto&&... a) { return chain.spread(a...); };
       const TrainingMode training;
-      expect_same(chain.results(spread, residual), chain.results(plain, residual));
+      const Tensors want = chain.results(plain, residual);
+      for (const bool whole : {false, true}) {
+        SCOPED_TRACE(whole ? "whole" : "in parts");
+        chain.whole = whole;
+        expect_same(chain.results(spread, residual), want);
+      }
     }
   }
 }
@@ -158,18 +165,24 @@ TEST_P(NormedConvTest, SharedBodiesEqualTheChainOfOps) {
   for (const bool depthwise : {false, true}) {
     kernels::ConvShape shape = s;
     if (depthwise) shape.K = shape.C;
-    const Chain chain(shape, depthwise, Activation::relu6(), GetParam());
+    Chain chain(shape, depthwise, Activation::relu6(), GetParam());
     const auto plain = [&](auto&&... a) { return chain.plain(a...); };
     const auto spread = [&](auto&&... a) { return chain.spread(a...); };
     const TrainingMode training;
-    expect_same(chain.results(spread, true), chain.results(plain, true));
+    for (const bool residual : {false, true})
+      for (const bool whole : {false, true}) {
+        SCOPED_TRACE(str(residual, whole));
+        chain.whole = whole;
+        expect_same(chain.results(spread, residual), chain.results(plain, residual));
+      }
   }
 }
 
 TEST_P(NormedConvTest, UsesRunningStatisticsOutsideTraining) {
   for (const bool depthwise : {false, true}) {
-    const Chain chain({2, 9, 8, 37, depthwise ? 37 : 12, 3, 3, 2, {1, 1, 1, 1}}, depthwise,
-                      Activation::relu6(), GetParam());
+    Chain chain({2, 9, 8, 37, depthwise ? 37 : 12, 3, 3, 2, {1, 1, 1, 1}}, depthwise, Activation::relu6(),
+                GetParam());
+    chain.whole = depthwise;  // either way the statistics are constants
     const auto plain = [&](auto&&... a) { return chain.plain(a...); };
     const auto spread = [&](auto&&... a) { return chain.spread(a...); };
     Tensors got = chain.results(spread, true), want = chain.results(plain, true);
@@ -255,9 +268,9 @@ TEST(NormedConvAttributes, SurviveJson) {
   attributes_from_json(copy, attributes_to_json(op));
   EXPECT_EQ(attributes_to_json(copy), attributes_to_json(op));
   Normalize last, other;
-  last.has_residual = true;
+  last.has_residual = last.whole = true;
   attributes_from_json(other, attributes_to_json(last));
-  EXPECT_TRUE(other.has_residual);
+  EXPECT_TRUE(other.has_residual && other.whole);
 }
 
 }  // namespace

@@ -238,7 +238,12 @@ std::vector<OpCase> make_cases() {
         "normed_depthwise_conv2d", fixed(kNormedConvolution),
         [training](int C) { return normed_convolution(C, C, true, training); }, training);
     add(
-        "normalize", fixed(R"({"eps": 0.01, "momentum": 0.3, "slope": 0.1, "cap": 8, "has_residual": true})"),
+        "normalize",
+        // Whole gradients are of x and its moments together, which makes no difference outside training.
+        fixed(
+            training
+                ? R"({"eps": 0.01, "momentum": 0.3, "slope": 0.1, "cap": 8, "has_residual": true, "whole": false})"
+                : R"({"eps": 0.01, "momentum": 0.3, "slope": 0.1, "cap": 8, "has_residual": true, "whole": true})"),
         [training](int C) {
           return std::vector<Input>{{{3, 4, 5, C}}, {{2, C}, Values::kMoments, !training}} +
                  norm_parameters(C) + std::vector<Input>{{{3, 4, 5, C}, Values::kSmall}};

@@ -13,6 +13,7 @@
 #include "models/model_table.h"
 #include "ops/autograd.h"
 #include "ops/batch_norm.h"
+#include "ops/normed_conv.h"
 #include "ops/ops.h"
 #include "passes/fuse_training.h"
 #include "support/expect_close.h"
@@ -52,12 +53,19 @@ Step step(const Graph& graph) {
   return s;
 }
 
-TEST(SpreadBatchNorms, OneTrainingStepStaysTheSame) {
+/// As it is made for `device`; it runs on the CPU either way.
+void expect_the_same_step(Device device) {
   const Graph plain = network();
   Graph spread = plain.clone();
   fuse_training(spread);
-  EXPECT_GT(spread_batch_norms(spread), 40);
-  for (const Graph::Item& item : spread.items) EXPECT_FALSE(item.as<BatchNorm>()) << item.name;
+  EXPECT_GT(spread_batch_norms(spread, device), 40);
+  int whole = 0;
+  for (const Graph::Item& item : spread.items) {
+    EXPECT_FALSE(item.as<BatchNorm>()) << item.name;
+    if (const auto* normalize = item.as<Normalize>()) whole += normalize->whole;
+  }
+  // Of MobileNetV2 the linear ends of blocks that more than one convolution reads.
+  EXPECT_EQ(whole, device == Device::kCpu ? 0 : 16);
   const Step want = step(plain), got = step(spread);
   EXPECT_NEAR(got.loss, want.loss, 1e-5);
   ASSERT_EQ(got.names, want.names);
@@ -74,6 +82,9 @@ TEST(SpreadBatchNorms, OneTrainingStepStaysTheSame) {
   for (size_t i = 0; i < got.statistics.size(); ++i)
     EXPECT_TRUE(expect_close(got.statistics[i], want.statistics[i], {1e-4, 1.0}));  // sums in another order
 }
+
+TEST(SpreadBatchNorms, OneTrainingStepStaysTheSame) { expect_the_same_step(Device::kCpu); }
+TEST(SpreadBatchNorms, OneTrainingStepStaysTheSameAsAGpuTakesIt) { expect_the_same_step(Device::kCuda); }
 
 TEST(SpreadBatchNorms, LeavesNormsThatOthersRead) {
   // The network's output must stay, so its last norm cannot move into a reader.
