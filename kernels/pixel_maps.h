@@ -134,31 +134,44 @@ struct MaxPoolBackwardApart {
   }
 };
 
-/// One row is one output pixel.
+/// Channels that a thread resizes: most of its work is to find out which pixels it mixes.
 template <class T>
+constexpr int kResizedChannels = sizeof(T) == 2 ? 8 : 4;
+
+/// One row is one output pixel; kChannels are a unit.
+template <class T, int kChannels = 4>
 struct ResizeForward {
   ResizeShape s;
   const T* x;
   T* y;
+  Divisor by_q = Divisor(s.Q), by_p = Divisor(s.P);
+
   ESPALIER_SIMT void run(int row, int unit) const {
-    const int line = row / s.Q, c = unit * 4;
-    const Source h = source(s.sampling, line % s.P, s.H, s.P), v = source(s.sampling, row % s.Q, s.W, s.Q);
-    const T* image = x + int64_t{line / s.P} * s.H * s.W * s.C + c;
+    const int line = by_q.divide(row), n = by_p.divide(line), c = unit * kChannels;
+    const Source h = source(s.sampling, line - n * s.P, s.H, s.P),
+                 v = source(s.sampling, row - line * s.Q, s.W, s.Q);
+    const T* image = x + int64_t{n} * s.H * s.W * s.C + c;
+    T* to = y + int64_t{row} * s.C + c;
+    ESPALIER_UNROLL
+    for (int i = 0; i < kChannels; i += 4) warp::store4(to + i, mixed(image + i, h, v));
+  }
+
+ private:
+  ESPALIER_SIMT Float4 mixed(const T* image, const Source& h, const Source& v) const {
     const auto at = [&](int i, int j) { return warp::load4(image + (int64_t{i} * s.W + j) * s.C); };
     Float4 out = at(h.low, v.low);
-    if (s.sampling != Sampling::kNearest) {
-      const Float4 a = out, b = at(h.low, v.high), d = at(h.high, v.low), e = at(h.high, v.high);
-      ESPALIER_UNROLL
-      for (int k = 0; k < 4; ++k) {
-        const float top = a.v[k] + v.f * (b.v[k] - a.v[k]), bottom = d.v[k] + v.f * (e.v[k] - d.v[k]);
-        out.v[k] = top + h.f * (bottom - top);
-      }
+    if (s.sampling == Sampling::kNearest) return out;
+    const Float4 a = out, b = at(h.low, v.high), d = at(h.high, v.low), e = at(h.high, v.high);
+    ESPALIER_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      const float top = a.v[k] + v.f * (b.v[k] - a.v[k]), bottom = d.v[k] + v.f * (e.v[k] - d.v[k]);
+      out.v[k] = top + h.f * (bottom - top);
     }
-    warp::store4(y + int64_t{row} * s.C + c, out);
+    return out;
   }
 };
 
-/// One row is one input pixel.
+/// One row is one input pixel, for resizes of any factor.
 template <class T>
 struct ResizeBackward {
   ResizeShape s;
@@ -183,6 +196,75 @@ struct ResizeBackward {
       }
     }
     warp::store4(dx + int64_t{row} * s.C + c, sum);
+  }
+};
+
+/// The outputs that read a pixel along an axis, with their weights.
+struct FewReaders {
+  static constexpr int kMost = 6;
+  int first;
+  float weights[kMost];
+
+  ESPALIER_SIMT static FewReaders of(Sampling sampling, int pixel, int in, int out) {
+    int last;
+    FewReaders all;
+    readers(sampling, pixel, in, out, &all.first, &last);
+    while (all.first < last && weight(source(sampling, all.first, in, out), pixel) == 0) ++all.first;
+    ESPALIER_UNROLL
+    for (int i = 0; i < kMost; ++i) {
+      const int at = all.first + i;
+      all.weights[i] = at < last ? weight(source(sampling, at, in, out), pixel) : 0;
+    }
+    return all;
+  }
+
+  /// Whether no pixel has more. One is left over, for a weight that rounds to nothing here and not there.
+  static bool suffice(Sampling sampling, int in, int out) {
+    for (int pixel = 0; pixel < in; ++pixel) {
+      int first, last;
+      readers(sampling, pixel, in, out, &first, &last);
+      const auto reads = [&](int at) { return weight(source(sampling, at, in, out), pixel) != 0; };
+      while (first < last && !reads(first)) ++first;
+      while (first < last && !reads(last - 1)) --last;
+      if (last - first >= kMost) return false;
+    }
+    return true;
+  }
+};
+
+/// The same where few outputs read a pixel, as when the size doubles: kChannels are a unit, and each thread
+/// finds their weights once.
+template <class T, int kChannels = 4>
+struct ResizeBackwardOfFew {
+  ResizeShape s;
+  const T* dy;
+  T* dx;
+  Divisor by_w = Divisor(s.W), by_h = Divisor(s.H);
+
+  static bool takes(const ResizeShape& s) {
+    return FewReaders::suffice(s.sampling, s.H, s.P) && FewReaders::suffice(s.sampling, s.W, s.Q);
+  }
+  ESPALIER_SIMT void run(int row, int unit) const {
+    const int line = by_w.divide(row), n = by_h.divide(line), c = unit * kChannels;
+    const FewReaders rows = FewReaders::of(s.sampling, line - n * s.H, s.H, s.P),
+                     columns = FewReaders::of(s.sampling, row - line * s.W, s.W, s.Q);
+    const T* first = dy + ((int64_t{n} * s.P + rows.first) * s.Q + columns.first) * s.C + c;
+    Float4 sum[kChannels / 4] = {};
+    ESPALIER_UNROLL
+    for (int i = 0; i < FewReaders::kMost; ++i) ESPALIER_UNROLL
+    for (int j = 0; j < FewReaders::kMost; ++j) {
+      const float w = rows.weights[i] * columns.weights[j];
+      if (w == 0) continue;
+      ESPALIER_UNROLL
+      for (int part = 0; part < kChannels / 4; ++part) {
+        const Float4 g = warp::load4(first + (int64_t{i} * s.Q + j) * s.C + 4 * part);
+        ESPALIER_UNROLL
+        for (int k = 0; k < 4; ++k) sum[part].v[k] += w * g.v[k];
+      }
+    }
+    ESPALIER_UNROLL
+    for (int part = 0; part < kChannels / 4; ++part)
+      warp::store4(dx + int64_t{row} * s.C + c + 4 * part, sum[part]);
   }
 };
 

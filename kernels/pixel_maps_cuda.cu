@@ -14,10 +14,10 @@ bool in_fours(int64_t rows, int channels, Pointers... pointers) {
   return channels % 4 == 0 && pixels::fits(rows, channels / 4) && (aligned(pointers) && ...);
 }
 
-template <class Map>
+template <int kChannels = 4, class Map>
 bool run(int64_t rows, int channels, const Map& map) {
   Machine machine;
-  pixels::for_each_unit(machine, rows, channels / 4, map);
+  pixels::for_each_unit(machine, rows, channels / kChannels, map);
   return true;
 }
 
@@ -41,13 +41,20 @@ bool max_pool_backward(const ConvShape& s, const T* x, const T* dy, T* dx) {
 template <class T>
 bool resize_forward(const ResizeShape& s, const T* x, T* y) {
   const int64_t rows = int64_t{s.N} * s.P * s.Q;
-  return in_fours(rows, s.C, x, y) && run(rows, s.C, pixels::ResizeForward<T>{s, x, y});
+  if (!in_fours(rows, s.C, x, y)) return false;
+  constexpr int kMany = pixels::kResizedChannels<T>;
+  if (s.C % kMany == 0) return run<kMany>(rows, s.C, pixels::ResizeForward<T, kMany>{s, x, y});
+  return run(rows, s.C, pixels::ResizeForward<T>{s, x, y});
 }
 
 template <class T>
 bool resize_backward(const ResizeShape& s, const T* dy, T* dx) {
   const int64_t rows = int64_t{s.N} * s.H * s.W;
-  return in_fours(rows, s.C, dy, dx) && run(rows, s.C, pixels::ResizeBackward<T>{s, dy, dx});
+  if (!in_fours(rows, s.C, dy, dx)) return false;
+  if (!pixels::ResizeBackwardOfFew<T>::takes(s)) return run(rows, s.C, pixels::ResizeBackward<T>{s, dy, dx});
+  constexpr int kMany = pixels::kResizedChannels<T>;
+  if (s.C % kMany == 0) return run<kMany>(rows, s.C, pixels::ResizeBackwardOfFew<T, kMany>{s, dy, dx});
+  return run(rows, s.C, pixels::ResizeBackwardOfFew<T>{s, dy, dx});
 }
 
 template <class T>

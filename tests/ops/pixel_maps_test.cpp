@@ -49,23 +49,38 @@ TEST(PixelMaps, MaxPool) {
 
 TEST(PixelMaps, Resize) {
   const ReferenceKernels reference;
+  int few = 0, many = 0;
   for (const Sampling sampling : {Sampling::kNearest, Sampling::kHalfPixel, Sampling::kAlignCorners})
     for (const kernels::ResizeShape& s : {kernels::ResizeShape{2, 5, 6, 8, 10, 12, sampling},
-                                          kernels::ResizeShape{1, 7, 5, 12, 3, 9, sampling}}) {
+                                          kernels::ResizeShape{1, 7, 5, 12, 3, 9, sampling},
+                                          kernels::ResizeShape{2, 16, 3, 16, 32, 7, sampling},
+                                          kernels::ResizeShape{1, 1, 2, 8, 2, 5, sampling},
+                                          kernels::ResizeShape{1, 3, 4, 8, 11, 29, sampling}}) {
       SCOPED_TRACE(str(static_cast<int>(sampling), ' ', s.H, 'x', s.W, " to ", s.P, 'x', s.Q));
       const Tensor x = random_tensor({s.N, s.H, s.W, s.C}, Device::kCpu, 1),
                    dy = random_tensor({s.N, s.P, s.Q, s.C}, Device::kCpu, 2);
       const Tensor y(dy.shape()), want_y(dy.shape()), dx(x.shape()), want_dx(x.shape());
       kernels::resize_forward(Device::kCpu, s, x.f32(), want_y.f32());
       kernels::resize_backward(Device::kCpu, s, dy.f32(), want_dx.f32());
-      EmulatedMachine machine;
-      pixels::for_each_unit(machine, int64_t{s.N} * s.P * s.Q, s.C / 4,
-                            pixels::ResizeForward{s, x.f32(), y.f32()});
-      pixels::for_each_unit(machine, int64_t{s.N} * s.H * s.W, s.C / 4,
-                            pixels::ResizeBackward{s, dy.f32(), dx.f32()});
-      EXPECT_EQ(y.to_vector(), want_y.to_vector());
-      EXPECT_EQ(dx.to_vector(), want_dx.to_vector());
+      const auto run = [](const Tensor& out, const Tensor& want, int channels, const auto& map) {
+        EmulatedMachine machine;
+        out.set(std::vector<float>(static_cast<size_t>(out.elements()), -1));
+        pixels::for_each_unit(machine, out.elements() / out.channels(), out.channels() / channels, map);
+        EXPECT_EQ(out.to_vector(), want.to_vector());
+      };
+      run(y, want_y, 4, pixels::ResizeForward{s, x.f32(), y.f32()});
+      run(dx, want_dx, 4, pixels::ResizeBackward{s, dy.f32(), dx.f32()});
+      if (s.C % 8 == 0) run(y, want_y, 8, pixels::ResizeForward<float, 8>{s, x.f32(), y.f32()});
+      if (!pixels::ResizeBackwardOfFew<float>::takes(s)) {
+        ++many;
+        continue;
+      }
+      ++few;
+      run(dx, want_dx, 4, pixels::ResizeBackwardOfFew{s, dy.f32(), dx.f32()});
+      if (s.C % 8 == 0) run(dx, want_dx, 8, pixels::ResizeBackwardOfFew<float, 8>{s, dy.f32(), dx.f32()});
     }
+  EXPECT_GE(few, 9) << "what doubles has few readers";
+  EXPECT_GE(many, 2);
 }
 
 TEST(PixelMaps, CopyOfChannelsInEveryUnit) {
