@@ -136,7 +136,7 @@ struct NormalizeBackward {
   }
 };
 
-/// whole = g + constant + slope * (y - mean).
+/// whole = g + constant + slope * (y - mean); whole may be g.
 template <class T>
 struct WholeGradient {
   struct State {

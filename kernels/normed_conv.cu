@@ -171,7 +171,7 @@ const T* normalised(Device device, const ConvShape& s, const T* x, const InputNo
 template <class T>
 const T* complete(Device device, const ConvShape& s, const OutputGradient<T>& dy) {
   if (!dy.slope) return dy.g;
-  T* whole = temporary<WholeGradient, T>(device, pixels_out(s) * s.K);
+  T* whole = dy.room ? dy.room : temporary<WholeGradient, T>(device, pixels_out(s) * s.K);
   if (!fast_on_cuda(device) || !cuda::complete_gradient(pixels_out(s), s.K, dy, whole))
     for_each_tile(device, pixels_out(s), s.K, CompleteGradient<T>{s.K, dy, whole}, 4);
   return whole;

@@ -28,6 +28,7 @@ struct OutputGradient {
   const float* constant = nullptr;
   const float* slope = nullptr;
   const float* mean = nullptr;
+  T* room = nullptr;  ///< where dy may be written, perhaps over g; null: in memory of the kernels' own
 };
 
 /// Where gradients go; what is null is not computed.

@@ -84,6 +84,7 @@ Tensors NormedConvolution::backward(Ctx& c, std::span<const Tensor> dy) const {
       gradient.constant = moments.constant.f32();
       gradient.slope = moments.slope.f32();
       gradient.mean = c.out[1].f32();  // its first row
+      if (dy[0].sole_owner()) gradient.room = dy[0].as<T>();
     }
     (depthwise()
          ? kernels::normed_depthwise_backward<T>

@@ -77,9 +77,9 @@ struct Op {
   virtual const char* name() const = 0;                     ///< the key of op_table.cpp
   virtual Metas infer(std::span<const Meta> in) const = 0;  ///< checks everything, returns the outputs'
   virtual void forward(Ctx&) const = 0;
-  virtual Tensors backward(Ctx&,
-                           std::span<const Tensor> dy) const = 0;  ///< one per input; assigns, never adds
-  virtual void channels(ChannelTies&) const = 0;                   ///< which channels are removed together
+  /// One gradient per input; assigns, never adds. A dy that has no other owner may be overwritten.
+  virtual Tensors backward(Ctx&, std::span<const Tensor> dy) const = 0;
+  virtual void channels(ChannelTies&) const = 0;  ///< which channels are removed together
   virtual void attributes(AttributeVisitor&) = 0;
   virtual int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const = 0;  ///< 0 for cheap ops
 
