@@ -29,6 +29,8 @@ void accumulate(Tensor& sum, Tensor&& gradient) {
   });
 }
 
+Tensor zeros_like(const Tensor& t) { return Tensor::zeros(t.shape(), t.device(), t.dtype()); }
+
 void check(const GradNode& node, size_t input, const Tensor& gradient) {
   ESPALIER_CHECK(gradient.defined() && gradient.meta() == node.ctx.in[input].meta(), node.op->name(),
                  ": the gradient of input ", input, " is ",
@@ -86,13 +88,15 @@ void backward(const Tensors& outputs, const Tensors& gradients) {
     const Running place(node.place);
     const ZeroGradients zeros = node.op->zero_gradients();
     for (size_t i = 0; i < p.dy.size(); ++i)
-      if (!p.dy[i].defined() && !(zeros.outputs >> i & 1))
-        p.dy[i] = Tensor::zeros(node.ctx.out[i].shape(), node.ctx.out[i].device(), node.ctx.out[i].dtype());
+      if (!p.dy[i].defined() && !(zeros.outputs >> i & 1)) p.dy[i] = zeros_like(node.ctx.out[i]);
     Tensors dx = node.op->backward(node.ctx, p.dy);
     p.dy.clear();
     for (size_t i = 0; i < node.edges.size(); ++i) {
       if (!node.ctx.needs_grad[i]) continue;
-      if (!dx[i].defined() && zeros.inputs >> i & 1) continue;
+      if (!dx[i].defined() && zeros.inputs >> i & 1) {
+        if (node.edges[i].node) continue;  // adding it would be a pass over memory
+        dx[i] = zeros_like(node.ctx.in[i]);
+      }
       check(node, i, dx[i]);
       if (node.edges[i].node) {
         deliver(node.edges[i].node, node.edges[i].output, std::move(dx[i]));

@@ -57,9 +57,6 @@ Tensors Resize::backward(Ctx& c, std::span<const Tensor> dy) const {
     kernels::resize_backward(dy[0].device(), o.problem(c.in[0].shape(), dy[0].shape()), dy[0].as<T>(),
                              dx[0].as<T>());
   });
-  // `like` lends its extents only.
-  if (dx.size() > 1 && c.needs_grad[1])
-    dx[1] = Tensor::zeros(c.in[1].shape(), dy[0].device(), c.in[1].dtype());
   return dx;
 }
 

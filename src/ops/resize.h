@@ -29,6 +29,8 @@ struct Resize final : Op {
   void attributes(AttributeVisitor& v) override { o.visit(v); }
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
+  /// `like` lends its extents only.
+  ZeroGradients zero_gradients() const override { return {.inputs = o.height ? 0u : 1u << 1}; }
   uint32_t may_be_bf16() const override { return o.height ? 1 : 3; }
 };
 

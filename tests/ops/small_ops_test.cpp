@@ -183,6 +183,11 @@ TEST_P(SmallOpsTest, ResizeLikeTakesExtentsOnly) {
   EXPECT_EQ(resize_bilinear_like(x, like, true).to_vector(), resize_bilinear(x, 6, 9, true).to_vector());
   EXPECT_EQ(resize_nearest_like(x, like).to_vector(), resize_nearest(x, 6, 9).to_vector());
   EXPECT_THROW(resize_nearest(x, 0, 3), Error);
+  const Tensor leaf = like.detached().set_requires_grad(), behind = like.detached().set_requires_grad();
+  const Tensor y = add(resize_nearest_like(x, leaf), resize_nearest_like(x, relu(behind)));
+  backward(Tensors{y}, Tensors{Tensor::full(y.shape(), 1, GetParam())});
+  EXPECT_EQ(leaf.grad().to_vector(), std::vector<float>(108)) << "a leaf is told that it does not matter";
+  EXPECT_FALSE(behind.grad().defined()) << "nobody computes and adds zeros";
 }
 
 TEST_P(SmallOpsTest, DropoutZeroesItsShareAndKeepsTheMean) {
