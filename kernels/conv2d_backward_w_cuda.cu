@@ -8,6 +8,7 @@
 #include "kernels/cuda_launch.h"
 #include "kernels/elementwise.h"
 #include "kernels/few_channels_gradient.h"
+#include "kernels/few_filters_gradient.h"
 #include "kernels/tuning_cuda.h"
 
 namespace espalier::kernels::cuda {
@@ -64,6 +65,11 @@ bool conv2d_backward_w(const ConvShape& s, const T* x, const T* dy, float* dw) {
   if (few_channels::takes_gradient(s))
     all.insert(all.begin(), {"few-channels", [&] {
                                few_channels::filter_gradient(machine, own.precision, s, x, dy, dw);
+                               return true;
+                             }});
+  if (few_filters::takes<T>(s))
+    all.insert(all.begin(), {"few-filters", [&] {
+                               few_filters::filter_gradient(machine, own.precision, s, x, dy, dw);
                                return true;
                              }});
   return run_fastest(problem_of<T>(2, s, 0), all, dw, 0, false);

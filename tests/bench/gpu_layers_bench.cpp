@@ -198,8 +198,8 @@ void run(const Net& net, const Machine& machine) {
         own = time_of([&] { p.run(pass); });
       } else {
         own = best_of(p, pass,
-                      {"large", "medium", "narrow", "small", "few-channels", "group-64", "group-128",
-                       "group-256", "group-64x256", "group-128x128"});
+                      {"large", "medium", "narrow", "small", "few-channels", "few-filters", "group-64",
+                       "group-128", "group-256", "group-64x256", "group-128x128"});
         cudnn = best_of(p, pass, {"cudnn"});
         cublaslt = best_of(p, pass, {"cublaslt"});
       }

@@ -94,7 +94,8 @@ INSTANTIATE_TEST_SUITE_P(On, Conv2dCandidatesTest, ::testing::Values(Device::kCu
                          [](const auto& info) { return std::string(name(info.param)); });
 
 TEST_P(Conv2dCandidatesTest, EachMatchesTheFormulaAndRepeats) {
-  for (const char* candidate : {"few-channels", "large", "medium", "narrow", "small", "cudnn", "cublaslt"}) {
+  for (const char* candidate :
+       {"few-channels", "few-filters", "large", "medium", "narrow", "small", "cudnn", "cublaslt"}) {
     kernels::cuda::force_candidate(candidate);
     for (const ConvShape& s : kConvCases) {
       const Problem p(s, GetParam());
