@@ -178,6 +178,20 @@ TEST_P(Conv2dCandidatesTest, ThoseOfStoredBf16AgreeAndRepeat) {
   EXPECT_GT(ran, 0);
 }
 
+TEST_P(Conv2dCandidatesTest, FewFiltersOfStoredBf16AgreeAndRepeat) {
+  const In precision(Precision::kBf16);
+  for (const ConvShape& s :
+       {ConvShape{2, 40, 300, 64, 2, 3, 3, 1, {1, 1, 1, 1}},
+        ConvShape{1, 33, 65, 72, 7, 3, 3, 1, {1, 1, 1, 1}}, ConvShape{3, 20, 31, 24, 5, 1, 1, 1, {}}}) {
+    SCOPED_TRACE(describe(s));
+    const StoredProblem p(s);
+    const Tensor want = p.run(2, "small"), out = p.run(2, "few-filters");
+    ASSERT_TRUE(want.defined() && out.defined());
+    EXPECT_TRUE(expect_close(out, want, {kBf16Relative, 1.0}));
+    EXPECT_EQ(p.run(2, "few-filters").to_vector(), out.to_vector());
+  }
+}
+
 /// What pruning to any width leaves of a detector's layers: a candidate against the hand-written loop.
 void expect_as_the_loop(const char* candidate) {
   const In chosen(Precision::kTf32);
