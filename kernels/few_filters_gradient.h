@@ -220,10 +220,9 @@ struct Gradient {
     for (int i = 0; i < kRowTiles; ++i) {
       warp::barrier();
       ESPALIER_UNROLL
-      for (int j = 0; j < kColumnTiles; ++j) ESPALIER_UNROLL
-      for (int d = 0; d < 4; ++d)
-        partial[warp::thread() / warp::kLanes * kOfTile + (j * 4 + d) * warp::kLanes + lane()] =
-            sum.of[i][j][d];
+      for (int v = 0; v < 4 * kColumnTiles; ++v)
+        partial[warp::thread() / warp::kLanes * kOfTile + v * warp::kLanes + lane()] =
+            sum.of[i][v / 4][v % 4];
       warp::barrier();
       for (int value = warp::thread(); value < kOfTile; value += kThreads) {
         float total = 0;
