@@ -124,6 +124,26 @@ struct Parts {
   }
 };
 
+/// Adds up what the warps of a block hold, in order: put(lane, v, total) for each lane's value v = 4 * tile +
+/// element. In shared memory, kWarps * kTiles * 4 floats for each lane, which the block uses for nothing
+/// else.
+template <int kWarps, int kTiles, class Put>
+ESPALIER_SIMT void add_warps(const float (&own)[kTiles][4], const Put& put) {
+  constexpr int kValues = kTiles * 4 * warp::kLanes;
+  float* partial = reinterpret_cast<float*>(warp::shared());
+  ESPALIER_UNROLL
+  for (int v = 0; v < 4 * kTiles; ++v)
+    partial[warp::thread() / warp::kLanes * kValues + v * warp::kLanes + warp::thread() % warp::kLanes] =
+        own[v / 4][v % 4];
+  warp::barrier();
+  for (int value = warp::thread(); value < kValues; value += kWarps * warp::kLanes) {
+    float total = 0;
+    ESPALIER_UNROLL
+    for (int w = 0; w < kWarps; ++w) total += partial[w * kValues + value];
+    put(value % warp::kLanes, value / warp::kLanes, total);
+  }
+}
+
 /// Few channels, and sizes that the loops' counters and tables hold.
 inline bool takes(const ConvShape& s) {
   constexpr int64_t kMost = int64_t{1} << 30;

@@ -142,31 +142,20 @@ struct Gradient {
 
   /// Adds up the warps in order, one row tile after the other, and writes what belongs to a filter's element.
   ESPALIER_SIMT void store(int shift, const Sums& sum) const {
-    constexpr int kValues = 16 * kColumns;
-    float* partial = reinterpret_cast<float*>(warp::shared());
     float* to = sums + int64_t{warp::block().z} * filters * windows.R * windows.run;
     const int first_filter = warp::block().x / column_tiles * kRows;
     ESPALIER_UNROLL
     for (int i = 0; i < 2; ++i) {
       if (i) warp::barrier();
-      ESPALIER_UNROLL
-      for (int e = 0; e < 4; ++e) ESPALIER_UNROLL
-      for (int d = 0; d < 4; ++d)
-        partial[warp::thread() / warp::kLanes * kValues + (e * 4 + d) * warp::kLanes + lane()] =
-            sum.of[i][e][d];
-      warp::barrier();
-      for (int value = warp::thread(); value < kValues; value += kThreads) {
-        float total = 0;
-        ESPALIER_UNROLL
-        for (int w = 0; w < kWarps; ++w) total += partial[w * kValues + value];
-        const int from = value % warp::kLanes, d = value / warp::kLanes % 4, e = value / warp::kLanes / 4;
+      add_warps<kWarps>(sum.of[i], [&](int from, int v, float total) {
+        const int e = v / 4, d = v % 4;
         const int k = first_filter + from / 4 * 4 + 2 * i + d / 2;
         const int column = first_column() + 4 * (from % 4 * 2 + d % 2) + e;
         const typename Windows<T>::Tap tap = windows.tap(column / kPerWord, shift);
         const int half = column % kPerWord;
         if (k < filters && (half ? tap.mask >> 31 : tap.mask & 1))
           to[(int64_t{k} * windows.R + tap.r) * windows.run + tap.e + half] = total;
-      }
+      });
     }
   }
 };

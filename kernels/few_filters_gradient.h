@@ -211,28 +211,18 @@ struct Gradient {
 
   /// Adds up the warps in order, one row tile after the other.
   ESPALIER_SIMT void store(const Sums& sum) const {
-    constexpr int kOfTile = 4 * kColumnTiles * warp::kLanes;
-    static_assert(kWarps * kOfTile <= kStages * kStageWords);
-    float* partial = reinterpret_cast<float*>(warp::shared());
+    static_assert(kWarps * kColumnTiles * 4 * warp::kLanes <= kStages * kStageWords);
     const int columns = K * R * S;
     float* to = sums + int64_t{warp::block().z} * columns * C;
     ESPALIER_UNROLL
     for (int i = 0; i < kRowTiles; ++i) {
       warp::barrier();
-      ESPALIER_UNROLL
-      for (int v = 0; v < 4 * kColumnTiles; ++v)
-        partial[warp::thread() / warp::kLanes * kOfTile + v * warp::kLanes + lane()] =
-            sum.of[i][v / 4][v % 4];
-      warp::barrier();
-      for (int value = warp::thread(); value < kOfTile; value += kThreads) {
-        float total = 0;
-        ESPALIER_UNROLL
-        for (int k = 0; k < kWarps; ++k) total += partial[k * kOfTile + value];
-        const int from = value % warp::kLanes, d = value / warp::kLanes % 4, j = value / warp::kLanes / 4;
+      few_channels::add_warps<kWarps>(sum.of[i], [&](int from, int v, float total) {
+        const int j = v / 4, d = v % 4;
         const int column = 8 * j + from % 4 * 2 + d % 2,
                   c = warp::block().x * kChannels + from / 4 * kOfLane + 2 * i + d / 2;
         if (column < columns && c < C) to[column * C + c] = total;
-      }
+      });
     }
   }
 };
