@@ -130,7 +130,7 @@ bool advance(std::vector<size_t>& at, const std::vector<std::vector<int>>& width
 
 LatencyTable::LatencyTable(const Graph& graph, const std::filesystem::path& file, const Json& machine,
                            const LatencyMeasures& measures)
-    : graph_(Session(graph).graph()) {
+    : graph_(Session(graph, {.pad = false}).graph()) {
   const std::vector<ChannelGroup> found = channel_groups(graph_);
   for (const ChannelGroup& group : channel_groups(graph)) {
     const auto same = std::find_if(found.begin(), found.end(), [&](const ChannelGroup& its) {

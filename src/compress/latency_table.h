@@ -62,7 +62,7 @@ class LatencyTable {
   double ms_of(const Layer& layer, const std::vector<int>& kept) const;
   double sum(const std::vector<int>& kept) const;
 
-  Graph graph_;                       ///< as a Session runs it
+  Graph graph_;                       ///< as a Session runs it, without padding
   std::vector<ChannelGroup> groups_;  ///< its own, in the order of the given graph's
   std::vector<Layer> layers_;
   double full_ms_ = 0, scale_ = 1;

@@ -6,6 +6,7 @@
 #include "kernels/precision.h"
 #include "passes/fold_batch_norm.h"
 #include "passes/fuse.h"
+#include "passes/pad_channels.h"
 #include "passes/split_concat.h"
 #include "passes/store_bf16.h"
 #include "runtime/plan.h"
@@ -40,6 +41,16 @@ bool of_floats(const Graph& graph) {
                      [](const Graph::Value& v) { return v.meta.dtype == DType::kF32; });
 }
 
+/// What a session of this graph keeps most of its activations as.
+DType stored_type(const Graph& graph) {
+  if (!of_floats(graph)) return DType::kS8;
+  const bool bf16 = graph.device() != Device::kCpu && kernels::precision() == kernels::Precision::kBf16;
+  return bf16 ? DType::kBF16 : DType::kF32;
+}
+
+/// What a GPU's kernels load at once. On a CPU wider layers cost more than narrow ends of rows do.
+constexpr int kLoadBytes = 16;
+
 }  // namespace
 
 Session::Session(const Graph& graph, const SessionOptions& options) : impl_(std::make_unique<Impl>()) {
@@ -55,8 +66,9 @@ Session::Session(const Graph& graph, const SessionOptions& options) : impl_(std:
     fold_batch_norm(own);
     fuse(own);
     split_concat(own);
-    if (own.device() != Device::kCpu && kernels::precision() == kernels::Precision::kBf16 && of_floats(own))
-      store_bf16(own);
+    const DType stored = stored_type(own);
+    if (options.pad && own.device() != Device::kCpu) pad_channels(own, kLoadBytes / bytes_of(stored));
+    if (stored == DType::kBF16) store_bf16(own);
   }
   // The passes put new tensors where they change parameters; only the others are still the caller's.
   for (Graph::Value& v : own.values)

@@ -10,7 +10,8 @@ namespace espalier {
 
 struct SessionOptions {
   bool optimise = true;  ///< fold batch norms and fuse epilogues on a private copy of the graph first
-  int kept_plans = 2;    ///< prepared input shapes that stay ready; the least recently used goes first
+  bool pad = true;  ///< and there, on a GPU, fill odd groups of channels up to what its kernels load at once
+  int kept_plans = 2;  ///< prepared input shapes that stay ready; the least recently used goes first
 };
 
 /// For one caller at a time: the memory of a run is the session's.

@@ -1,13 +1,15 @@
 // Latency of FP32 and INT8 inference, in turns: bench_session [--net NAME] [--precision
 // fp32|tf32|bf16|int8|both]
-// [--device cpu|cuda] [--batch N] [--size N] [--width F] [--threads N] [--seconds F] [--layers]. One JSON
-// object a line, like the peers' timer. Weights are random, which the speed does not depend on. `both` is
-// fp32 on the CPU and bf16 on a GPU, where the pictures lie there already, and int8. --layers adds the 5th
-// percentile of the milliseconds of each kernel: what it takes where nobody disturbs.
+// [--device cpu|cuda] [--batch N] [--size N] [--width F] [--keep F] [--threads N] [--seconds F] [--layers].
+// One JSON object a line, like the peers' timer. Weights are random, which the speed does not depend on.
+// `both` is fp32 on the CPU and bf16 on a GPU, where the pictures lie there already, and int8. --layers adds
+// the 5th percentile of the milliseconds of each kernel: what it takes where nobody disturbs.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <map>
+#include <numeric>
 #include <string>
 
 #include "base/error.h"
@@ -17,6 +19,7 @@
 #include "kernels/precision.h"
 #include "models/model_table.h"
 #include "passes/quantize.h"
+#include "passes/remove_channels.h"
 #include "runtime/session.h"
 #include "tensor/device_choice.h"
 
@@ -37,7 +40,7 @@ struct Options {
   std::string precision = "both";
   Device device = Device::kCpu;
   int batch = 1, size = 0, threads = kernels::threads();
-  double width = 1, seconds = 5;
+  double width = 1, keep = 1, seconds = 5;
   bool layers = false;
 };
 
@@ -76,6 +79,8 @@ Options parse(int count, char** arguments) {
       o.width = number();
     else if (name == "--threads")
       o.threads = static_cast<int>(number());
+    else if (name == "--keep")
+      o.keep = number();
     else if (name == "--seconds")
       o.seconds = number();
     else if (name == "--layers")
@@ -97,10 +102,22 @@ struct Runner {
   std::vector<double> ms;
 };
 
+/// Leaves this share of every group of channels, rounded to any number.
+void cut(Graph& graph, double keep) {
+  std::vector<Removal> removals;
+  for (const ChannelGroup& group : channel_groups(graph)) {
+    const int left = std::clamp(static_cast<int>(std::lround(keep * group.channels)), 1, group.channels);
+    Removal removal{group, std::vector<int>(static_cast<size_t>(group.channels - left))};
+    std::iota(removal.channels.begin(), removal.channels.end(), left);
+    removals.push_back(std::move(removal));
+  }
+  remove_channels(graph, removals);
+}
+
 std::vector<Runner> make_runners(const Options& o) {
   const Json options = o.width == 1 ? Json::object() : Json{{"width", o.width}};
-  const Graph fp32 =
-      build_model({.name = o.net.name, .classes = o.net.classes, .options = options}, o.size, 1);
+  Graph fp32 = build_model({.name = o.net.name, .classes = o.net.classes, .options = options}, o.size, 1);
+  if (o.keep < 1) cut(fp32, o.keep);
   std::vector<Runner> runners;
   if (o.precision != "int8") {
     const std::string floats = o.precision != "both"      ? o.precision

@@ -76,4 +76,27 @@ inline Graph branches(int height, int width, uint64_t seed) {
   return graph;
 }
 
+/// What pruning must cope with, in odd widths: a residual, a depthwise filter, two concats that share an
+/// operand, pooling, resizing, a filter with a bias, and a linear layer behind the global pool.
+inline Graph tied(uint64_t seed) {
+  Graph graph = build_graph(
+      [](Scope s, const Tensor& x) -> Tensors {
+        const Tensor a = conv_bn(s / "a", x, 9, {.kernel = 3, .act = Activation::relu6()});
+        const Tensor b = depthwise_bn(s / "b", a, {.kernel = 3, .act = Activation::relu()});
+        const Tensor c = conv_bn(s / "c", b, 9, {.kernel = 1});
+        const Tensor sum = leaky_relu(add(a, c), 0.1f);
+        const Tensor small = max_pool(sum);
+        const Tensor d = conv2d(small, s.param("d/w", {7, 3, 3, 9}, he_normal),
+                                {.pad = {1, 1, 1, 1}, .bias = s.param("d/bias", {7}, zeros)});
+        const Tensor up = resize_bilinear_like(relu(d), sum, false);
+        const Tensor joined = concat({up, sum, b});
+        const Tensor e = conv_bn(s / "e", joined, 11, {.kernel = 3, .stride = 2, .act = Activation::relu()});
+        const Tensor again = concat({max_pool(sum), e});
+        return {fully_connected(s / "head", global_avg_pool(again), 5)};
+      },
+      8, 6, 3, seed);
+  randomise(graph, seed);
+  return graph;
+}
+
 }  // namespace espalier::test

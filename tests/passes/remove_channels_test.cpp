@@ -16,29 +16,6 @@
 namespace espalier {
 namespace {
 
-/// What pruning must cope with: a residual, a depthwise filter, two concats that share an operand, pooling,
-/// resizing, a filter with a bias, and a linear layer behind the global pool.
-Graph network(uint64_t seed) {
-  Graph graph = build_graph(
-      [](Scope s, const Tensor& x) -> Tensors {
-        const Tensor a = conv_bn(s / "a", x, 9, {.kernel = 3, .act = Activation::relu6()});
-        const Tensor b = depthwise_bn(s / "b", a, {.kernel = 3, .act = Activation::relu()});
-        const Tensor c = conv_bn(s / "c", b, 9, {.kernel = 1});
-        const Tensor sum = leaky_relu(add(a, c), 0.1f);
-        const Tensor small = max_pool(sum);
-        const Tensor d = conv2d(small, s.param("d/w", {7, 3, 3, 9}, he_normal),
-                                {.pad = {1, 1, 1, 1}, .bias = s.param("d/bias", {7}, zeros)});
-        const Tensor up = resize_bilinear_like(relu(d), sum, false);
-        const Tensor joined = concat({up, sum, b});
-        const Tensor e = conv_bn(s / "e", joined, 11, {.kernel = 3, .stride = 2, .act = Activation::relu()});
-        const Tensor again = concat({max_pool(sum), e});
-        return {fully_connected(s / "head", global_avg_pool(again), 5)};
-      },
-      8, 6, 3, seed);
-  test::randomise(graph, seed);
-  return graph;
-}
-
 /// A random choice of channels, at least one of each group left and, every third time, none removed.
 std::vector<Removal> some_removals(const Graph& graph, Random& random) {
   std::vector<Removal> removals;
@@ -74,7 +51,7 @@ TEST(RemoveChannels, EqualsMaskingWithConcatsResidualsAndPooling) {
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed, Purpose::kTest);
-    const Graph graph = network(seed);
+    const Graph graph = test::tied(seed);
     expect_removal_is_masking(graph, some_removals(graph, random),
                               test::random_tensor({2, 8, 6, 3}, Device::kCpu, seed));
   }
@@ -197,7 +174,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name + "_" + std::to_string(info.index); });
 
 TEST(RemoveChannels, AChannelThatIsSilentAnywayChangesNothing) {
-  Graph graph = network(4);
+  Graph graph = test::tied(4);
   const std::vector<ChannelGroup> groups = channel_groups(graph);
   std::vector<Removal> removals;
   for (const ChannelGroup& group : groups) removals.push_back({group, {1, group.channels - 2}});
@@ -208,7 +185,7 @@ TEST(RemoveChannels, AChannelThatIsSilentAnywayChangesNothing) {
 }
 
 TEST(RemoveChannels, LeavesTheGivenTensorsAlone) {
-  const Graph graph = network(5), copy = graph.clone();
+  const Graph graph = test::tied(5), copy = graph.clone();
   Graph smaller = graph;  // shares its parameters
   const ChannelGroup group = channel_groups(graph).front();
   EXPECT_EQ(remove_channels(smaller, {{group, {2, 0}}}), 2);
@@ -224,7 +201,7 @@ TEST(RemoveChannels, LeavesTheGivenTensorsAlone) {
 }
 
 TEST(RemoveChannels, TwoCutsAreOneCut) {
-  const Graph graph = network(6);
+  const Graph graph = test::tied(6);
   Graph once = graph, twice = graph;
   const ChannelGroup group = channel_groups(graph).front();
   remove_channels(once, {{group, {1, 3, 4}}});
@@ -234,7 +211,7 @@ TEST(RemoveChannels, TwoCutsAreOneCut) {
 }
 
 TEST(RemoveChannels, WorksOnShapesWithoutValues) {
-  Graph graph = network(7);
+  Graph graph = test::tied(7);
   for (Graph::Value& v : graph.values)
     if (v.param.defined()) v.param = Tensor::without_data(v.param.meta());
   const ChannelGroup group = channel_groups(graph).front();
@@ -255,7 +232,7 @@ std::string message_of(Graph graph, const Removal& removal) {
 }
 
 TEST(RemoveChannels, SaysWhatIsWrong) {
-  const Graph graph = network(8);
+  const Graph graph = test::tied(8);
   const ChannelGroup group = channel_groups(graph).front();
   EXPECT_EQ(message_of(graph, {group, {9}}),
             "remove_channels: group 'a' has 9 channels, channel 9 was to go");

@@ -2,7 +2,8 @@
 
 #include "base/error.h"
 #include "models/model_table.h"
-#include "passes/example_graphs.h"
+#include "passes/quantize.h"
+#include "passes/quantized_network.h"
 #include "runtime/session.h"
 #include "support/device_test.h"
 #include "support/random_tensor.h"
@@ -36,6 +37,16 @@ TEST_P(DeviceSession, EveryNetwork) {
     test::randomise(graph, 8);
     expect_like_cpu(graph, {{2, 64, 64, 3}, {1, 64, 64, 3}});
   }
+}
+
+TEST_P(DeviceSession, NetworksOfOddWidths) {
+  expect_like_cpu(test::tied(5), {{1, 8, 6, 3}, {3, 10, 14, 3}});
+  const Tensor x = test::random_tensor({2, 8, 6, 3}, Device::kCpu, 2);
+  const Graph fp32 = prepare_for_quantization(test::tied(5));
+  const Graph int8 = quantize(fp32, test::ranges_of(fp32, x), {});
+  Session session(int8.to(GetParam()));
+  const NoGrad no_grad;
+  EXPECT_EQ(session.run({x})[0].to_vector(), int8.run({x})[0].to_vector());
 }
 
 TEST_P(DeviceSession, RepeatsItsBitsPlainAndReplayed) {
