@@ -21,4 +21,11 @@ bool group_filter_gradient(tiles::GroupGradientTile tile, const Gather& g, int f
   return true;
 }
 
+bool tap_filter_gradient(const Gather& g, int filters, const Bf16* x, const Bf16* dy, float* dw) {
+  if (!tiles::takes_tap_gradient(g, filters) || !is_hopper()) return false;
+  Machine machine;
+  tiles::tap_filter_gradient(machine, g, filters, x, dy, dw);
+  return true;
+}
+
 }  // namespace espalier::kernels::cuda

@@ -13,6 +13,8 @@ bool group_gemm(tiles::GroupWidth width, const Gather& g, int columns, const Bf1
 /// dw[k, r, s, c] = sum over output pixels of dy * x.
 bool group_filter_gradient(tiles::GroupGradientTile tile, const Gather& g, int filters, const Bf16* x,
                            const Bf16* dy, float* dw);
+/// The same of 3x3 convolutions without steps.
+bool tap_filter_gradient(const Gather& g, int filters, const Bf16* x, const Bf16* dy, float* dw);
 #else
 inline bool group_gemm(tiles::GroupWidth, const Gather&, int, const Bf16*, const Bf16*,
                        const EpilogueOf<Bf16>&, Bf16*) {
@@ -22,6 +24,7 @@ inline bool group_filter_gradient(tiles::GroupGradientTile, const Gather&, int, 
                                   float*) {
   return false;
 }
+inline bool tap_filter_gradient(const Gather&, int, const Bf16*, const Bf16*, float*) { return false; }
 #endif
 
 }  // namespace espalier::kernels::cuda

@@ -62,6 +62,12 @@ ESPALIER_SIMT uint64_t group_descriptor(const void* rows, int first) {
   "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25," \
   "%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,"    \
   "%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}"
+#define ESPALIER_SUMS_192                                                                        \
+  "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,"  \
+  "%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
+  "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,%70," \
+  "%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93," \
+  "%94,%95}"
 #define ESPALIER_SUMS_256                                                                           \
   "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25," \
   "%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,"    \
@@ -76,6 +82,7 @@ ESPALIER_SIMT uint64_t group_descriptor(const void* rows, int first) {
   ESPALIER_EIGHT(c, i), ESPALIER_EIGHT(c, i + 8), ESPALIER_EIGHT(c, i + 16), ESPALIER_EIGHT(c, i + 24)
 #define ESPALIER_LIST_64(c) ESPALIER_32(c, 0)
 #define ESPALIER_LIST_128(c) ESPALIER_32(c, 0), ESPALIER_32(c, 32)
+#define ESPALIER_LIST_192(c) ESPALIER_32(c, 0), ESPALIER_32(c, 32), ESPALIER_32(c, 64)
 #define ESPALIER_LIST_256(c) ESPALIER_32(c, 0), ESPALIER_32(c, 32), ESPALIER_32(c, 64), ESPALIER_32(c, 96)
 
 // A product of 64 rows with N columns; `a` and `b` number the operands behind the sums.
@@ -112,8 +119,11 @@ ESPALIER_SIMT void group_multiply(Sum (&d)[kColumns / 2], const void* a, const v
     else
       ESPALIER_GROUP_BF16(256, "128", "129", "130", "0, 0");
   } else if constexpr (kType == GroupType::kTurnedBf16) {
-    static_assert(kColumns == 128, "the only width that a kernel asks for");
-    ESPALIER_GROUP_BF16(128, "64", "65", "66", "1, 1");
+    static_assert(kColumns == 128 || kColumns == 192, "the widths that a kernel asks for");
+    if constexpr (kColumns == 128)
+      ESPALIER_GROUP_BF16(128, "64", "65", "66", "1, 1");
+    else
+      ESPALIER_GROUP_BF16(192, "96", "97", "98", "1, 1");
   } else if constexpr (kType == GroupType::kS8) {
     if constexpr (kColumns == 64)
       ESPALIER_GROUP_CODES(64, "s8", "32", "33", "34");
@@ -140,9 +150,11 @@ ESPALIER_SIMT void group_multiply(Sum (&d)[kColumns / 2], const void* a, const v
 #undef ESPALIER_GROUP_CODES
 #undef ESPALIER_SUMS_64
 #undef ESPALIER_SUMS_128
+#undef ESPALIER_SUMS_192
 #undef ESPALIER_SUMS_256
 #undef ESPALIER_LIST_64
 #undef ESPALIER_LIST_128
+#undef ESPALIER_LIST_192
 #undef ESPALIER_LIST_256
 #undef ESPALIER_32
 #undef ESPALIER_EIGHT

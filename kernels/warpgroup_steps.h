@@ -5,17 +5,16 @@
 
 namespace espalier::kernels::warp {
 
-/// fetch(buffer, step) starts a step's copies, multiply(buffer, more) its products, to which sums that are
-/// there are added where `more`. A step's buffer was read kStages - kAhead = 2 steps before: its products are
-/// waited for at the end of the step after it, and the barrier after that says so of every group. There is at
-/// least one step.
-template <int kStages, int kStageBytes, class Sum, int kSums, class Fetch, class Multiply>
-ESPALIER_SIMT void run_steps(int steps, unsigned char* buffers, Sum (&sum)[kSums], const Fetch& fetch,
-                             const Multiply& multiply) {
-  constexpr int kAhead = kStages - 2;
+/// fetch(step) starts a step's copies, multiply(step, more) its products, to which sums that are there are
+/// added where `more`. While a step is multiplied the one kAhead steps on is fetched; that may overwrite what
+/// was read two steps before: those products are waited for at the end of the step after them, and the
+/// barrier after that says so of every group. There is at least one step.
+template <int kAhead, class Sum, int kSums, class Fetch, class Multiply>
+ESPALIER_SIMT void run_numbered_steps(int steps, Sum (&sum)[kSums], const Fetch& fetch,
+                                      const Multiply& multiply) {
   ESPALIER_UNROLL
   for (int s = 0; s < kAhead; ++s) {
-    if (s < steps) fetch(buffers + s * kStageBytes, s);
+    if (s < steps) fetch(s);
     commit_copies();
   }
   // A loop that might not run, or sums that begin as zeros, would make the compiler move registers of
@@ -27,14 +26,26 @@ ESPALIER_SIMT void run_steps(int steps, unsigned char* buffers, Sum (&sum)[kSums
     barrier();
     hold(sum);
     begin_products();
-    multiply(buffers + step % kStages * kStageBytes, step > 0);
+    multiply(step, step > 0);
     commit_products();
-    if (step + kAhead < steps) fetch(buffers + (step + kAhead) % kStages * kStageBytes, step + kAhead);
+    if (step + kAhead < steps) fetch(step + kAhead);
     commit_copies();
     wait_products<1>();
   } while (++step < steps);
   wait_products<0>();
   hold(sum);
+}
+
+/// The same where all that a step needs lies in one of kStages buffers: fetch(buffer, step), multiply(buffer,
+/// more).
+template <int kStages, int kStageBytes, class Sum, int kSums, class Fetch, class Multiply>
+ESPALIER_SIMT void run_steps(int steps, unsigned char* buffers, Sum (&sum)[kSums], const Fetch& fetch,
+                             const Multiply& multiply) {
+  constexpr int kAhead = kStages - 2;
+  const auto buffer = [&](int step) { return buffers + step % kStages * kStageBytes; };
+  run_numbered_steps<kAhead>(
+      steps, sum, [&](int step) { fetch(buffer(step), step); },
+      [&](int step, bool more) { multiply(buffer(step), more); });
 }
 
 }  // namespace espalier::kernels::warp

@@ -5,6 +5,7 @@
 #include "kernels/conv2d_tiles.h"
 #include "kernels/warpgroup_filter_gradient.h"
 #include "kernels/warpgroup_gemm.h"
+#include "kernels/warpgroup_tap_gradient.h"
 
 namespace espalier::kernels::tiles {
 
@@ -99,6 +100,57 @@ void group_filter_gradient(Machine& machine, GroupGradientTile tile, const Gathe
     run(std::integral_constant<int, 1>());
   else
     run(std::integral_constant<int, 2>());
+}
+
+/// Filters of 3x3 taps without steps, and images whose strips and rows 32-bit counters hold.
+inline bool takes_tap_gradient(const Gather& g, int filters) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  return takes_group_gradient(g, filters) && g.R == 3 && g.S == 3 && g.step == 1 &&
+         int64_t{g.N} * (g.P + 8) < kMost && int64_t{g.W} * g.C < kMost && int64_t{g.Q} * filters < kMost;
+}
+
+/// Parts of each strip, so that the last round of blocks, of which a multiprocessor holds one, is a full one.
+inline Parts tap_gradient_parts(int64_t blocks, int steps) {
+  constexpr int64_t kAtOnce = kBlocksWanted / 2;
+  constexpr int kLeast = 16;  ///< steps of a part
+  constexpr int kStart = 8;   ///< what a part costs beyond its steps, its sums above all, in steps
+  Parts best{1, steps};
+  const auto cost = [&](const Parts& p) {
+    return (blocks * p.count + kAtOnce - 1) / kAtOnce * (p.steps + kStart);
+  };
+  for (int count = 2; count <= kAtOnce && count * kLeast <= steps; ++count) {
+    const int length = (steps + count - 1) / count;
+    const Parts parts{(steps + length - 1) / length, length};
+    if (cost(parts) < cost(best)) best = parts;
+  }
+  return best;
+}
+
+/// run(width as a constant) with the width of strips that leaves the least over.
+template <class Run>
+void with_strip(int columns, const Run& run) {
+  const auto over = [&](int width) { return (columns + width - 1) / width * width - columns; };
+  if (over(64) <= over(32) && over(64) <= over(16))
+    run(std::integral_constant<int, 64>());
+  else if (over(32) <= over(16))
+    run(std::integral_constant<int, 32>());
+  else
+    run(std::integral_constant<int, 16>());
+}
+
+/// As group_filter_gradient(), of what takes_tap_gradient().
+template <class Machine>
+void tap_filter_gradient(Machine& machine, const Gather& g, int filters, const Bf16* x, const Bf16* dy,
+                         float* dw) {
+  with_strip(g.Q, [&](auto strip) {
+    WarpgroupTapGradient<strip()> kernel(g, filters, x, dy);
+    const Parts of_strip = tap_gradient_parts(kernel.tiles() * kernel.strips, kernel.steps_of_strip());
+    const int parts = of_strip.count * kernel.strips, columns = g.R * g.S * g.C;
+    kernel.part_steps = of_strip.steps;
+    kernel.sums = parts > 1 ? machine.scratch(int64_t{parts} * filters * columns) : dw;
+    machine.launch(kernel, kernel.tiles(), parts);
+    add_gradient_parts(machine, parts, filters, columns, kernel.sums, dw);
+  });
 }
 
 }  // namespace espalier::kernels::tiles

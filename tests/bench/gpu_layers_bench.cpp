@@ -199,7 +199,7 @@ void run(const Net& net, const Machine& machine) {
       } else {
         own = best_of(p, pass,
                       {"large", "medium", "narrow", "small", "few-channels", "few-filters", "group-64",
-                       "group-128", "group-256", "group-64x256", "group-128x128"});
+                       "group-128", "group-256", "group-64x256", "group-128x128", "group-taps"});
         cudnn = best_of(p, pass, {"cudnn"});
         cublaslt = best_of(p, pass, {"cublaslt"});
       }

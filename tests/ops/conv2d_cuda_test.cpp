@@ -162,7 +162,7 @@ TEST_P(Conv2dCandidatesTest, ThoseOfStoredBf16AgreeAndRepeat) {
       const Tensor want = p.run(pass, "small");  // held to the formula above, and in the emulator
       ASSERT_TRUE(want.defined());
       for (const char* candidate : {"large", "group-64", "group-128", "group-256", "group-64x256",
-                                    "group-128x128", "cudnn", "cublaslt"}) {
+                                    "group-128x128", "group-taps", "cudnn", "cublaslt"}) {
         SCOPED_TRACE(str(candidate, ' ', describe(s), " pass ", pass));
         const Tensor out = p.run(pass, candidate);
         if (!out.defined()) continue;

@@ -50,24 +50,68 @@ TEST(Warpgroups, MatchTheFormula) {
   }
 }
 
+/// One filter gradient, of numbers that bf16 holds.
+struct FilterGradient {
+  ConvShape s;
+  Tensor x, w, dy;
+  ConvReference want;
+  explicit FilterGradient(const ConvShape& s)
+      : s(s),
+        x(as_bf16(random_tensor({s.N, s.H, s.W, s.C}, Device::kCpu, 1))),
+        w(Tensor::zeros({s.K, s.R, s.S, s.C})),
+        dy(as_bf16(random_tensor({s.N, s.P(), s.Q(), s.K}, Device::kCpu, 3))),
+        want(conv_reference(s, false, as_f32(x), w, as_f32(dy))) {}
+};
+
 TEST(Warpgroups, FilterGradientMatchesTheFormula) {
   for (ConvShape s : kShapes) {
     s.K = (s.K + 7) / 8 * 8;
     SCOPED_TRACE(describe(s));
-    const Tensor x = as_bf16(random_tensor({s.N, s.H, s.W, s.C}, Device::kCpu, 1)),
-                 w = Tensor::zeros({s.K, s.R, s.S, s.C}),
-                 dy = as_bf16(random_tensor({s.N, s.P(), s.Q(), s.K}, Device::kCpu, 3));
-    const ConvReference want = conv_reference(s, false, as_f32(x), w, as_f32(dy));
+    const FilterGradient p(s);
     const Gather gather = tiles::forward_gather(s);
     ASSERT_TRUE(tiles::takes_group_gradient(gather, s.K));
     for (const auto tile : {tiles::GroupGradientTile::k64x256, tiles::GroupGradientTile::k128x128})
       for (const Schedule schedule : kSchedules) {
         EmulatedMachine machine{.schedule = schedule};
-        const Tensor dw(w.shape());
-        tiles::group_filter_gradient(machine, tile, gather, s.K, x.bf16(), dy.bf16(), dw.f32());
-        EXPECT_TRUE(expect_sums(dw, want.dw)) << static_cast<int>(tile);
+        const Tensor dw(p.w.shape());
+        tiles::group_filter_gradient(machine, tile, gather, s.K, p.x.bf16(), p.dy.bf16(), dw.f32());
+        EXPECT_TRUE(expect_sums(dw, p.want.dw)) << static_cast<int>(tile);
       }
   }
+}
+
+// Strips of each width, one and several; images below each other with one row of padding between them and
+// with two; parts that go round the buffers, and begin within an image.
+constexpr ConvShape kOfTaps[] = {
+    {2, 19, 64, 64, 64, 3, 3, 1, {1, 1, 1, 1}}, {1, 9, 128, 8, 8, 3, 3, 1, {1, 1, 1, 1}},
+    {3, 20, 30, 72, 16, 3, 3, 1, {1, 1, 1, 1}}, {2, 90, 14, 16, 72, 3, 3, 1, {1, 1, 1, 1}},
+    {1, 7, 70, 24, 8, 3, 3, 1, {1, 1, 1, 1}},   {3, 11, 60, 16, 24, 3, 3, 1, {0, 0, 0, 0}},
+    {2, 6, 27, 16, 8, 3, 3, 1, {2, 2, 0, 1}},   {2, 5, 15, 8, 16, 3, 3, 1, {0, 1, 2, 0}},
+    {2, 6, 9, 8, 8, 3, 3, 1, {4, 5, 3, 6}},     {3, 1, 1, 8, 8, 3, 3, 1, {1, 1, 1, 1}}};
+
+TEST(Warpgroups, FilterGradientByTapsMatchesTheFormula) {
+  for (const ConvShape& s : kOfTaps) {
+    SCOPED_TRACE(describe(s));
+    const FilterGradient p(s);
+    const Gather gather = tiles::forward_gather(s);
+    ASSERT_TRUE(tiles::takes_tap_gradient(gather, s.K));
+    for (const Schedule schedule : kSchedules) {
+      EmulatedMachine machine{.schedule = schedule};
+      const Tensor dw(p.w.shape());
+      tiles::tap_filter_gradient(machine, gather, s.K, p.x.bf16(), p.dy.bf16(), dw.f32());
+      EXPECT_TRUE(expect_sums(dw, p.want.dw));
+    }
+  }
+}
+
+TEST(Warpgroups, LeaveOtherFiltersToTheTiles) {
+  const auto takes = [](const ConvShape& s) {
+    return tiles::takes_tap_gradient(tiles::forward_gather(s), s.K);
+  };
+  EXPECT_FALSE(takes({1, 9, 9, 8, 8, 1, 1, 1, {}}));
+  EXPECT_FALSE(takes({1, 9, 9, 8, 8, 3, 3, 2, {}}));
+  EXPECT_FALSE(takes({1, 9, 9, 12, 8, 3, 3, 1, {}}));
+  EXPECT_FALSE(takes({1, 9, 9, 8, 12, 3, 3, 1, {}}));
 }
 
 }  // namespace
