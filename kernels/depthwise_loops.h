@@ -62,7 +62,7 @@ struct PlainOutput {
     if (valid) warp::store2(to, v);
   }
   ESPALIER_SIMT void end_row(State&, int) const {}
-  ESPALIER_SIMT void finish(const Cut&, const Thread&, const State&) const {}
+  ESPALIER_SIMT void finish(const Cut&, const State&) const {}
 };
 
 /// y = sum, and the moments of each part's results in parts[part, 3, C].
@@ -89,7 +89,7 @@ struct MomentsOutput {
     warp::store2(to, v);
   }
   ESPALIER_SIMT void end_row(State& s, int count) const { s.count += static_cast<float>(count); }
-  ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
+  ESPALIER_SIMT void finish(const Cut& cut, const State& s) const {
     channels::Moments own[2] = {};
     ESPALIER_UNROLL
     for (int k = 0; k < 2; ++k) {
@@ -97,7 +97,7 @@ struct MomentsOutput {
       const float off = s.sum.v[k] / s.count, rest = s.squares.v[k] - s.sum.v[k] * off;
       own[k] = {s.count, s.origin.v[k] + off, rest < 0 ? 0.0f : rest};
     }
-    reduce_pair_moments(cut, t, own, parts + int64_t{warp::block().z} * 3 * cut.channels);
+    reduce_pair_moments(cut, own, parts + int64_t{warp::block().z} * 3 * cut.channels);
   }
 };
 
@@ -126,8 +126,6 @@ struct Forward {
     ESPALIER_SIMT explicit Copiers(const Cut& cut) : Copier<T, Layout>(cut, 0) {}
   };
 
-  static bool fits(int pairs, int strips) { return Layout(pairs).fits(strips); }
-
   ESPALIER_SIMT void begin(const Thread& t, State& s) const {
     s.filter.load(w, C, t.c);
     s.norm.load(norm, t.c);
@@ -147,17 +145,15 @@ struct Forward {
                   kLast = kStride == 1 ? kPhase : 2 - kPhase * 2;
     if constexpr (kStride == 2) read(cut, at, t, stage, 0, s, s.window[kMiddle]);
     read(cut, at, t, stage + (kStride - 1) * Layout::kMost, kStride - 1, s, s.window[kLast]);
-    if (at.step < kLead) return;
-    const int p = at.row + at.step - kLead, q = at.column + t.strip * kUnits;
+    if (at.step < kLead || !t.works(cut, at.column)) return;
+    const int p = at.row + at.step - kLead, q = at.column + t.column;
     T* to = out.y + int64_t{(at.n * P + p) * Q + q} * C + t.c;
     if (q + kUnits <= Q)
       store_row<kFirst, kMiddle, kLast>(s, kUnits, to, t.c);
     else
       store_row<kFirst, kMiddle, kLast>(s, Q - q, to, t.c);
   }
-  ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
-    out.finish(cut, t, s.output);
-  }
+  ESPALIER_SIMT void finish(const Cut& cut, const State& s) const { out.finish(cut, s.output); }
 
  private:
   ESPALIER_SIMT int row_of(const Cursor& at, int i) const {
@@ -188,10 +184,10 @@ struct Forward {
   /// Through the norm; what lies outside the image stays 0.
   ESPALIER_SIMT void read(const Cut& cut, const Cursor& at, const Thread& t, int line, int i, const State& s,
                           Float2 (&row)[kWidth]) const {
-    const StripReader<T, kStep, kHalo> reader(cut, t, line);
+    const StripReader<T, kStep, kHalo> reader(cut, line);
     ESPALIER_UNROLL
     for (int k = 0; k < kWidth; ++k) row[k] = reader[k];
-    const int h = row_of(at, i), v = column_of(at.column) + t.strip * kStep;
+    const int h = row_of(at, i), v = column_of(at.column) + t.column * kStride;
     if (!norm.factor || h < 0 || h >= H) return;
     if (v >= 0 && v + kWidth <= W) {
       ESPALIER_UNROLL
@@ -228,6 +224,7 @@ struct Gradients {
   static constexpr int kSums = (kFilterToo ? kTaps : 0) + (kBoth ? 2 : 0);
   using Layout = LineLayout<T, kStep, kHalo>;
   using OwnLayout = LineLayout<T, kUnits * kStride, 0>;
+  using OwnReader = StripReader<T, kUnits * kStride, 0>;
   static constexpr int kGradientLines = kBoth ? 2 : 1, kOwn = kGradientLines * Layout::kMost;
   static constexpr int kStageElements = kOwn + (kFilterToo ? kStride * OwnLayout::kMost : 0);
   static constexpr int kResultBytes = kPairSumBytes<kSums>;
@@ -262,9 +259,6 @@ struct Gradients {
   /// Columns and rows that the pass is cut by.
   static int columns(const ConvShape& s) { return kStride == 1 ? s.W : (s.W - 1 + s.pad.left) / 2 + 1; }
   static int rows(const ConvShape& s) { return kStride == 1 ? s.H : (s.H - 1 + s.pad.top) / 2 + 1; }
-  static bool fits(int pairs, int strips) {
-    return Layout(pairs).fits(strips) && OwnLayout(pairs).fits(strips);
-  }
 
   ESPALIER_SIMT void begin(const Thread& t, State& s) const {
     if constexpr (kData) s.filter.load(w, C, t.c);
@@ -291,22 +285,26 @@ struct Gradients {
   template <int kPhase>
   ESPALIER_SIMT void step(const Cut& cut, const Cursor& at, const Thread& t, int stage, State& s) const {
     read(cut, at, t, stage, s, s.window[kPhase]);
-    if (at.step < kLead) return;
-    const int h = own_row(at), v = own_column(at.column) + t.strip * kUnits * kStride;
+    if (at.step < kLead || !t.works(cut, at.column)) return;
+    const int h = own_row(at), v = own_column(at.column) + t.column * kStride;
     ESPALIER_UNROLL
     for (int i = 0; i < kStride; ++i) {
-      if (h + i < 0 || h + i >= H) continue;
-      const StripReader<T, kUnits * kStride, 0> own(cut, t, stage + kOwn + i * OwnLayout::kMost);
-      T* to = dx + int64_t{(at.n * H + h + i) * W + v} * C + t.c;
-      if (v >= 0 && v + kUnits * kStride <= W)
-        own_row<kPhase>(s, i, own, to, [](int) { return true; });
-      else
-        own_row<kPhase>(s, i, own, to,
-                        [&](int k) { return static_cast<uint32_t>(v + k) < static_cast<uint32_t>(W); });
+      if (kStride == 2 && (h + i < 0 || h + i >= H)) continue;
+      const OwnReader own(cut, stage + kOwn + i * OwnLayout::kMost);
+      if constexpr (kData) {
+        T* to = dx + int64_t{(at.n * H + h + i) * W + v} * C + t.c;
+        if (v >= 0 && v + kUnits * kStride <= W)
+          own_row<kPhase>(s, i, own, to, [](int) { return true; });
+        else
+          own_row<kPhase>(s, i, own, to,
+                          [&](int k) { return static_cast<uint32_t>(v + k) < static_cast<uint32_t>(W); });
+      } else {
+        own_row_of_filter<kPhase>(s, i, own, v);
+      }
     }
   }
-  ESPALIER_SIMT void finish(const Cut& cut, const Thread& t, const State& s) const {
-    if constexpr (kSums > 0) reduce_pairs<kSums>(cut, t, s.sum, sums + int64_t{warp::block().z} * kSums * C);
+  ESPALIER_SIMT void finish(const Cut& cut, const State& s) const {
+    if constexpr (kSums > 0) reduce_pairs<kSums>(cut, s.sum, sums + int64_t{warp::block().z} * kSums * C);
   }
 
  private:
@@ -323,13 +321,13 @@ struct Gradients {
   /// The window's newest row. What lies outside the image stays 0.
   ESPALIER_SIMT void read(const Cut& cut, const Cursor& at, const Thread& t, int stage, const State& s,
                           Float2 (&row)[kWidth]) const {
-    const StripReader<T, kStep, kHalo> g(cut, t, stage);
+    const StripReader<T, kStep, kHalo> g(cut, stage);
     ESPALIER_UNROLL
     for (int k = 0; k < kWidth; ++k) row[k] = g[k];
     if constexpr (kBoth) {
-      const int p = gradient_row(at), q = gradient_column(at.column) + t.strip * kStep;
+      const int p = gradient_row(at), q = gradient_column(at.column) + t.column;
       if (!dy.slope || p < 0 || p >= P) return;
-      const StripReader<T, kStep, kHalo> y(cut, t, stage + Layout::kMost);
+      const StripReader<T, kStep, kHalo> y(cut, stage + Layout::kMost);
       if (q >= 0 && q + kWidth <= Q) {
         ESPALIER_UNROLL
         for (int k = 0; k < kWidth; ++k) complete(s, y[k], row[k]);
@@ -347,31 +345,44 @@ struct Gradients {
 
   /// Row i of the strip; inlined for a whole strip, whose pixels need no comparisons.
   template <int kPhase, class Valid>
-  ESPALIER_SIMT void own_row(State& s, int i, const StripReader<T, kUnits * kStride, 0>& own, T* to,
-                             const Valid& valid) const {
+  ESPALIER_SIMT void own_row(State& s, int i, const OwnReader& own, T* to, const Valid& valid) const {
+    Float2 in[kUnits * kStride] = {};
+    if constexpr (kFilterToo) {
+      ESPALIER_UNROLL
+      for (int k = 0; k < kUnits * kStride; ++k) in[k] = own[k];
+    }
+    ESPALIER_UNROLL
+    for (int k = 0; k < kUnits * kStride; ++k) pixel<kPhase>(s, i, k, valid(k), in[k], to + int64_t{C} * k);
+  }
+
+  /// The same for the filter's gradient alone, in which what lies outside the image counts for nothing as
+  /// long as it stays 0.
+  template <int kPhase>
+  ESPALIER_SIMT void own_row_of_filter(State& s, int i, const OwnReader& own, int v) const {
+    Float2 z[kUnits * kStride];
+    ESPALIER_UNROLL
+    for (int k = 0; k < kUnits * kStride; ++k) z[k] = own[k];
+    if (norm.factor) {
+      ESPALIER_UNROLL
+      for (int k = 0; k < kUnits * kStride; ++k) {
+        const bool valid = static_cast<uint32_t>(v + k) < static_cast<uint32_t>(W);
+        ESPALIER_UNROLL
+        for (int j = 0; j < 2; ++j)
+          z[k].v[j] = valid ? ThreadNorm::act(norm, s.norm.before(z[k].v[j], j)) : 0.0f;
+      }
+    }
     ESPALIER_UNROLL
     for (int k = 0; k < kUnits * kStride; ++k) {
-      Float2 in = {};
-      if constexpr (kFilterToo) in = own[k];
-      pixel<kPhase>(s, i, k, valid(k), in, to + int64_t{C} * k);
+      Float2 sum = {};
+      add_taps<kPhase>(s, i, k, z[k], sum);
     }
   }
 
-  /// Pixel (i, k) of the strip: of its row i and column k, with stride 2 of its rows 2a + i. What is not
-  /// valid lies outside the image, where x comes as zeros.
+  /// What the taps of pixel (i, k) of the strip see: the gradient of the pixel, and of the taps, whose input
+  /// the pixel is. Tap (r, t) meets gradient ((h + top - r) / stride, (v + left - t) / stride) where these
+  /// are whole.
   template <int kPhase>
-  ESPALIER_SIMT void pixel(State& s, int i, int k, bool valid, const Float2& in, T* to) const {
-    Float2 z = in, before = in;
-    if constexpr (kFilterToo)
-      if (kBoth || norm.factor) {
-        ESPALIER_UNROLL
-        for (int j = 0; j < 2; ++j) {
-          before.v[j] = s.norm.before(in.v[j], j);
-          z.v[j] = valid ? ThreadNorm::act(norm, before.v[j]) : 0.0f;
-        }
-      }
-    Float2 sum = {};
-    // Tap (r, t) meets gradient ((h + top - r) / stride, (v + left - t) / stride) where these are whole.
+  ESPALIER_SIMT void add_taps(State& s, int i, int k, const Float2& z, Float2& sum) const {
     ESPALIER_UNROLL
     for (int r = 0; r < kFilter; ++r) ESPALIER_UNROLL
     for (int t = 0; t < kFilter; ++t) {
@@ -381,6 +392,22 @@ struct Gradients {
       if constexpr (kData) multiply_add(sum, g, s.filter.v[r * kFilter + t]);
       if constexpr (kFilterToo) multiply_add(s.sum[kSums - kTaps + r * kFilter + t], g, z);
     }
+  }
+
+  /// Pixel (i, k) of the strip: of its row i and column k, with stride 2 of its rows 2a + i. What is not
+  /// valid lies outside the image, where x comes as zeros.
+  template <int kPhase>
+  ESPALIER_SIMT void pixel(State& s, int i, int k, bool valid, const Float2& in, T* to) const {
+    Float2 z = in, before = in;
+    if constexpr (kBoth) {
+      ESPALIER_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        before.v[j] = s.norm.before(in.v[j], j);
+        z.v[j] = valid ? ThreadNorm::act(norm, before.v[j]) : 0.0f;
+      }
+    }
+    Float2 sum = {};
+    add_taps<kPhase>(s, i, k, z, sum);
     if constexpr (kBoth) {
       ESPALIER_UNROLL
       for (int j = 0; j < 2; ++j) {
@@ -391,8 +418,7 @@ struct Gradients {
         sum.v[j] = g * s.norm.factor.v[j];
       }
     }
-    if constexpr (kData)
-      if (valid) warp::store2(to, sum);
+    if (valid) warp::store2(to, sum);
   }
 };
 

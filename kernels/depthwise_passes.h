@@ -16,7 +16,7 @@ template <int kStride, class Output, class Machine, class T, class Make>
 int run_forward(Machine& machine, const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
                 const Make& output) {
   using Pass = Forward<kStride, T, Output>;
-  const Cut cut(s.C, s.Q(), s.P(), s.N, Pass::kUnits, Pass::kLead, Pass::fits);
+  const Cut cut(s.C, s.Q(), s.P(), s.N, Pass::kUnits, Pass::kLead);
   launch_walk(machine, cut,
               Pass{s.H, s.W, s.P(), s.Q(), s.C, s.pad.top, s.pad.left, x, norm, w, output(cut.parts)});
   return cut.parts;
@@ -53,7 +53,7 @@ template <int kStride, Wants kWants, class Machine, class T>
 void run_gradients(Machine& machine, const ConvShape& s, const T* x, const InputNorm& norm,
                    const OutputGradient<T>& dy, const float* w, T* dx, float* sums, float* dw) {
   using Pass = Gradients<kStride, T, kWants>;
-  const Cut cut(s.C, Pass::columns(s), Pass::rows(s), s.N, Pass::kUnits, Pass::kLead, Pass::fits);
+  const Cut cut(s.C, Pass::columns(s), Pass::rows(s), s.N, Pass::kUnits, Pass::kLead);
   const int64_t columns = int64_t{Pass::kSums} * s.C, of_norm = columns - int64_t{kTaps} * s.C;
   float* parts = columns ? machine.scratch(cut.parts * columns + kTaps * s.C) : nullptr;
   launch_walk(machine, cut,

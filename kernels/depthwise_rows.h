@@ -19,27 +19,33 @@ constexpr int kFilter = 3, kTaps = kFilter * kFilter;
 
 /// The problems that the loops take.
 inline bool takes(const ConvShape& s) {
-  constexpr int64_t kMost = int64_t{1} << 31;
+  // A row with what lies beside it, whose elements a Piece counts.
+  constexpr int64_t kMost = int64_t{1} << 31, kMostOfRow = int64_t{1} << 30, kBeside = 1024;
   return s.R == kFilter && s.S == kFilter && (s.stride == 1 || s.stride == 2) && s.C % 4 == 0 &&
-         int64_t{s.N} * (s.H + s.pad.top + 4) * (s.W + s.pad.left + 4) * (s.C / 4) < kMost;
+         int64_t{s.N} * (s.H + s.pad.top + 4) * (s.W + s.pad.left + 4) * (s.C / 4) < kMost &&
+         (s.W + s.pad.left + s.pad.right + kBeside) * s.C < kMostOfRow;
 }
 
 constexpr int kRowThreads = 256, kRowBlocks = 2;
 
-/// A row of a tensor in shared memory: strips of kStep pixels, and kHalo more behind the last. Between strips
-/// lie some elements that nobody uses: with them the threads of a warp, whose channels follow each other from
-/// strip to strip, read from 32 banks.
+/// A row of a tensor in shared memory: strips of kStep pixels, and kHalo more behind the last. The k-th
+/// pixels of all strips lie together, so that thread t finds its own at element 2t of each such plane:
+/// neighbours read neighbouring banks, and planes are constants apart. The pixels behind a strip are the
+/// first of the next, so the first planes have room for the strip behind the last.
 template <class T, int kStep, int kHalo>
 struct LineLayout {
-  static constexpr int kWordsPerPair = 2 * sizeof(T) / 4, kMost = (2 * kStep + (kHalo ? 4 : 2)) * kRowThreads;
+  /// Neighbouring pixels of few channels are written at once; they begin in different banks.
+  static constexpr int kPad = 64 / static_cast<int>(sizeof(T));
+  static constexpr int kShort = 2 * kRowThreads + kPad, kLong = 4 * kRowThreads + kPad;
+  ESPALIER_HD static constexpr int plane(int k) {
+    return k < kHalo ? k * kLong : kHalo * kLong + (k - kHalo) * kShort;
+  }
+  static constexpr int kMost = kHalo * kLong + (kStep - kHalo) * kShort;
+  static constexpr int kElements = 2 * (kStep + kHalo) * kRowThreads;  ///< that may be copied to it
+  static_assert(kHalo <= kStep);
 
-  int pixel, pad;  ///< elements from a pixel to the next, and between strips
-
-  ESPALIER_HD explicit LineLayout(int pairs)
-      : pixel(2 * pairs), pad((pairs * kWordsPerPair * (1 - kStep) & 31) * 4 / static_cast<int>(sizeof(T))) {}
-  ESPALIER_HD int at(int i) const { return i * pixel + i / kStep * pad; }
+  ESPALIER_HD static int at(int pixel, int pairs) { return plane(pixel % kStep) + pixel / kStep * 2 * pairs; }
   ESPALIER_HD static int pixels(int strips) { return strips * kStep + kHalo; }
-  ESPALIER_HD bool fits(int strips) const { return at(pixels(strips) - 1) + pixel <= kMost; }
 };
 
 /// How a pass over [images, rows, columns, channels] is cut: into groups of `pairs` pairs of channels, and
@@ -51,11 +57,10 @@ struct Cut {
   int pairs = 0, strips = 0, groups = 0, length = 1, parts = 1, tiles = 0;
   Divisor by_pairs, by_columns, by_rows;
 
-  /// `lead` rows are read before a tile's first result; fits(pairs, strips) says what shared memory holds.
-  template <class Fits>
-  Cut(int channels, int columns, int rows, int images, int units, int lead, const Fits& fits)
+  /// `lead` rows are read before a tile's first result.
+  Cut(int channels, int columns, int rows, int images, int units, int lead)
       : channels(channels), columns(columns), rows(rows), units(units) {
-    choose_threads(fits);
+    choose_threads();
     choose_rows(images, lead);
     by_pairs = Divisor(pairs);
     by_columns = Divisor(tiles_across());
@@ -67,15 +72,14 @@ struct Cut {
   int tiles_across() const { return quotient(columns, units * strips); }
 
   /// Whole 32-byte sectors of channels, or all of them. Threads that wait cost less than those that work.
-  template <class Fits>
-  void choose_threads(const Fits& fits) {
+  void choose_threads() {
     constexpr int64_t kOfBlock = 64;
     int64_t least = 0;
     const int all = (channels / 2 + 3) / 4 * 4, wanted = quotient(columns, units);
     const auto offer = [&](int p) {
       const int across = quotient(wanted, kRowThreads / p), of_this = quotient(wanted, across);
       const int64_t cost = int64_t{quotient(channels / 2, p)} * across * (of_this * p + kOfBlock);
-      if ((least && cost >= least) || !fits(p, of_this)) return;
+      if (least && cost >= least) return;
       least = cost;
       pairs = p;
       strips = of_this;
@@ -131,11 +135,11 @@ struct Line {
 };
 
 /// One of a thread's copies to a line: byte `to` of it from element `from` behind the first of the image's
-/// row, if that lay at the line's first pixel, and the pixel's number. Without elements to copy `from` is
-/// negative. Every thread keeps its own in shared memory, where they cost no registers.
+/// row, if that lay at the line's first pixel. Every thread keeps its own in shared memory, where they cost
+/// no registers.
 struct alignas(8) Piece {
-  uint16_t to, pixel;
-  int from;
+  int to, from;
+  static constexpr int kNothing = -(1 << 30);  ///< `from` where channels end: before every row
 };
 
 /// A thread's share of the copies to a layout's lines: 16 bytes at once, or 8 where channels fill no 16.
@@ -143,12 +147,11 @@ template <class T, class Layout>
 struct Copier {
   static constexpr int kOf16 = 16 / static_cast<int>(sizeof(T)), kOf8 = kOf16 / 2;
   static constexpr int most_pieces(int elements) {
-    return (Layout::kMost + elements * kRowThreads - 1) / (elements * kRowThreads);
+    return (Layout::kElements + elements * kRowThreads - 1) / (elements * kRowThreads);
   }
   static constexpr bool kMayBeNarrow = sizeof(T) < 4;
   static constexpr int kPieces = most_pieces(kMayBeNarrow ? kOf8 : kOf16),
                        kBytes = kPieces * kRowThreads * static_cast<int>(sizeof(Piece));
-  static_assert(Layout::kMost * sizeof(T) < 65536);
 
   int C, rounds;
   bool wide;
@@ -159,76 +162,80 @@ struct Copier {
       : C(cut.channels),
         wide(!kMayBeNarrow || cut.channels % kOf16 == 0),
         pieces(reinterpret_cast<Piece*>(warp::shared() + table) + warp::thread()) {
-    const Layout layout(cut.pairs);
     const int elements = wide ? kOf16 : kOf8, of_pixel = 2 * cut.pairs / elements,
               pixels = Layout::pixels(cut.strips);
     rounds = (pixels * of_pixel + kRowThreads - 1 - warp::thread()) / kRowThreads;
     for (int k = 0; k < rounds; ++k) {
       const int number = k * kRowThreads + warp::thread(), i = number / of_pixel,
                 inner = (number - i * of_pixel) * elements, c = warp::block().x * 2 * cut.pairs + inner;
-      pieces[k * kRowThreads] = {static_cast<uint16_t>((layout.at(i) + inner) * static_cast<int>(sizeof(T))),
-                                 static_cast<uint16_t>(i), c < C ? i * C + c : -1};
+      pieces[k * kRowThreads] = {(Layout::at(i, cut.pairs) + inner) * static_cast<int>(sizeof(T)),
+                                 c < C ? i * C + c : Piece::kNothing};
     }
   }
   /// Asks for a line; `to` counts elements of the shared memory.
   ESPALIER_SIMT void ask(const Line<T>& line, int n, int to) const {
-    const bool inside = line.wanted && line.row >= 0 && line.row < line.H;
-    const T* row = line.x + int64_t{inside ? (n * line.H + line.row) * line.W : 0} * C;
+    const bool inside = line.wanted && static_cast<uint32_t>(line.row) < static_cast<uint32_t>(line.H);
+    // Kept, or every copy would add up its address from the tensor's first element.
+    const T* row = warp::kept(line.x + int64_t{inside ? (n * line.H + line.row) * line.W : 0} * C);
     unsigned char* shared = warp::shared() + to * static_cast<int>(sizeof(T));
+    const uint32_t elements = inside ? static_cast<uint32_t>(line.W) * static_cast<uint32_t>(C) : 0;
     if (wide)
-      copy<16>(line, row, inside, shared);
+      copy<16>(row, line.column * C, elements, shared);
     else if constexpr (kMayBeNarrow)
-      copy<8>(line, row, inside, shared);
+      copy<8>(row, line.column * C, elements, shared);
   }
 
  private:
   template <int kOfCopy>
-  ESPALIER_SIMT void copy(const Line<T>& line, const T* row, bool inside, unsigned char* shared) const {
-    const int offset = line.column * C;
+  ESPALIER_SIMT void copy(const T* row, int first, uint32_t elements, unsigned char* shared) const {
     ESPALIER_UNROLL
     for (int k = 0; k < most_pieces(kOfCopy / static_cast<int>(sizeof(T))); ++k) {
       if (k >= rounds) break;
       const Piece piece = pieces[k * kRowThreads];
-      const bool valid = inside && piece.from >= 0 &&
-                         static_cast<uint32_t>(line.column + piece.pixel) < static_cast<uint32_t>(line.W);
-      warp::copy_async<kOfCopy>(shared + piece.to, row + (valid ? piece.from + offset : 0), valid);
+      const int from = piece.from + first;
+      const bool valid = static_cast<uint32_t>(from) < elements;
+      warp::copy_async<kOfCopy>(shared + piece.to, row + (valid ? from : 0), valid);
     }
   }
 };
 
 /// A thread's two channels of its strip.
 struct Thread {
-  int c, pair, strip;
-  bool works;
+  int c, column;  ///< of its strip's first result, from the tile's; no tile has that of a thread without work
 
   ESPALIER_SIMT explicit Thread(const Cut& cut) {
-    strip = cut.by_pairs.divide(warp::thread());
-    pair = warp::thread() - strip * cut.pairs;
-    c = (warp::block().x * cut.pairs + pair) * 2;
-    works = strip < cut.strips && c < cut.channels;
+    const int strip = cut.by_pairs.divide(warp::thread()), pair = warp::thread() - strip * cut.pairs;
+    c = warp::kept((warp::block().x * cut.pairs + pair) * 2);
+    column = warp::kept(strip < cut.strips && c < cut.channels ? strip * cut.units : cut.columns);
+  }
+  ESPALIER_SIMT bool works(const Cut& cut, int tile_column = 0) const {
+    return tile_column + column < cut.columns;
   }
 };
 
 /// Element i of the thread's strip of a line at `line`.
 template <class T, int kStep, int kHalo>
 struct StripReader {
-  const T* first;
-  LineLayout<T, kStep, kHalo> layout;
-  ESPALIER_SIMT StripReader(const Cut& cut, const Thread& t, int line) : layout(cut.pairs) {
-    first = reinterpret_cast<const T*>(warp::shared()) + line + layout.at(t.strip * kStep) + 2 * t.pair;
+  using Layout = LineLayout<T, kStep, kHalo>;
+  const T *own, *next;
+  ESPALIER_SIMT StripReader(const Cut& cut, int line) {
+    own = reinterpret_cast<const T*>(warp::shared()) + line + 2 * warp::thread();
+    next = own + 2 * cut.pairs;
   }
-  ESPALIER_SIMT Float2 operator[](int i) const { return warp::load2(first + layout.at(i)); }
+  ESPALIER_SIMT Float2 operator[](int i) const {
+    return warp::load2(i < kStep ? own + Layout::plane(i) : next + Layout::plane(i - kStep));
+  }
 };
 
 /// to[i, c] = sum over the block's strips of sum[i]. All threads must come here.
 template <int kCount>
 constexpr int kPairSumBytes = kCount* kRowThreads* static_cast<int>(sizeof(Float2));
 template <int kCount>
-ESPALIER_SIMT void reduce_pairs(const Cut& cut, const Thread& t, const Float2 (&sum)[kCount], float* to) {
+ESPALIER_SIMT void reduce_pairs(const Cut& cut, const Float2 (&sum)[kCount], float* to) {
   Float2* partial = reinterpret_cast<Float2*>(warp::shared());
-  if (t.strip < cut.strips) {
+  if (warp::thread() < cut.strips * cut.pairs) {
     ESPALIER_UNROLL
-    for (int i = 0; i < kCount; ++i) partial[(i * cut.strips + t.strip) * cut.pairs + t.pair] = sum[i];
+    for (int i = 0; i < kCount; ++i) partial[i * cut.strips * cut.pairs + warp::thread()] = sum[i];
   }
   warp::barrier();
   for (int item = warp::thread(); item < kCount * cut.pairs; item += kRowThreads) {
@@ -247,12 +254,11 @@ ESPALIER_SIMT void reduce_pairs(const Cut& cut, const Thread& t, const Float2 (&
 
 /// to[0, c], to[1, c], to[2, c] = count, mean and squares of all strips' `own`. All threads must come here.
 constexpr int kPairMomentBytes = 2 * kRowThreads * static_cast<int>(sizeof(channels::Moments));
-ESPALIER_SIMT void reduce_pair_moments(const Cut& cut, const Thread& t, const channels::Moments (&own)[2],
-                                       float* to) {
+ESPALIER_SIMT void reduce_pair_moments(const Cut& cut, const channels::Moments (&own)[2], float* to) {
   channels::Moments* partial = reinterpret_cast<channels::Moments*>(warp::shared());
-  if (t.strip < cut.strips) {
+  if (warp::thread() < cut.strips * cut.pairs) {
     ESPALIER_UNROLL
-    for (int k = 0; k < 2; ++k) partial[(t.strip * cut.pairs + t.pair) * 2 + k] = own[k];
+    for (int k = 0; k < 2; ++k) partial[warp::thread() * 2 + k] = own[k];
   }
   warp::barrier();
   for (int item = warp::thread(); item < 2 * cut.pairs; item += kRowThreads) {
@@ -270,7 +276,9 @@ ESPALIER_SIMT void reduce_pair_moments(const Cut& cut, const Thread& t, const ch
 /// The kernel around a pass, which has
 ///   Type, Copiers, kStageElements, kLead, kPhases, kResultBytes, and a State of a thread's registers;
 ///   Copiers of its lines; ask(copiers, cursor, at): asks for a step's lines;
-///   begin(thread), step<kPhase>(cut, cursor, thread, at, state), finish(cut, thread, state).
+///   begin(thread), step<kPhase>(cut, cursor, thread, at, state), finish(cut, state).
+/// All threads come to a step, and those without work read something too: so what they read takes no branch,
+/// behind which the compiler would move it from register to register.
 /// Registers that a step hands to the next change places instead of moving: kPhases steps later they are
 /// where they were.
 template <class Pass>
@@ -297,10 +305,10 @@ struct Walk {
     place.coming.enter(cut, kLead);
     for (int i = 0; i < kStages - 1; ++i) ask(copiers, place, i);
     typename Pass::State state = {};
-    if (thread.works) pass.begin(thread, state);
+    if (thread.works(cut)) pass.begin(thread, state);
     walk(copiers, thread, place, state, std::make_integer_sequence<int, Pass::kPhases>());
     warp::barrier();  // what they leave behind takes the place of the lines
-    pass.finish(cut, thread, state);
+    pass.finish(cut, state);
   }
 
  private:
@@ -332,8 +340,7 @@ struct Walk {
     warp::wait_copies<kStages - 2>();
     warp::barrier();  // everybody's copies are here, and nobody needs the stage before
     ask(copiers, place, place.stage ? place.stage - 1 : kStages - 1);
-    if (thread.works && place.here.column + thread.strip * cut.units < cut.columns)
-      pass.template step<kPhase>(cut, place.here, thread, elements_at(place.stage), state);
+    pass.template step<kPhase>(cut, place.here, thread, elements_at(place.stage), state);
     place.here.next(cut, kLead);
     place.stage = place.stage + 1 < kStages ? place.stage + 1 : 0;
     return true;

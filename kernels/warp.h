@@ -431,6 +431,21 @@ ESPALIER_SIMT float lesser(float a, float b) {
 #endif
 }
 
+/// The value, which the compiler neither computes again nor takes apart.
+ESPALIER_SIMT int kept(int value) {
+#ifdef __CUDACC__
+  asm("" : "+r"(value));
+#endif
+  return value;
+}
+template <class T>
+ESPALIER_SIMT const T* kept(const T* p) {
+#ifdef __CUDACC__
+  asm("" : "+l"(p));
+#endif
+  return p;
+}
+
 /// Two bf16 as they lie; the address must be a multiple of 4.
 ESPALIER_SIMT uint32_t load_pair(const Bf16* p) {
 #ifdef __CUDACC__
