@@ -257,7 +257,7 @@ void sum_columns(Machine& machine, int64_t rows, int channels, const T* x, float
   float* sums = machine.scratch(SumColumns<T>::kParts * channels);
   const SumColumns<T> kernel(rows, channels, x, sums);
   machine.launch(kernel, kernel.blocks(), 1);
-  machine.launch(SumParts{channels, kernel.parts(), sums, sum}, SumParts::blocks(channels), 1);
+  sum_parts(machine, SumParts{channels, kernel.parts(), sums, sum});
 }
 
 /// Whole groups of four channels, and rows that a float counts exactly.
@@ -269,8 +269,7 @@ void sum(Machine& machine, int64_t rows, int channels, const Terms& terms, float
   const int64_t columns = int64_t{Terms::kCount} * channels;
   float* sums = machine.scratch(parts.count() * columns);
   machine.launch(Sums<Terms>{parts, terms, sums}, parts.blocks(), parts.count());
-  machine.launch(SumParts{columns, parts.count(), sums, first, second, channels}, SumParts::blocks(columns),
-                 1);
+  sum_parts(machine, SumParts{columns, parts.count(), sums, first, second, channels});
 }
 
 template <class Machine, class T>

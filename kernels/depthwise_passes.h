@@ -58,11 +58,10 @@ void run_gradients(Machine& machine, const ConvShape& s, const T* x, const Input
   float* parts = columns ? machine.scratch(cut.parts * columns + kTaps * s.C) : nullptr;
   launch_walk(machine, cut,
               Pass{s.H, s.W, s.P(), s.Q(), s.C, s.pad.top, s.pad.left, x, norm, dy, w, dx, parts});
-  if (kWants == Wants::kFilter)
-    machine.launch(SumParts{columns, cut.parts, parts, dw}, SumParts::blocks(columns), 1);
+  if (kWants == Wants::kFilter) sum_parts(machine, SumParts{columns, cut.parts, parts, dw});
   if (kWants == Wants::kBoth)
-    machine.launch(SumParts{columns, cut.parts, parts, sums, dw ? dw : parts + cut.parts * columns, of_norm},
-                   SumParts::blocks(columns), 1);
+    sum_parts(machine,
+              SumParts{columns, cut.parts, parts, sums, dw ? dw : parts + cut.parts * columns, of_norm});
 }
 
 template <Wants kWants, class Machine, class T>
