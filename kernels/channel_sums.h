@@ -11,7 +11,7 @@
 
 namespace espalier::kernels::channels {
 
-constexpr int kThreads = 256, kRowsAtOnce = kThreads / kGroups;
+constexpr int kThreads = 256, kBlocks = 4, kRowsAtOnce = kThreads / kGroups;
 
 /// How rows are split: in contiguous parts of `length` rows.
 struct RowParts {
@@ -20,8 +20,10 @@ struct RowParts {
   int64_t length;
 
   RowParts(int64_t rows, int channels) : rows(rows), channels(channels) {
-    constexpr int64_t kBlocksWanted = 512, kLeast = 8 * kRowsAtOnce;
-    const int64_t wanted = (kBlocksWanted + blocks() - 1) / blocks();
+    // As many blocks as an H100 holds at once, and no more: a few blocks of a second round would cost a
+    // round.
+    constexpr int64_t kBlocksAtOnce = 132 * channels::kBlocks, kLeast = 8 * kRowsAtOnce;
+    const int64_t wanted = blocks() < kBlocksAtOnce ? kBlocksAtOnce / blocks() : 1;
     const int64_t even = (rows + wanted - 1) / wanted, least = even > kLeast ? even : kLeast;
     length = (least + kRowsAtOnce - 1) / kRowsAtOnce * kRowsAtOnce;
   }
@@ -37,11 +39,42 @@ struct Position {
   int c;
 };
 
-/// sums[part, i, c] = sum over the part's rows of the i-th term of `terms`: Terms::kCount of them, made by
-/// Terms::State (a thread's channel values, loaded once).
+/// use(load(position)) for rows first, first + kRowsAtOnce .. before last, in order. kRows rows are loaded
+/// before the first is used: the memory is fast enough only for threads that wait for many bytes at once.
+template <int kRows, class Load, class Use>
+ESPALIER_SIMT void for_each_row(int64_t first, int64_t last, int channels, int c, const Load& load,
+                                const Use& use) {
+  using Loaded = decltype(load(Position{}));
+  int left = static_cast<int>((last - first + kRowsAtOnce - 1) / kRowsAtOnce);
+  const int64_t step = int64_t{kRowsAtOnce} * channels;
+  int64_t at = first * channels + c;
+  Loaded some[kRows] = {};
+  for (; left >= kRows; left -= kRows) {
+    ESPALIER_UNROLL
+    for (int i = 0; i < kRows; ++i, at += step) some[i] = load({at, c});
+    ESPALIER_UNROLL
+    for (int i = 0; i < kRows; ++i) use(some[i]);
+  }
+  ESPALIER_UNROLL
+  for (int i = 0; i < kRows - 1; ++i, at += step)
+    if (i < left) some[i] = load({at, c});
+  ESPALIER_UNROLL
+  for (int i = 0; i < kRows - 1; ++i)
+    if (i < left) use(some[i]);
+}
+
+/// Rows that a thread waits for at once, of `operands` tensors of T: as many as its registers hold.
+template <class T>
+constexpr int rows_in_flight(int operands) {
+  if (operands > 1) return sizeof(T) < 4 ? 3 : 2;
+  return 16 / static_cast<int>(sizeof(T));
+}
+
+/// sums[part, i, c] = sum over the part's rows of the i-th term of `terms`: Terms::kCount of them, made of
+/// what Terms::load() brings and Terms::State (a thread's channel values, loaded once).
 template <class Terms>
 struct Sums {
-  static constexpr int kThreads = channels::kThreads, kBlocks = 3;
+  static constexpr int kThreads = channels::kThreads, kBlocks = channels::kBlocks;
   static constexpr int kCount = Terms::kCount;
   static constexpr int kSharedBytes = kSumBytes<kThreads, kCount>;
 
@@ -56,9 +89,10 @@ struct Sums {
       const typename Terms::State state = terms.state(c);
       const int64_t first = warp::block().z * parts.length, end = first + parts.length;
       const int64_t last = end < parts.rows ? end : parts.rows;
-      ESPALIER_UNROLL_BY_4
-      for (int64_t row = first + warp::thread() / kGroups; row < last; row += kRowsAtOnce)
-        terms.add(state, {row * parts.channels + c, c}, sum);
+      for_each_row<Terms::kRows>(
+          first + warp::thread() / kGroups, last, parts.channels, c,
+          [&](const Position& p) { return terms.load(p); },
+          [&](const typename Terms::Loaded& loaded) { terms.add(state, loaded, sum); });
     }
     if constexpr (requires { terms.divisor; }) {
       ESPALIER_UNROLL
@@ -71,12 +105,14 @@ struct Sums {
 /// The elements themselves.
 template <class T = float>
 struct Elements {
-  static constexpr int kCount = 1;
+  static constexpr int kCount = 1, kRows = rows_in_flight<T>(1);
   struct State {};
+  using Loaded = warp::Stored4<T>;
   const T* x;
   ESPALIER_SIMT State state(int) const { return {}; }
-  ESPALIER_SIMT void add(const State&, const Position& p, Float4 (&sum)[1]) const {
-    const Float4 v = warp::load4(x + p.at);
+  ESPALIER_SIMT Loaded load(const Position& p) const { return warp::load_stored(x + p.at); }
+  ESPALIER_SIMT void add(const State&, const Loaded& loaded, Float4 (&sum)[1]) const {
+    const Float4 v = warp::unpacked(loaded);
     ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k) sum[0].v[k] += v.v[k];
   }
@@ -97,22 +133,32 @@ struct BatchNormState {
   }
 };
 
+/// What a batch norm reads of a position.
+struct BatchNormInputs {
+  Float4 x, residual;
+  ESPALIER_SIMT static BatchNormInputs of(const BatchNormProblem& b, const Position& p) {
+    return {warp::load4(b.x + p.at), b.residual ? warp::load4(b.residual + p.at) : Float4{}};
+  }
+};
+
 /// The four numbers of a position before the activation, and normalised.
 struct BatchNormElements {
   Float4 normalised, before;
   ESPALIER_SIMT static BatchNormElements of(const BatchNormProblem& b, const BatchNormState& s,
                                             const Position& p) {
-    const Float4 x = warp::load4(b.x + p.at);
+    return of(b, s, BatchNormInputs::of(b, p));
+  }
+  ESPALIER_SIMT static BatchNormElements of(const BatchNormProblem& b, const BatchNormState& s,
+                                            const BatchNormInputs& in) {
     BatchNormElements e;
     ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k) {
-      e.normalised.v[k] = (x.v[k] - s.mean.v[k]) * s.inverse.v[k];
+      e.normalised.v[k] = (in.x.v[k] - s.mean.v[k]) * s.inverse.v[k];
       e.before.v[k] = e.normalised.v[k] * s.scale.v[k] + s.shift.v[k];
     }
     if (b.residual) {
-      const Float4 residual = warp::load4(b.residual + p.at);
       ESPALIER_UNROLL
-      for (int k = 0; k < 4; ++k) e.before.v[k] += residual.v[k];
+      for (int k = 0; k < 4; ++k) e.before.v[k] += in.residual.v[k];
     }
     return e;
   }
@@ -120,17 +166,23 @@ struct BatchNormElements {
 
 /// dscale's terms, then dshift's.
 struct BatchNormGradients {
-  static constexpr int kCount = 2;
+  static constexpr int kCount = 2, kRows = rows_in_flight<float>(3);
   using State = BatchNormState;
+  struct Loaded {
+    BatchNormInputs in;
+    Float4 dy;
+  };
   BatchNormProblem b;
   const float* dy;
   ESPALIER_SIMT State state(int c) const { return State::of(b, c); }
-  ESPALIER_SIMT void add(const State& s, const Position& p, Float4 (&sum)[2]) const {
-    const BatchNormElements e = BatchNormElements::of(b, s, p);
-    const Float4 d = warp::load4(dy + p.at);
+  ESPALIER_SIMT Loaded load(const Position& p) const {
+    return {BatchNormInputs::of(b, p), warp::load4(dy + p.at)};
+  }
+  ESPALIER_SIMT void add(const State& s, const Loaded& loaded, Float4 (&sum)[2]) const {
+    const BatchNormElements e = BatchNormElements::of(b, s, loaded.in);
     ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k) {
-      const float g = b.act.gradient(e.before.v[k], d.v[k]);
+      const float g = b.act.gradient(e.before.v[k], loaded.dy.v[k]);
       sum[0].v[k] += g * e.normalised.v[k];
       sum[1].v[k] += g;
     }
@@ -151,14 +203,19 @@ struct NormGradient {
     if (norm.mean) s.mean = warp::load4(norm.mean + c);
     return s;
   }
+  ESPALIER_SIMT bool linear() const { return norm.act.slope == 1.0f && norm.act.cap == Activation::kNoCap; }
   ESPALIER_SIMT Float4 at(const State& s, const Position& p, const Float4& own) const {
-    Float4 g = warp::load4(dy + p.at);
-    if (norm.act.slope == 1.0f && norm.act.cap == Activation::kNoCap) return g;
-    const Float4 out = y ? warp::load4(y + p.at) : own;
+    const Float4 g = warp::load4(dy + p.at);
+    return linear() ? g : of(s, g, y ? warp::load4(y + p.at) : own);
+  }
+  /// `out` is y's or else x's.
+  ESPALIER_SIMT Float4 of(const State& s, Float4 g, const Float4& out) const {
+    if (linear()) return g;
     ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k) {
       const float z = y ? out.v[k] : norm.act(fmaf(s.factor.v[k], out.v[k], s.offset.v[k]));
-      g.v[k] = z > 0 ? (z < norm.act.cap ? g.v[k] : 0.0f) : norm.act.slope * g.v[k];
+      const float above = z < norm.act.cap ? g.v[k] : 0.0f, below = norm.act.slope * g.v[k];
+      g.v[k] = z > 0 ? above : below;
     }
     return g;
   }
@@ -167,12 +224,21 @@ struct NormGradient {
 /// The sums of normalize_backward().
 template <class T>
 struct NormSums {
-  static constexpr int kCount = 2;
+  static constexpr int kCount = 2, kRows = rows_in_flight<T>(3);
   using State = typename NormGradient<T>::State;
+  struct Loaded {
+    warp::Stored4<T> x, dy, out;
+  };
   NormGradient<T> gradient;
   ESPALIER_SIMT State state(int c) const { return gradient.state(c); }
-  ESPALIER_SIMT void add(const State& s, const Position& p, Float4 (&sum)[2]) const {
-    const Float4 x = warp::load4(gradient.x + p.at), g = gradient.at(s, p, x);
+  ESPALIER_SIMT Loaded load(const Position& p) const {
+    Loaded l = {warp::load_stored(gradient.x + p.at), warp::load_stored(gradient.dy + p.at), {}};
+    l.out = gradient.y && !gradient.linear() ? warp::load_stored(gradient.y + p.at) : l.x;
+    return l;
+  }
+  ESPALIER_SIMT void add(const State& s, const Loaded& loaded, Float4 (&sum)[2]) const {
+    const Float4 x = warp::unpacked(loaded.x),
+                 g = gradient.of(s, warp::unpacked(loaded.dy), warp::unpacked(loaded.out));
     ESPALIER_UNROLL
     for (int k = 0; k < 4; ++k) {
       sum[0].v[k] += g.v[k];
@@ -186,7 +252,7 @@ struct NormSums {
 /// cancels.
 template <class T>
 struct PartMoments {
-  static constexpr int kThreads = channels::kThreads, kBlocks = 4;
+  static constexpr int kThreads = channels::kThreads, kBlocks = channels::kBlocks;
   static constexpr int kSharedBytes = kMomentBytes<kThreads>;
 
   RowParts parts;
@@ -201,16 +267,17 @@ struct PartMoments {
     if (c < parts.channels && start < last) {
       const Float4 origin = warp::load4(x + start * parts.channels + c), common = warp::load4(x + c);
       Float4 sum = {}, squares = {};
-      ESPALIER_UNROLL_BY_4
-      for (int64_t row = start; row < last; row += kRowsAtOnce) {
-        const Float4 v = warp::load4(x + row * parts.channels + c);
-        ESPALIER_UNROLL
-        for (int k = 0; k < 4; ++k) {
-          const float d = v.v[k] - origin.v[k];
-          sum.v[k] += d;
-          squares.v[k] += d * d;
-        }
-      }
+      for_each_row<rows_in_flight<T>(1)>(
+          start, last, parts.channels, c, [&](const Position& p) { return warp::load_stored(x + p.at); },
+          [&](const warp::Stored4<T>& stored) {
+            const Float4 v = warp::unpacked(stored);
+            ESPALIER_UNROLL
+            for (int k = 0; k < 4; ++k) {
+              const float d = v.v[k] - origin.v[k];
+              sum.v[k] += d;
+              squares.v[k] += d * d;
+            }
+          });
       const float n = static_cast<float>((last - start + kRowsAtOnce - 1) / kRowsAtOnce);
       ESPALIER_UNROLL
       for (int k = 0; k < 4; ++k) {
