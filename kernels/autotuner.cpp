@@ -1,32 +1,52 @@
 #include "kernels/autotuner.h"
 
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 namespace espalier::kernels {
 
 namespace {
 thread_local bool untimed = false;
+
+std::string text_of(const Autotuner::Problem& problem) {
+  std::string text;
+  for (const int number : problem) text += ' ' + std::to_string(number);
+  return text;
 }
+}  // namespace
 
 Untimed::Untimed() : outer_(untimed) { untimed = true; }
 Untimed::~Untimed() { untimed = outer_; }
 bool Untimed::on() { return untimed; }
 
-void Autotuner::tune(const Problem& problem, std::span<const Candidate> candidates) {
-  const char* fastest = nullptr;
-  float least = 0;
+void Autotuner::tune(const Problem& problem, std::span<const Candidate> candidates,
+                     const Judge& same_results) {
+  std::vector<std::pair<float, const Candidate*>> taking;
+  const Candidate* general = nullptr;
   for (const Candidate& candidate : candidates) {
     const float milliseconds = timer_(candidate);
-    if (milliseconds < 0 || (fastest && milliseconds >= least)) continue;
-    least = milliseconds;
-    fastest = candidate.name;
+    if (milliseconds < 0) continue;
+    taking.emplace_back(milliseconds, &candidate);
+    if (candidate.general) general = &candidate;
   }
-  if (!fastest) return;
-  const std::lock_guard lock(mutex_);
-  answers_[problem] = fastest;
-  save();
+  std::stable_sort(taking.begin(), taking.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [milliseconds, candidate] : taking) {
+    if (general && candidate != general && !same_results(*general, *candidate)) {
+      spdlog::warn(
+          "kernel '{}' gives other numbers than '{}' for problem{} and is not used there; please report it",
+          candidate->name, general->name, text_of(problem));
+      continue;
+    }
+    const std::lock_guard lock(mutex_);
+    answers_[problem] = candidate->name;
+    return save();
+  }
 }
 
 bool Autotuner::run(const Problem& problem, std::span<const Candidate> candidates) const {
@@ -63,11 +83,7 @@ void Autotuner::save() const {
   const std::string unfinished = path_ + ".part";
   {
     std::ofstream out(unfinished, std::ios::trunc);
-    for (const auto& [problem, name] : answers_) {
-      out << name;
-      for (const int number : problem) out << ' ' << number;
-      out << '\n';
-    }
+    for (const auto& [problem, name] : answers_) out << name << text_of(problem) << '\n';
     if (!out) return;
   }
   std::rename(unfinished.c_str(), path_.c_str());

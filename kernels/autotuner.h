@@ -16,6 +16,7 @@ namespace espalier::kernels {
 struct Candidate {
   const char* name;
   std::function<bool()> run;  ///< false, having done nothing, where it has no code for the problem
+  bool general = false;       ///< the plain loop, whose results the others' are held to
 };
 
 /// While one lives on this thread, no problem is timed: what was not timed before takes the usual kernel. For
@@ -37,6 +38,8 @@ class Autotuner {
   using Problem = std::vector<int>;
   /// Milliseconds that a candidate takes, negative where it does not take the problem.
   using Timer = std::function<float(const Candidate&)>;
+  /// Whether the second's results are those of the first, the general one, up to rounding.
+  using Judge = std::function<bool(const Candidate&, const Candidate&)>;
 
   /// Remembers answers in `path`, and for this process alone where it is empty. A file that cannot be read or
   /// written is as good as none; lines that are not of its form are passed over.
@@ -45,8 +48,9 @@ class Autotuner {
   /// Whether there is no answer yet, and timing is wanted.
   bool asks_for(const Problem& problem) const { return !Untimed::on() && answer(problem).empty(); }
 
-  /// Times all candidates and remembers the fastest. They overwrite the output.
-  void tune(const Problem& problem, std::span<const Candidate> candidates);
+  /// Times all candidates and remembers the fastest whose results are right, where one of them is general; a
+  /// faster one is named in a warning. They overwrite the output.
+  void tune(const Problem& problem, std::span<const Candidate> candidates, const Judge& same_results);
 
   /// Runs the candidate that the answer names; without an answer the first that takes the problem. False if
   /// none does.

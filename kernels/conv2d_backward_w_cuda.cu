@@ -52,7 +52,7 @@ bool conv2d_backward_w(const ConvShape& s, const T* x, const T* dy, float* dw) {
   const Candidate groups_wide{"group-64x256", with_groups(tiles::GroupGradientTile::k64x256)},
       groups_square{"group-128x128", with_groups(tiles::GroupGradientTile::k128x128)};
   const Candidate large{"large", with(tiles::TileName::kLarge)},
-      small{"small", with(tiles::TileName::kSmall)};
+      small{"small", with(tiles::TileName::kSmall), true};
   const bool small_first =
       tiles::usual_gradient_tile(s.K, int64_t{s.R} * s.S * s.C) == tiles::TileName::kSmall;
   std::vector<Candidate> all = {
@@ -79,7 +79,7 @@ bool conv2d_backward_w(const ConvShape& s, const T* x, const T* dy, float* dw) {
                                few_filters::filter_gradient(machine, own.precision, s, x, dy, dw);
                                return true;
                              }});
-  return run_fastest(problem_of<T>(2, s, 0), all, dw, 0, false);
+  return run_fastest(problem_of<T>(2, s, 0), all, dw, int64_t{s.K} * s.R * s.S * s.C);
 }
 
 template bool conv2d_backward_w(const ConvShape&, const float*, const float*, float*);

@@ -22,15 +22,18 @@ constexpr std::pair<const char*, TileName> kTiles[] = {{"large", TileName::kLarg
                                                        {"narrow", TileName::kNarrow},
                                                        {"small", TileName::kSmall}};
 
-/// The hand-written loops, the usual tile first. Channels that fill no 16-byte unit have one tile only.
+/// The hand-written loops, the usual tile first, which is the general one. Channels that fill no 16-byte unit
+/// have one tile only.
 template <class Run>
 std::vector<Candidate> own_candidates(TileName usual, bool one_only, const Run& run) {
   std::vector<Candidate> all;
   const auto add = [&](const char* name, TileName tile) {
-    all.push_back({name, [run, tile] {
+    all.push_back({name,
+                   [run, tile] {
                      run(tile);
                      return true;
-                   }});
+                   },
+                   tile == usual});
   };
   for (const auto& [name, tile] : kTiles)
     if (tile == usual) add(name, tile);
@@ -131,8 +134,7 @@ bool conv2d_forward_of_stored(const ConvShape& s, const T* x, const T* filters, 
   };
   add("cudnn", library::cudnn_forward<T>);
   add("cublaslt", library::cublaslt_forward<T>);
-  return run_fastest(problem_of<T>(0, s, variant_of(e)), all, y, static_cast<size_t>(rows * s.K) * sizeof(T),
-                     over_residual);
+  return run_fastest(problem_of<T>(0, s, variant_of(e)), all, y, rows * s.K, over_residual);
 }
 
 template <class T>
@@ -155,7 +157,7 @@ bool conv2d_backward_x(const ConvShape& s, const T* dy, const float* w, T* dx) {
   };
   add("cudnn", library::cudnn_backward_x<T>);
   add("cublaslt", library::cublaslt_backward_x<T>);
-  return run_fastest(problem_of<T>(1, s, 0), all, dx, 0, false);
+  return run_fastest(problem_of<T>(1, s, 0), all, dx, int64_t{s.N} * s.H * s.W * s.C);
 }
 
 #define ESPALIER_FOR(T)                                                                                   \

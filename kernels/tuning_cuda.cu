@@ -7,11 +7,13 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "kernels/bf16.h"
 #include "kernels/conv2d_library.h"
 #include "kernels/cuda_scratch.h"
 #include "kernels/device.h"
 #include "kernels/launch_graph.h"
 #include "kernels/precision.h"
+#include "kernels/sketch.h"
 
 namespace espalier::kernels::cuda {
 
@@ -121,6 +123,33 @@ void copy_on_stream(void* to, const void* from, size_t bytes) {
   ESPALIER_CHECK(status == cudaSuccess, "CUDA: cudaMemcpyAsync: ", cudaGetErrorString(status));
 }
 
+/// What lay in an output that candidates read.
+class Before {
+ public:
+  explicit Before(const Output& output)
+      : output_(output),
+        bytes_(static_cast<size_t>(output.elements) * (output.bf16 ? sizeof(Bf16) : sizeof(float))) {
+    if (!output.read) return;
+    kept_ = scratch(ScratchUse::kBefore, static_cast<int64_t>(bytes_ / sizeof(float) + 1));
+    copy_on_stream(kept_, output.at, bytes_);
+  }
+  void restore() const {
+    if (kept_) copy_on_stream(output_.at, kept_, bytes_);
+  }
+
+ private:
+  const Output& output_;
+  size_t bytes_;
+  void* kept_ = nullptr;
+};
+
+Sketch results_of(const Candidate& candidate, const Output& output, const Before& before) {
+  before.restore();
+  candidate.run();
+  return output.bf16 ? sketch(Device::kCuda, output.elements, static_cast<const Bf16*>(output.at))
+                     : sketch(Device::kCuda, output.elements, static_cast<const float*>(output.at));
+}
+
 }  // namespace
 
 void force_candidate(const char* name) { forced = name; }
@@ -131,19 +160,20 @@ bool forced_ran(const std::function<void()>& work) {
   return forced_took;
 }
 
-bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates, void* output,
-                 size_t bytes, bool input_too) {
+bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates,
+                 const Output& output) {
   if (forced) {
     for (const Candidate& candidate : candidates)
       if (!std::strcmp(candidate.name, forced)) forced_took = candidate.run();
     return true;
   }
   if (!switched_off() && tuner().asks_for(problem) && !capturing()) {
-    void* before =
-        input_too ? scratch(ScratchUse::kBefore, static_cast<int64_t>(bytes / sizeof(float) + 1)) : nullptr;
-    if (before) copy_on_stream(before, output, bytes);
-    tuner().tune(problem, candidates);
-    if (before) copy_on_stream(output, before, bytes);
+    const Before before(output);
+    tuner().tune(problem, candidates, [&](const Candidate& general, const Candidate& other) {
+      const Sketch want = results_of(general, output, before);
+      return alike(results_of(other, output, before), want);
+    });
+    before.restore();
   }
   if (!switched_off()) return tuner().run(problem, candidates);
   for (const Candidate& candidate : candidates)

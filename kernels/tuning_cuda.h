@@ -10,10 +10,24 @@
 
 namespace espalier::kernels::cuda {
 
-/// Tunes the problem if that was not done and the current stream is not being captured, and runs it. `output`
-/// is what the candidates write, `bytes` long; `input_too` says that they read it as well.
-bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates, void* output,
-                 size_t bytes, bool input_too);
+/// What candidates write.
+struct Output {
+  void* at;
+  int64_t elements;
+  bool bf16;  ///< or float
+  bool read;  ///< they read it as well
+};
+
+/// Tunes the problem if that was not done and the current stream is not being captured, and runs it.
+bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates,
+                 const Output& output);
+
+/// The same for elements of T.
+template <class T>
+bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates, T* y,
+                 int64_t elements, bool read = false) {
+  return run_fastest(problem, candidates, Output{y, elements, sizeof(T) == 2, read});
+}
 
 /// The numbers of a problem: what is computed, with which operands, with which epilogue, and the shape.
 Autotuner::Problem problem_of(int operation, int operands, const ConvShape& shape, int variant);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 
 #include "support/temporary_directory.h"
 
@@ -36,11 +37,13 @@ struct Race {
   }
 };
 
+bool right(const Candidate&, const Candidate&) { return true; }
+
 TEST(Autotuner, RunsTheFastestAndTimesOnce) {
   Race race{{{"a", 3.0f}, {"b", 1.0f}, {"c", -1.0f}, {"d", 2.0f}}};
   Autotuner tuner("", race.timer());
   const auto all = race.candidates({"a", "b", "c", "d"});
-  tuner.tune({1, 2}, all);
+  tuner.tune({1, 2}, all, right);
   EXPECT_EQ(race.timed, 4);
   EXPECT_TRUE(tuner.run({1, 2}, all));
   EXPECT_EQ(race.ran, "b");
@@ -48,15 +51,41 @@ TEST(Autotuner, RunsTheFastestAndTimesOnce) {
   EXPECT_TRUE(tuner.run({1, 2}, all));
   EXPECT_EQ(race.ran, "b");
   EXPECT_EQ(race.timed, 4);
-  tuner.tune({1, 3}, all);
+  tuner.tune({1, 3}, all, right);
   EXPECT_TRUE(tuner.run({1, 3}, all));
   EXPECT_EQ(race.ran, "d");
+}
+
+TEST(Autotuner, OnesWithOtherResultsThanTheGeneralOnesArePassedOver) {
+  Race race{{{"a", 1.0f}, {"b", 2.0f}, {"general", 3.0f}, {"c", 4.0f}}};
+  auto all = race.candidates({"a", "b", "general", "c"});
+  std::vector<std::string> judged;
+  const auto wrong = [&](std::set<std::string> names) {
+    return [&judged, names](const Candidate& general, const Candidate& other) {
+      EXPECT_STREQ(general.name, "general");
+      judged.emplace_back(other.name);
+      return !names.contains(other.name);
+    };
+  };
+  Autotuner tuner("", race.timer());
+  tuner.tune({1}, all, wrong({"a", "b"}));  // nobody is general
+  EXPECT_EQ(tuner.answer({1}), "a");
+  EXPECT_TRUE(judged.empty());
+  all[2].general = true;
+  tuner.tune({2}, all, wrong({"a"}));
+  EXPECT_EQ(tuner.answer({2}), "b");
+  EXPECT_EQ(judged, (std::vector<std::string>{"a", "b"}));
+  tuner.tune({3}, all, wrong({"a", "b", "c"}));
+  EXPECT_EQ(tuner.answer({3}), "general");
+  race.times["general"] = -1;  // not of this problem
+  tuner.tune({4}, all, wrong({"a"}));
+  EXPECT_EQ(tuner.answer({4}), "a");
 }
 
 TEST(Autotuner, NothingIsTimedWhileThatIsOff) {
   Race race{{{"a", 3.0f}, {"b", 1.0f}}};
   Autotuner tuner("", race.timer());
-  tuner.tune({1}, race.candidates({"a", "b"}));
+  tuner.tune({1}, race.candidates({"a", "b"}), right);
   EXPECT_FALSE(tuner.asks_for({1}));
   EXPECT_TRUE(tuner.asks_for({2}));
   {
@@ -75,7 +104,7 @@ TEST(Autotuner, WithoutTimingTheFirstThatTakesTheProblem) {
   EXPECT_EQ(race.timed, 0);
   EXPECT_EQ(tuner.answer({1}), "");
   EXPECT_FALSE(tuner.run({1}, race.candidates({"a"})));
-  tuner.tune({1}, race.candidates({"a"}));
+  tuner.tune({1}, race.candidates({"a"}), right);
   EXPECT_EQ(tuner.answer({1}), "");
 }
 
@@ -84,7 +113,7 @@ TEST(Autotuner, TheFileOutlivesTheProcess) {
   const std::string path = (directory.path() / "tuning.txt").string();
   Race race{{{"a", 2.0f}, {"b", 1.0f}}};
   const auto all = race.candidates({"a", "b"});
-  Autotuner(path, race.timer()).tune({7, -1, 3}, all);
+  Autotuner(path, race.timer()).tune({7, -1, 3}, all, right);
   Autotuner again(path, race.timer());
   EXPECT_EQ(again.answer({7, -1, 3}), "b");
   EXPECT_TRUE(again.run({7, -1, 3}, all));
@@ -104,7 +133,7 @@ TEST(Autotuner, DamagedFilesAreAsGoodAsNone) {
   EXPECT_EQ(tuner.answer({3, 4}), "b");
   EXPECT_EQ(tuner.answer({5}), "");
   Autotuner nowhere("/nonexistent/folder/tuning.txt", race.timer());
-  nowhere.tune({1}, race.candidates({"a"}));
+  nowhere.tune({1}, race.candidates({"a"}), right);
   EXPECT_EQ(nowhere.answer({1}), "a");
 }
 

@@ -1,0 +1,83 @@
+#include "kernels/sketch.h"
+
+#include <limits>
+
+#include "base/random.h"
+#include "kernels/bf16.h"
+#include "support/bf16.h"
+#include "support/device_test.h"
+#include "tensor/tensor.h"
+
+namespace espalier {
+namespace {
+
+using kernels::alike;
+using kernels::sketch;
+using kernels::Sketch;
+
+std::vector<float> numbers(int64_t n) {
+  Random random(5, Purpose::kTest);
+  std::vector<float> x(static_cast<size_t>(n));
+  for (float& v : x) v = static_cast<float>(random.normal());
+  return x;
+}
+
+class SketchTest : public test::DeviceTest {
+ protected:
+  static Sketch of(const std::vector<float>& x) {
+    const auto n = static_cast<int64_t>(x.size());
+    const Tensor t = Tensor::from(x, {static_cast<int>(n)}).to(GetParam());
+    return sketch(GetParam(), n, t.f32());
+  }
+};
+
+TEST_P(SketchTest, RoundingIsAlike) {
+  for (const int64_t n : {1, 37, Sketch::kBuckets, 3 * Sketch::kBuckets + 11}) {
+    const std::vector<float> x = numbers(n);
+    std::vector<float> rounded;
+    for (const float v : x) rounded.push_back(Bf16(v));
+    EXPECT_TRUE(alike(of(x), of(x))) << n;
+    EXPECT_TRUE(alike(of(rounded), of(x))) << n;
+  }
+}
+
+TEST_P(SketchTest, OneWrongElementShows) {
+  const int64_t n = 3 * Sketch::kBuckets + 11;
+  const std::vector<float> x = numbers(n);
+  const Sketch want = of(x);
+  for (const int64_t at : {int64_t{0}, int64_t{70000}, n - 1}) {
+    std::vector<float> wrong = x;
+    wrong[static_cast<size_t>(at)] += 1;
+    EXPECT_FALSE(alike(of(wrong), want)) << at;
+    wrong[static_cast<size_t>(at)] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_FALSE(alike(of(wrong), want)) << at;
+  }
+  std::vector<float> swapped = x;  // in one bucket
+  std::swap(swapped[3], swapped[3 + Sketch::kBuckets]);
+  EXPECT_FALSE(alike(of(swapped), want));
+  EXPECT_FALSE(alike(of(std::vector<float>(x.size())), want));
+  EXPECT_FALSE(alike(of(numbers(n - 1)), want));
+}
+
+TEST_P(SketchTest, WhatIsNotFiniteTellsNothing) {
+  std::vector<float> x = numbers(100);
+  x[7] = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(alike(of(numbers(100)), of(x)));
+  EXPECT_TRUE(alike(of({}), of({})));
+  EXPECT_TRUE(alike(of(std::vector<float>(9)), of(std::vector<float>(9))));
+}
+
+TEST_P(SketchTest, Bf16IsReadAsItLies) {
+  const std::vector<float> x = numbers(500);
+  std::vector<float> rounded;
+  for (const float v : x) rounded.push_back(Bf16(v));
+  const Tensor stored = test::as_bf16(Tensor::from(x, {500}).to(GetParam()));
+  const Sketch got = sketch(GetParam(), 500, stored.bf16()), want = of(rounded);
+  EXPECT_EQ(got.sums, want.sums);
+  EXPECT_EQ(got.squares, want.squares);
+}
+
+ESPALIER_TEST_ON_EVERY_DEVICE(SketchTest);
+
+}  // namespace
+}  // namespace espalier
