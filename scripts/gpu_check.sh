@@ -6,14 +6,15 @@
 #   device      which GPU answers, what `espalier bench --device cuda` says without a model
 #   tests       every test, with ESPALIER_REQUIRE_CUDA=1
 #   memcheck racecheck initcheck   the device tests of test_ops and test_tensor under compute-sanitizer, where it is found
-#   bench       the kernels of the three networks against the libraries, training steps, latency in bf16 and INT8
+#   bench       the kernels of the three networks against the libraries, training steps, latency in bf16 and INT8, of the
+#               whole networks and of ones cut to odd widths
 #   recipe      recipes/quickstart.yaml with device: cuda
 # --own-libraries names libraries that the other machine brings itself (libcudnn,libcublasLt are large). Every section
 # writes FOLDER/SECTION*.log; FOLDER/summary.txt has a line for each thing that ran. Fails if one of them did.
 set -euo pipefail
 
 usage() {
-  sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -154,6 +155,7 @@ run() {
           done
           if [ -x "$bundle/bin/bench_session" ]; then
             note "bench.latency.$net" "$bundle/bin/bench_session" --device cuda --net "$net" --seconds 2
+            note "bench.latency_cut.$net" "$bundle/bin/bench_session" --device cuda --net "$net" --keep 0.7 --seconds 2
           fi
         done
         ;;
