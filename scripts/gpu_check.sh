@@ -2,19 +2,21 @@
 # Checks the program on a GPU, from binaries that may have been built on a machine without one.
 #   gpu_check.sh bundle [--build FOLDER] [--own-libraries LIST] OUT   makes OUT: binaries, shared libraries, recipes
 #   gpu_check.sh run [--sections LIST] [--filter GTEST] [--limit SECONDS] [--out FOLDER] BUNDLE
-# Sections, by default all, as a list with commas:
+# Sections, by default all but peers_autotuned, as a list with commas:
 #   device      which GPU answers, what `espalier bench --device cuda` says without a model
 #   tests       every test, with ESPALIER_REQUIRE_CUDA=1
 #   memcheck racecheck initcheck   the device tests of test_ops and test_tensor under compute-sanitizer, where it is found
 #   bench       the kernels of the three networks against the libraries, training steps, latency in bf16 and INT8, of the
 #               whole networks and of ones cut to odd widths
+#   peers       PyTorch on the same networks (tests/bench/peers.py), where this machine's python3 has it
+#   peers_autotuned   the same with max-autotune, at batch 1; minutes a network
 #   recipe      recipes/quickstart.yaml with device: cuda
 # --own-libraries names libraries that the other machine brings itself (libcudnn,libcublasLt are large). Every section
 # writes FOLDER/SECTION*.log; FOLDER/summary.txt has a line for each thing that ran. Fails if one of them did.
 set -euo pipefail
 
 usage() {
-  sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -64,7 +66,7 @@ bundle() {
 # --- run ---
 
 run() {
-  local sections=device,tests,memcheck,racecheck,initcheck,bench,recipe filter='*' limit=600 out=gpu_check bundle=
+  local sections=device,tests,memcheck,racecheck,initcheck,bench,peers,recipe filter='*' limit=600 out=gpu_check bundle=
   while [ $# -gt 0 ]; do
     case $1 in
       --sections) sections=$2 && shift ;;
@@ -124,6 +126,17 @@ run() {
     done
   }
 
+  # peers NAME OPTION ...: with the libraries that PyTorch brings, not the bundle's.
+  peers() {
+    local name=$1
+    shift
+    if ! env -u LD_LIBRARY_PATH python3 -c 'import torch' 2>/dev/null; then
+      printf '%-9s %-28s python3 has no PyTorch on this machine\n' skipped "$name" | tee -a "$out/summary.txt"
+      return
+    fi
+    note "$name" env -u LD_LIBRARY_PATH python3 tests/bench/peers.py "$@" --device cuda --engines torch --seconds 2
+  }
+
   local section test
   for section in ${sections//,/ }; do
     case $section in
@@ -159,6 +172,11 @@ run() {
           fi
         done
         ;;
+      peers)
+        peers peers.infer infer
+        peers peers.train train
+        ;;
+      peers_autotuned) peers peers.autotuned infer --modes max-autotune ;;
       recipe)
         note recipe.quickstart "$bundle/bin/espalier" run recipes/quickstart.yaml --device cuda \
           --set "data.root=$out/data" --out "$out/quickstart"
