@@ -13,10 +13,12 @@ import time
 
 try:
     import torch
+    import torch._inductor.config
     from torch import nn
     from torch.nn import functional as F
 except ImportError:
-    sys.exit("peers: PyTorch is missing; run tests/bench/peers.sh, which installs it")
+    print("peers: PyTorch is missing; run tests/bench/peers.sh, which installs it", file=sys.stderr)
+    sys.exit(2)
 
 # --- networks ---
 
@@ -146,21 +148,26 @@ def loss_of(name, outputs, batch):
 
 
 def time_calls(o, run):
-    """Milliseconds of each call in o.seconds after a warm one; each ends when the device has ended."""
+    """Milliseconds of the first call, and sorted ones of each later in o.seconds.
+
+    A training on a GPU queues its steps, so there a time is the mean of eight; all others end when the device has."""
     wait = torch.cuda.synchronize if o.device == "cuda" else lambda: None
-    start = time.perf_counter()
-    run()
-    wait()
-    first, times = (time.perf_counter() - start) * 1e3, []
-    for _ in range(3):
-        run()
-    wait()
+    calls = 8 if o.device == "cuda" and o.what == "train" else 1
+
+    def timed(count):
+        start = time.perf_counter()
+        for _ in range(count):
+            run()
+        wait()
+        return (time.perf_counter() - start) / count * 1e3
+
+    first, times = timed(1), []
+    if o.device == "cuda" and not isinstance(run, Recorded):
+        torch.cuda.reset_peak_memory_stats()  # what compiling took does not count
+    timed(3)
     end = time.perf_counter() + o.seconds
     while time.perf_counter() < end or len(times) < 3:
-        start = time.perf_counter()
-        run()
-        wait()
-        times.append((time.perf_counter() - start) * 1e3)
+        times.append(timed(calls))
     return first, sorted(times)
 
 
@@ -168,8 +175,6 @@ def report(o, net, what, batch, size, make):
     """Times what make() gives and prints a line; returns False if it failed."""
     line = {"net": net, "what": what, "batch": batch, "size": size, "threads": o.threads}
     try:
-        if o.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
         first, times = time_calls(o, make())
         ms = statistics.median(times)
         line |= {"ms": round(ms, 3), "p5": round(times[len(times) // 20], 3),
@@ -184,22 +189,30 @@ def report(o, net, what, batch, size, make):
     return "error" not in line
 
 
-def recorded(run):
-    """run() as one CUDA graph."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
+class Recorded:
+    """run() as one CUDA graph. Keeps what run() holds: the graph has its addresses."""
+
+    def __init__(self, run):
+        self.run, self.graph = run, torch.cuda.CUDAGraph()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()  # what a replay needs is what the recording takes
+        with torch.cuda.graph(self.graph):
             run()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    return graph.replay
+
+    def __call__(self):
+        self.graph.replay()
 
 
-def compiled(net, mode):
+def compiled(o, net, mode):
     torch._dynamo.reset()
+    # Folds norms and packs filters, as the other engines do.
+    torch._inductor.config.freezing = o.what == "infer" and o.device == "cpu"
     return torch.compile(net, mode=None if mode == "compile" else mode)
 
 
@@ -210,7 +223,7 @@ def torch_infer(o, name, mode, batch, size):
     net = build(name).eval().to(o.device, memory_format=torch.channels_last)
     x = torch.rand(batch, 3, size, size, device=o.device).to(memory_format=torch.channels_last)
     if mode not in ("eager", "graph"):
-        net = compiled(net, mode)
+        net = compiled(o, net, mode)
     bf16 = torch.autocast(o.device, torch.bfloat16, enabled=o.precision == "bf16")
 
     @torch.inference_mode()
@@ -218,14 +231,14 @@ def torch_infer(o, name, mode, batch, size):
         with bf16:
             net(x)
 
-    return recorded(run) if mode == "graph" else run
+    return Recorded(run) if mode == "graph" else run
 
 
 def torch_train(o, name, mode, batch, size):
     net = build(name).train().to(o.device, memory_format=torch.channels_last)
     x = torch.rand(batch, 3, size, size, device=o.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9, weight_decay=4e-5, foreach=True)
-    model = net if mode in ("eager", "graph") else compiled(net, mode)
+    model = net if mode in ("eager", "graph") else compiled(o, net, mode)
     # A cache of rounded weights would keep those of the recorded step.
     bf16 = torch.autocast(o.device, torch.bfloat16, enabled=o.precision == "bf16", cache_enabled=mode != "graph")
 
@@ -237,7 +250,7 @@ def torch_train(o, name, mode, batch, size):
         loss.backward()
         optimizer.step()
 
-    return recorded(run) if mode == "graph" else run
+    return Recorded(run) if mode == "graph" else run
 
 
 def exported(name, batch, size, folder):
@@ -313,6 +326,12 @@ def train(o, name):
     return fine
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        print(f"peers: {message}; --help lists the options", file=sys.stderr)
+        sys.exit(2)
+
+
 def parse():
     def listed(*words):
         def split(text):
@@ -323,13 +342,14 @@ def parse():
         return split
 
     modes = ("eager", "compile", "reduce-overhead", "max-autotune", "graph")
-    p = argparse.ArgumentParser(prog="peers", description=__doc__)
+    p = Parser(prog="peers", description=__doc__)
     p.add_argument("what", choices=("infer", "train"))
     p.add_argument("--net", type=listed(*NETS), default=list(NETS), help="with commas; all by default")
     engines = ("torch", "onnxruntime", "openvino")
     p.add_argument("--engines", type=listed(*engines), default=engines, help="with commas; on a GPU PyTorch alone")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    p.add_argument("--precision", choices=("fp32", "bf16"), help="of PyTorch; by default fp32 on a CPU, bf16 on a GPU")
+    p.add_argument("--precision", choices=("fp32", "tf32", "bf16"),
+                   help="of PyTorch; by default fp32 on a CPU, bf16 (autocast) on a GPU")
     p.add_argument("--modes", type=listed(*modes), help="of PyTorch, with commas: " + ", ".join(modes))
     p.add_argument("--batch", type=int, default=0)
     p.add_argument("--size", type=int, default=0, help="pixels of a side")
@@ -353,6 +373,7 @@ def main():
     o = parse()
     torch.set_num_threads(o.threads)
     torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = o.precision == "tf32"
     with tempfile.TemporaryDirectory() as folder:
         fine = [infer(o, name, folder) if o.what == "infer" else train(o, name) for name in o.net]
     return 0 if all(fine) else 1
