@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "graph/channel_groups.h"
+#include "passes/infer_shapes.h"
 
 namespace espalier {
 
@@ -69,11 +70,7 @@ int pad_channels(Graph& graph, int unit) {
     Graph::Value& value = graph.values[place.first];
     value.param = with_gaps(value.param, place.second, gap);
   }
-  Metas inputs;
-  for (const int v : graph.inputs) inputs.push_back(graph.values[v].meta);
-  const Metas metas = graph.infer(inputs);
-  for (size_t v = 0; v < metas.size(); ++v) graph.values[v].meta = metas[v];
-  graph.verify();
+  infer_shapes(graph);
   return added;
 }
 

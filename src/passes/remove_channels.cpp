@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "passes/infer_shapes.h"
 
 namespace espalier {
 
@@ -86,11 +87,7 @@ int remove_channels(Graph& graph, const std::vector<Removal>& removals) {
     Graph::Value& value = cut.values[place.first];
     value.param = without(value.param, place.second, gone);
   }
-  Metas inputs;
-  for (const int v : cut.inputs) inputs.push_back(cut.values[v].meta);
-  const Metas metas = cut.infer(inputs);
-  for (size_t v = 0; v < metas.size(); ++v) cut.values[v].meta = metas[v];
-  cut.verify();
+  infer_shapes(cut);
   graph = std::move(cut);
   return removed;
 }
