@@ -1,19 +1,19 @@
 #include "passes/pad_channels.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <utility>
 
 #include "base/error.h"
 #include "graph/channel_groups.h"
 #include "passes/infer_shapes.h"
+#include "passes/take.h"
 
 namespace espalier {
 
 namespace {
 
-/// Per axis of a parameter: how many channels come before each position; one more entry for its end.
+/// Per axis of a parameter: how many new channels come before each position; one more entry for its end.
 using Gaps = std::map<std::pair<int, int>, std::vector<int>>;
 
 /// True if the group's channels lie side by side and in order wherever they are, so that "behind them" is one
@@ -25,28 +25,14 @@ bool lies_together(const ChannelGroup& group) {
   });
 }
 
-/// The tensor with zeros in the gaps of one axis.
-Tensor with_gaps(const Tensor& from, int axis, const std::vector<int>& gaps) {
-  Shape shape = from.shape();
-  const int extent = shape[axis];
-  int64_t outer = 1, inner = bytes_of(from.dtype());
-  for (int a = 0; a < axis; ++a) outer *= shape[a];
-  for (int a = axis + 1; a < shape.axes(); ++a) inner *= shape[a];
-  for (const int gap : gaps) shape[axis] += gap;
-  if (!from.has_data()) return Tensor::without_data({shape, from.dtype()}, from.device());
-  const Tensor source = from.to(Device::kCpu), target = Tensor::zeros(shape, Device::kCpu, from.dtype());
-  const auto* read = static_cast<const char*>(source.data());
-  auto* write = static_cast<char*>(target.data());
-  for (int64_t o = 0; o < outer; ++o) {
-    for (int i = 0; i < extent; ++i) {
-      write += gaps[i] * inner;
-      std::memcpy(write, read, static_cast<size_t>(inner));
-      write += inner;
-      read += inner;
-    }
-    write += gaps[extent] * inner;
+/// Where the positions of the axis with its gaps come from.
+std::vector<int> positions_with(const std::vector<int>& gap) {
+  std::vector<int> positions;
+  for (size_t i = 0; i < gap.size(); ++i) {
+    positions.insert(positions.end(), static_cast<size_t>(gap[i]), -1);
+    if (i + 1 < gap.size()) positions.push_back(static_cast<int>(i));
   }
-  return target.to(from.device());
+  return positions;
 }
 
 }  // namespace
@@ -68,7 +54,7 @@ int pad_channels(Graph& graph, int unit) {
   if (added == 0) return 0;
   for (const auto& [place, gap] : gaps) {
     Graph::Value& value = graph.values[place.first];
-    value.param = with_gaps(value.param, place.second, gap);
+    value.param = take(value.param, place.second, positions_with(gap));
   }
   infer_shapes(graph);
   return added;

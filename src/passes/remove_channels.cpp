@@ -1,10 +1,10 @@
 #include "passes/remove_channels.h"
 
-#include <cstring>
 #include <map>
 
 #include "base/error.h"
 #include "passes/infer_shapes.h"
+#include "passes/take.h"
 
 namespace espalier {
 
@@ -50,27 +50,11 @@ void mark(const Graph& graph, const Removal& removal, Cuts& cuts) {
   }
 }
 
-/// The tensor without the marked positions of one axis.
-Tensor without(const Tensor& from, int axis, const std::vector<bool>& gone) {
-  Shape shape = from.shape();
-  std::vector<int> kept;
-  for (int i = 0; i < shape[axis]; ++i)
-    if (!gone[i]) kept.push_back(i);
-  int64_t outer = 1, inner = bytes_of(from.dtype());
-  for (int a = 0; a < axis; ++a) outer *= shape[a];
-  for (int a = axis + 1; a < shape.axes(); ++a) inner *= shape[a];
-  const int64_t extent = shape[axis];
-  shape[axis] = static_cast<int>(kept.size());
-  if (!from.has_data()) return Tensor::without_data({shape, from.dtype()}, from.device());
-  const Tensor source = from.to(Device::kCpu), target(shape, Device::kCpu, from.dtype());
-  const auto* read = static_cast<const char*>(source.data());
-  auto* write = static_cast<char*>(target.data());
-  for (int64_t o = 0; o < outer; ++o)
-    for (const int i : kept) {
-      std::memcpy(write, read + (o * extent + i) * inner, static_cast<size_t>(inner));
-      write += inner;
-    }
-  return target.to(from.device());
+std::vector<int> positions_left(const std::vector<bool>& gone) {
+  std::vector<int> left;
+  for (size_t i = 0; i < gone.size(); ++i)
+    if (!gone[i]) left.push_back(static_cast<int>(i));
+  return left;
 }
 
 }  // namespace
@@ -85,7 +69,7 @@ int remove_channels(Graph& graph, const std::vector<Removal>& removals) {
   Graph cut = graph;  // the given graph stays whole when shapes turn out not to fit
   for (const auto& [place, gone] : cuts) {
     Graph::Value& value = cut.values[place.first];
-    value.param = without(value.param, place.second, gone);
+    value.param = take(value.param, place.second, positions_left(gone));
   }
   infer_shapes(cut);
   graph = std::move(cut);

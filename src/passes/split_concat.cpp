@@ -1,11 +1,12 @@
 #include "passes/split_concat.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 
 #include "base/error.h"
-
 #include "ops/conv2d.h"
+#include "passes/take.h"
 
 namespace espalier {
 
@@ -13,13 +14,9 @@ namespace {
 
 /// Input channels [first, first + count) of filters [K,R,S,C].
 Tensor slice_inputs(const Tensor& w, int first, int count) {
-  const std::vector<float> all = w.to_vector();
-  const Shape& s = w.shape();
-  std::vector<float> part;
-  part.reserve(static_cast<size_t>(w.elements() / s[3] * count));
-  for (auto at = all.begin(); at != all.end(); at += s[3])
-    part.insert(part.end(), at + first, at + first + count);
-  return Tensor::from(part, {s[0], s[1], s[2], count}, w.device());
+  std::vector<int> channels(static_cast<size_t>(count));
+  std::iota(channels.begin(), channels.end(), first);
+  return take(w, 3, channels);
 }
 
 bool joins_channels(const Graph::Item& item) { return item.op->name() == std::string("concat"); }
