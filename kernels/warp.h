@@ -76,6 +76,8 @@ void multiply_bf16(void* const* lanes);
 void multiply_s8(void* const* lanes);
 void multiply_u8(void* const* lanes);
 void exchange(void* const* lanes);
+uint32_t add_count(uint32_t* p, uint32_t v);
+void raise(uint32_t* p, uint32_t v);
 struct Exchange {
   uint32_t value, result;
   int from;
@@ -124,16 +126,14 @@ ESPALIER_SIMT uint32_t add_count(uint32_t* p, uint32_t v) {
 #ifdef __CUDACC__
   return atomicAdd(p, v);
 #else
-  const uint32_t before = *p;
-  *p += v;  // fibres take turns at barriers only
-  return before;
+  return emulation::add_count(p, v);
 #endif
 }
 ESPALIER_SIMT void raise(uint32_t* p, uint32_t v) {
 #ifdef __CUDACC__
   atomicMax(p, v);
 #else
-  if (v > *p) *p = v;
+  emulation::raise(p, v);
 #endif
 }
 

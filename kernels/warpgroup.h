@@ -36,6 +36,7 @@ struct GroupProduct {
 void group_multiply(const GroupProduct& mine);
 void group_commit();
 void group_wait(int left);
+void publish();
 }  // namespace emulation
 #endif
 
@@ -206,6 +207,8 @@ ESPALIER_SIMT void hold(Sum (&d)[kCount]) {
 ESPALIER_SIMT void publish_to_products() {
 #ifdef __CUDACC__
   asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+#else
+  emulation::publish();
 #endif
 }
 

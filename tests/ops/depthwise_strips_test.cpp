@@ -8,6 +8,7 @@
 #include "ops/conv_reference.h"
 #include "ops/convolution_cases.h"
 #include "support/emulated_machine.h"
+#include "support/kernel_settings.h"
 #include "support/random_tensor.h"
 
 namespace espalier::test {

@@ -8,6 +8,7 @@
 #include "ops/convolution_cases.h"
 #include "support/bf16.h"
 #include "support/emulated_machine.h"
+#include "support/kernel_settings.h"
 #include "support/random_tensor.h"
 
 namespace espalier::test {

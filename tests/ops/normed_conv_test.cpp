@@ -14,6 +14,7 @@
 #include "ops/ops.h"
 #include "support/device_test.h"
 #include "support/gradients.h"
+#include "support/kernel_settings.h"
 #include "support/random_tensor.h"
 
 namespace espalier::test {

@@ -3,6 +3,7 @@
 #include "kernels/warpgroup.h"
 
 #include <setjmp.h>
+#include <spdlog/fmt/fmt.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -10,11 +11,21 @@
 #include <deque>
 #include <memory>
 #include <stdexcept>
+#include <utility>
 #include <vector>
+
+#include "support/access_check.h"
 
 namespace espalier::test {
 
 namespace {
+
+/// Not beside the address sanitizer, which takes the place of what calls the check.
+#ifdef ESPALIER_WATCH_ACCESSES
+constexpr bool kWatches = true;
+#else
+constexpr bool kWatches = false;
+#endif
 
 using kernels::warp::Block;
 using kernels::warp::kGroupThreads;
@@ -26,12 +37,6 @@ struct Copy {
   const void* from;
   int bytes;
   bool valid;
-  void run() const {
-    if (valid)
-      std::memcpy(to, from, static_cast<size_t>(bytes));
-    else
-      std::memset(to, 0, static_cast<size_t>(bytes));
-  }
 };
 
 struct Fibre {
@@ -64,6 +69,7 @@ class Machine {
     schedule_ = schedule;
     kernel_ = &kernel;
     error_ = nullptr;
+    check_.begin_launch();
     while (fibres_.size() < static_cast<size_t>(launch.threads)) fibres_.push_back(std::make_unique<Fibre>());
     shared_.resize(static_cast<size_t>(launch.shared_bytes) + kGuard + 16);
     for (int z = 0; z < launch.grid.z; ++z)
@@ -78,7 +84,8 @@ class Machine {
     return reinterpret_cast<unsigned char*>((at + 15) / 16 * 16);
   }
 
-  void meet(Rendezvous& r, int count, void* mine, void (*all)(void* const*)) {
+  /// True for the one that comes last.
+  bool meet(Rendezvous& r, int count, void* mine, void (*all)(void* const*)) {
     const uint64_t generation = r.generation;
     if (mine) r.lanes[thread_ % count] = mine;
     ++progress_;
@@ -86,11 +93,14 @@ class Machine {
       if (all) all(r.lanes);
       r.arrived = 0;
       ++r.generation;
-      return;
+      return true;
     }
     while (r.generation == generation) yield();
+    return false;
   }
-  void barrier() { meet(barrier_, launch_.threads, nullptr, nullptr); }
+  void barrier() {
+    if (meet(barrier_, launch_.threads, nullptr, nullptr)) check_.barrier();
+  }
   void collective(void* mine, void (*all)(void* const*)) {
     meet(warps_[static_cast<size_t>(thread_ / kLanes)], kLanes, mine, all);
   }
@@ -128,18 +138,40 @@ class Machine {
     if (to < shared() || to + copy.bytes > shared() + launch_.shared_bytes)
       fail("an asynchronous copy leaves the shared memory");
     if (schedule_ == Schedule::kBackwardEarly)
-      copy.run();
+      run(copy);
     else
       here().groups.back().push_back(copy);
+  }
+  void run(const Copy& copy) {
+    if (copy.valid) {
+      check_.read(thread_, copy.from, copy.bytes);
+      std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.bytes));
+    } else {
+      std::memset(copy.to, 0, static_cast<size_t>(copy.bytes));
+    }
+    check_.write(thread_, copy.to, copy.bytes);
   }
   void commit_copies() { here().groups.emplace_back(); }
   void wait_copies(int left) {
     auto& groups = here().groups;
     while (static_cast<int>(groups.size()) - 1 > left) {
-      for (const Copy& copy : groups.front()) copy.run();
+      for (const Copy& copy : groups.front()) run(copy);
       groups.erase(groups.begin());
     }
   }
+
+  uint32_t add_count(uint32_t* p, uint32_t v) {
+    check_.atomic(thread_, p, sizeof *p);
+    return std::exchange(*p, *p + v);  // threads take turns where they wait, and nowhere else
+  }
+  void raise(uint32_t* p, uint32_t v) {
+    check_.atomic(thread_, p, sizeof *p);
+    *p = std::max(*p, v);
+  }
+  void publish() { check_.publish(thread_); }
+  AccessCheck& check() { return check_; }
+  /// The kernel's own code runs from here on.
+  void watch() { watched = {&check_, thread_, here().stack.get(), here().stack.get() + Fibre::kStack}; }
 
  private:
   static constexpr size_t kGuard = 64;
@@ -172,6 +204,7 @@ class Machine {
 
   void run_block(Block block) {
     block_ = block;
+    check_.begin_block(shared(), launch_.shared_bytes, launch_.threads);
     std::fill(shared_.begin(), shared_.end(), 0xff);
     barrier_ = {};
     warps_.assign(static_cast<size_t>((launch_.threads + kLanes - 1) / kLanes), {});
@@ -197,12 +230,16 @@ class Machine {
     for (size_t i = 0; i < kGuard - 16; ++i)
       if (end[i] != 0xff) fail("a write beyond the shared memory");
     if (error_) throw std::runtime_error(std::string("emulated block: ") + error_);
+    if (kWatches && !check_.error().empty())
+      throw std::runtime_error(
+          fmt::format("emulated block ({}, {}, {}): {}", block.x, block.y, block.z, check_.error()));
   }
 
   EmulatedLaunch launch_;
   Schedule schedule_ = Schedule::kForwardLate;
   const std::function<void()>* kernel_ = nullptr;
   const char* error_ = nullptr;
+  AccessCheck check_;
   jmp_buf scheduler_;
   std::vector<std::unique_ptr<Fibre>> fibres_;
   std::vector<unsigned char> shared_;
@@ -239,7 +276,9 @@ void multiply_group_as(const std::vector<GroupProduct>& lanes, A a_element, B b_
   std::vector<Sum> a(kRows * kDepth), b(static_cast<size_t>(any.columns) * kDepth);
   const auto read = [&](const unsigned char* rows, int row, int k, auto element) {
     Element e;
-    std::memcpy(&e, group_element(any, rows, row, k, static_cast<int>(sizeof e)), sizeof e);
+    const unsigned char* at = group_element(any, rows, row, k, static_cast<int>(sizeof e));
+    machine().check().read(AccessCheck::kTensorCores, at, sizeof e);
+    std::memcpy(&e, at, sizeof e);
     return element(e);
   };
   for (int k = 0; k < kDepth; ++k) {
@@ -273,7 +312,9 @@ void multiply_group(const std::vector<GroupProduct>& lanes) {
 
 void Machine::enter() {
   Machine& m = machine();
+  m.watch();
   (*m.kernel_)();
+  watched = {};
   m.here().done = true;
   _longjmp(m.scheduler_, 1);
 }
@@ -290,19 +331,63 @@ namespace espalier::kernels::warp::emulation {
 
 using test::machine;
 
+namespace {
+
+/// What the emulator does itself is nobody's access.
+struct Unwatched {
+  Unwatched() { test::watched = {}; }
+  ~Unwatched() { machine().watch(); }
+};
+
+}  // namespace
+
 int thread() { return machine().thread(); }
 Block block() { return machine().block(); }
 unsigned char* shared() { return machine().shared(); }
-void barrier() { machine().barrier(); }
+void barrier() {
+  const Unwatched here;
+  machine().barrier();
+}
 void copy_async(void* to, const void* from, int bytes, bool valid) {
+  const Unwatched here;
   machine().copy_async({to, from, bytes, valid});
 }
-void commit_copies() { machine().commit_copies(); }
-void wait_copies(int left) { machine().wait_copies(left); }
-void collective(void* mine, void (*all)(void* const*)) { machine().collective(mine, all); }
-void group_multiply(const GroupProduct& mine) { machine().group_multiply(mine); }
-void group_commit() { machine().group_commit(); }
-void group_wait(int left) { machine().group_wait(left); }
+void commit_copies() {
+  const Unwatched here;
+  machine().commit_copies();
+}
+void wait_copies(int left) {
+  const Unwatched here;
+  machine().wait_copies(left);
+}
+void collective(void* mine, void (*all)(void* const*)) {
+  const Unwatched here;
+  machine().collective(mine, all);
+}
+void group_multiply(const GroupProduct& mine) {
+  const Unwatched here;
+  machine().group_multiply(mine);
+}
+void group_commit() {
+  const Unwatched here;
+  machine().group_commit();
+}
+void group_wait(int left) {
+  const Unwatched here;
+  machine().group_wait(left);
+}
+void publish() {
+  const Unwatched here;
+  machine().publish();
+}
+uint32_t add_count(uint32_t* p, uint32_t v) {
+  const Unwatched here;
+  return machine().add_count(p, v);
+}
+void raise(uint32_t* p, uint32_t v) {
+  const Unwatched here;
+  machine().raise(p, v);
+}
 
 void exchange(void* const* lanes) {
   for (int i = 0; i < kLanes; ++i) {
