@@ -78,6 +78,8 @@ void multiply_u8(void* const* lanes);
 void exchange(void* const* lanes);
 uint32_t add_count(uint32_t* p, uint32_t v);
 void raise(uint32_t* p, uint32_t v);
+/// A wider access to another address is a fault.
+void expect_aligned(const void* p, int bytes);
 struct Exchange {
   uint32_t value, result;
   int from;
@@ -317,6 +319,7 @@ ESPALIER_SIMT Float4 load4(const float* p) {
   const float4 f = *reinterpret_cast<const float4*>(p);
   return {{f.x, f.y, f.z, f.w}};
 #else
+  emulation::expect_aligned(p, 16);
   return {{p[0], p[1], p[2], p[3]}};
 #endif
 }
@@ -324,6 +327,7 @@ ESPALIER_SIMT void store4(float* p, const Float4& f) {
 #ifdef __CUDACC__
   *reinterpret_cast<float4*>(p) = make_float4(f.v[0], f.v[1], f.v[2], f.v[3]);
 #else
+  emulation::expect_aligned(p, 16);
   for (int i = 0; i < 4; ++i) p[i] = f.v[i];
 #endif
 }
@@ -334,6 +338,7 @@ ESPALIER_SIMT Word2 load_stored(const Bf16* p) {
   const uint2 w = *reinterpret_cast<const uint2*>(p);
   return {{w.x, w.y}};
 #else
+  emulation::expect_aligned(p, 8);
   return {{p[0].bits | uint32_t{p[1].bits} << 16, p[2].bits | uint32_t{p[3].bits} << 16}};
 #endif
 }
@@ -351,6 +356,7 @@ ESPALIER_SIMT void store4(Bf16* p, const Float4& f) {
 #ifdef __CUDACC__
   *reinterpret_cast<uint2*>(p) = make_uint2(to_bf16_pair(f.v[0], f.v[1]), to_bf16_pair(f.v[2], f.v[3]));
 #else
+  emulation::expect_aligned(p, 8);
   for (int i = 0; i < 4; ++i) p[i] = f.v[i];
 #endif
 }
@@ -359,6 +365,7 @@ ESPALIER_SIMT Word4 load4(const uint32_t* p) {
   const uint4 w = *reinterpret_cast<const uint4*>(p);
   return {{w.x, w.y, w.z, w.w}};
 #else
+  emulation::expect_aligned(p, 16);
   return {{p[0], p[1], p[2], p[3]}};
 #endif
 }
@@ -369,6 +376,7 @@ ESPALIER_SIMT Word2 load2(const uint32_t* p) {
   const uint2 w = *reinterpret_cast<const uint2*>(p);
   return {{w.x, w.y}};
 #else
+  emulation::expect_aligned(p, 8);
   return {{p[0], p[1]}};
 #endif
 }
@@ -382,6 +390,7 @@ ESPALIER_SIMT Float2 load2(const float* p) {
   const float2 f = *reinterpret_cast<const float2*>(p);
   return {{f.x, f.y}};
 #else
+  emulation::expect_aligned(p, 8);
   return {{p[0], p[1]}};
 #endif
 }
@@ -389,6 +398,7 @@ ESPALIER_SIMT void store2(float* p, const Float2& f) {
 #ifdef __CUDACC__
   *reinterpret_cast<float2*>(p) = make_float2(f.v[0], f.v[1]);
 #else
+  emulation::expect_aligned(p, 8);
   p[0] = f.v[0];
   p[1] = f.v[1];
 #endif
@@ -399,6 +409,7 @@ ESPALIER_SIMT Float2 load2(const Bf16* p) {
   const uint32_t w = *reinterpret_cast<const uint32_t*>(p);
   return {{float_of(w << 16), float_of(w & 0xffff0000u)}};
 #else
+  emulation::expect_aligned(p, 4);
   return {{p[0], p[1]}};
 #endif
 }
@@ -406,6 +417,7 @@ ESPALIER_SIMT void store2(Bf16* p, const Float2& f) {
 #ifdef __CUDACC__
   *reinterpret_cast<uint32_t*>(p) = to_bf16_pair(f.v[0], f.v[1]);
 #else
+  emulation::expect_aligned(p, 4);
   p[0] = f.v[0];
   p[1] = f.v[1];
 #endif
@@ -451,6 +463,7 @@ ESPALIER_SIMT uint32_t load_pair(const Bf16* p) {
 #ifdef __CUDACC__
   return *reinterpret_cast<const uint32_t*>(p);
 #else
+  emulation::expect_aligned(p, 4);
   return p[0].bits | uint32_t{p[1].bits} << 16;
 #endif
 }

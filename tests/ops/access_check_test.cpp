@@ -129,6 +129,15 @@ ESPALIER_WATCHED_TEST(LaunchesAreInOrder) {
     expect_nothing_said([&] { all[launch ? neighbour() : thread()] = 1; });
 }
 
+/// On a GPU anything else is a fault.
+TEST(AccessCheck, AWideAccessIsAligned) {
+  std::vector<float> memory(8);
+  const auto loads_from = [&](int first) { return [&, first] { kernels::warp::load4(&memory[first]); }; };
+  expect_nothing_said(loads_from(4));
+  expect_said(loads_from(1), "not aligned to its size");
+  expect_said(loads_from(2), "not aligned to its size");
+}
+
 /// They arrive for the thread that waits; others need the barrier as well.
 ESPALIER_WATCHED_TEST(AsynchronousCopiesAreWrites) {
   std::vector<float> memory(4 * kThreads, 1.0f);
@@ -164,6 +173,21 @@ ESPALIER_WATCHED_TEST(TensorCoresSeeWhatIsPublished) {
   expect_nothing_said(kernel(true, true));
   expect_said(kernel(false, true), "has not published it");
   expect_said(kernel(true, false), "read by the tensor cores with no barrier");
+}
+
+/// Their layout is one of addresses.
+TEST(AccessCheck, RowsOfAProductAreAligned) {
+  const auto kernel = [](int first) {
+    return [first] {
+      int32_t sums[32];
+      unsigned char* rows = kernels::warp::shared() + first;
+      kernels::warp::group_multiply<kernels::warp::GroupType::kS8, 64>(sums, rows, rows, 0, false);
+      kernels::warp::commit_products();
+      kernels::warp::wait_products<0>();
+    };
+  };
+  expect_nothing_said(kernel(1024));
+  expect_said(kernel(512), "not aligned");
 }
 
 }  // namespace

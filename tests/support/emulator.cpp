@@ -107,6 +107,8 @@ class Machine {
 
   void group_multiply(const GroupProduct& mine) {
     GroupProduct own = mine;
+    for (const unsigned char* rows : {mine.a, mine.b})
+      if ((rows - shared()) % kernels::warp::kGroupAlignment) fail("rows of a product are not aligned");
     meet_group(&own, [](void* const* lanes) {
       Group::Product product;
       for (int i = 0; i < kGroupThreads; ++i) product.push_back(*static_cast<GroupProduct*>(lanes[i]));
@@ -130,10 +132,13 @@ class Machine {
     });
   }
 
+  void expect_aligned(const void* p, int bytes) {
+    if (reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(bytes))
+      fail("an access is not aligned to its size");
+  }
   void copy_async(const Copy& copy) {
-    const uintptr_t unit = static_cast<uintptr_t>(copy.bytes);
-    if (reinterpret_cast<uintptr_t>(copy.to) % unit || reinterpret_cast<uintptr_t>(copy.from) % unit)
-      fail("an asynchronous copy is not aligned to its size");
+    expect_aligned(copy.to, copy.bytes);
+    expect_aligned(copy.from, copy.bytes);
     const auto* to = static_cast<unsigned char*>(copy.to);
     if (to < shared() || to + copy.bytes > shared() + launch_.shared_bytes)
       fail("an asynchronous copy leaves the shared memory");
@@ -388,6 +393,7 @@ void raise(uint32_t* p, uint32_t v) {
   const Unwatched here;
   machine().raise(p, v);
 }
+void expect_aligned(const void* p, int bytes) { machine().expect_aligned(p, bytes); }
 
 void exchange(void* const* lanes) {
   for (int i = 0; i < kLanes; ++i) {

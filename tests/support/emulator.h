@@ -23,8 +23,8 @@ enum class Schedule {
 };
 
 /// Calls `kernel` once for every thread. Shared memory begins as NaN. Throws std::runtime_error where threads
-/// wait for each other for ever, where copies are not 4- or 16-byte aligned, and where accesses to memory depend
-/// on the order of threads (access_check.h).
+/// wait for each other for ever, where an access is not aligned to its size, and where accesses to memory
+/// depend on the order of threads (access_check.h).
 void emulate(const EmulatedLaunch& launch, Schedule schedule, const std::function<void()>& kernel);
 
 }  // namespace espalier::test
