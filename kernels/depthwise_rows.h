@@ -191,7 +191,7 @@ struct Copier {
     ESPALIER_UNROLL
     for (int k = 0; k < most_pieces(kOfCopy / static_cast<int>(sizeof(T))); ++k) {
       if (k >= rounds) break;
-      const Piece piece = pieces[k * kRowThreads];
+      const Piece piece = warp::load_whole(pieces + k * kRowThreads);
       const int from = piece.from + first;
       const bool valid = static_cast<uint32_t>(from) < elements;
       warp::copy_async<kOfCopy>(shared + piece.to, row + (valid ? from : 0), valid);
@@ -244,7 +244,7 @@ ESPALIER_SIMT void reduce_pairs(const Cut& cut, const Float2 (&sum)[kCount], flo
     if (c >= cut.channels) continue;
     Float2 total = {};
     for (int strip = 0; strip < cut.strips; ++strip) {
-      const Float2 one = partial[(i * cut.strips + strip) * cut.pairs + pair];
+      const Float2 one = warp::load_whole(partial + (i * cut.strips + strip) * cut.pairs + pair);
       total.v[0] += one.v[0];
       total.v[1] += one.v[1];
     }

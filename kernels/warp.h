@@ -78,8 +78,15 @@ void multiply_u8(void* const* lanes);
 void exchange(void* const* lanes);
 uint32_t add_count(uint32_t* p, uint32_t v);
 void raise(uint32_t* p, uint32_t v);
-/// A wider access to another address is a fault.
-void expect_aligned(const void* p, int bytes);
+/// One access of so many bytes, which must be aligned to them.
+void load(void* to, const void* p, int bytes);
+void store(void* p, const void* from, int bytes);
+template <class Value>
+Value load(const void* p) {
+  Value v;
+  load(&v, p, sizeof v);
+  return v;
+}
 struct Exchange {
   uint32_t value, result;
   int from;
@@ -319,16 +326,24 @@ ESPALIER_SIMT Float4 load4(const float* p) {
   const float4 f = *reinterpret_cast<const float4*>(p);
   return {{f.x, f.y, f.z, f.w}};
 #else
-  emulation::expect_aligned(p, 16);
-  return {{p[0], p[1], p[2], p[3]}};
+  return emulation::load<Float4>(p);
 #endif
 }
 ESPALIER_SIMT void store4(float* p, const Float4& f) {
 #ifdef __CUDACC__
   *reinterpret_cast<float4*>(p) = make_float4(f.v[0], f.v[1], f.v[2], f.v[3]);
 #else
-  emulation::expect_aligned(p, 16);
-  for (int i = 0; i < 4; ++i) p[i] = f.v[i];
+  emulation::store(p, &f, 16);
+#endif
+}
+/// *p with one access; Value is as large as it is aligned.
+template <class Value>
+ESPALIER_SIMT Value load_whole(const Value* p) {
+  static_assert(sizeof(Value) == alignof(Value) && sizeof(Value) <= 16);
+#ifdef __CUDACC__
+  return *p;
+#else
+  return emulation::load<Value>(p);
 #endif
 }
 /// Four elements as they lie, for a use that comes later, and what they are.
@@ -338,8 +353,7 @@ ESPALIER_SIMT Word2 load_stored(const Bf16* p) {
   const uint2 w = *reinterpret_cast<const uint2*>(p);
   return {{w.x, w.y}};
 #else
-  emulation::expect_aligned(p, 8);
-  return {{p[0].bits | uint32_t{p[1].bits} << 16, p[2].bits | uint32_t{p[3].bits} << 16}};
+  return emulation::load<Word2>(p);
 #endif
 }
 ESPALIER_SIMT Float4 unpacked(const Float4& f) { return f; }
@@ -356,8 +370,8 @@ ESPALIER_SIMT void store4(Bf16* p, const Float4& f) {
 #ifdef __CUDACC__
   *reinterpret_cast<uint2*>(p) = make_uint2(to_bf16_pair(f.v[0], f.v[1]), to_bf16_pair(f.v[2], f.v[3]));
 #else
-  emulation::expect_aligned(p, 8);
-  for (int i = 0; i < 4; ++i) p[i] = f.v[i];
+  const Bf16 rounded[] = {f.v[0], f.v[1], f.v[2], f.v[3]};
+  emulation::store(p, rounded, 8);
 #endif
 }
 ESPALIER_SIMT Word4 load4(const uint32_t* p) {
@@ -365,8 +379,7 @@ ESPALIER_SIMT Word4 load4(const uint32_t* p) {
   const uint4 w = *reinterpret_cast<const uint4*>(p);
   return {{w.x, w.y, w.z, w.w}};
 #else
-  emulation::expect_aligned(p, 16);
-  return {{p[0], p[1], p[2], p[3]}};
+  return emulation::load<Word4>(p);
 #endif
 }
 
@@ -376,8 +389,7 @@ ESPALIER_SIMT Word2 load2(const uint32_t* p) {
   const uint2 w = *reinterpret_cast<const uint2*>(p);
   return {{w.x, w.y}};
 #else
-  emulation::expect_aligned(p, 8);
-  return {{p[0], p[1]}};
+  return emulation::load<Word2>(p);
 #endif
 }
 
@@ -390,17 +402,14 @@ ESPALIER_SIMT Float2 load2(const float* p) {
   const float2 f = *reinterpret_cast<const float2*>(p);
   return {{f.x, f.y}};
 #else
-  emulation::expect_aligned(p, 8);
-  return {{p[0], p[1]}};
+  return emulation::load<Float2>(p);
 #endif
 }
 ESPALIER_SIMT void store2(float* p, const Float2& f) {
 #ifdef __CUDACC__
   *reinterpret_cast<float2*>(p) = make_float2(f.v[0], f.v[1]);
 #else
-  emulation::expect_aligned(p, 8);
-  p[0] = f.v[0];
-  p[1] = f.v[1];
+  emulation::store(p, &f, 8);
 #endif
 }
 /// Two bf16, with one 4-byte access; the address must be a multiple of 4.
@@ -409,17 +418,16 @@ ESPALIER_SIMT Float2 load2(const Bf16* p) {
   const uint32_t w = *reinterpret_cast<const uint32_t*>(p);
   return {{float_of(w << 16), float_of(w & 0xffff0000u)}};
 #else
-  emulation::expect_aligned(p, 4);
-  return {{p[0], p[1]}};
+  const auto w = emulation::load<uint32_t>(p);
+  return {{float_of(w << 16), float_of(w & 0xffff0000u)}};
 #endif
 }
 ESPALIER_SIMT void store2(Bf16* p, const Float2& f) {
 #ifdef __CUDACC__
   *reinterpret_cast<uint32_t*>(p) = to_bf16_pair(f.v[0], f.v[1]);
 #else
-  emulation::expect_aligned(p, 4);
-  p[0] = f.v[0];
-  p[1] = f.v[1];
+  const Bf16 rounded[] = {f.v[0], f.v[1]};
+  emulation::store(p, rounded, 4);
 #endif
 }
 
@@ -463,8 +471,7 @@ ESPALIER_SIMT uint32_t load_pair(const Bf16* p) {
 #ifdef __CUDACC__
   return *reinterpret_cast<const uint32_t*>(p);
 #else
-  emulation::expect_aligned(p, 4);
-  return p[0].bits | uint32_t{p[1].bits} << 16;
+  return emulation::load<uint32_t>(p);
 #endif
 }
 

@@ -126,6 +126,15 @@ void AccessCheck::fail(const std::string& what, const unsigned char* at, const v
                           static_cast<const char*>(code) - static_cast<const char*>(place.dli_fbase) - 1);
 }
 
+void Watched::read(const void* at, int64_t bytes, const void* code) const {
+  check->read(thread, at, bytes, code);
+  if (profile) profile->access(thread, at, bytes, check->shared_of(at), code);
+}
+void Watched::write(const void* at, int64_t bytes, const void* code) const {
+  check->write(thread, at, bytes, code);
+  if (profile) profile->access(thread, at, bytes, check->shared_of(at), code);
+}
+
 }  // namespace espalier::test
 
 // --- what -fsanitize=thread calls
@@ -135,15 +144,11 @@ namespace {
 
 using espalier::test::watched;
 
-bool is_watched(const void* at) {
-  const auto* p = static_cast<const char*>(at);
-  return watched.check && (p < watched.stack || p >= watched.stack_end);
-}
 void on_read(const void* at, int64_t bytes, const void* code) {
-  if (is_watched(at)) watched.check->read(watched.thread, at, bytes, code);
+  if (watched.sees(at)) watched.read(at, bytes, code);
 }
 void on_write(const void* at, int64_t bytes, const void* code) {
-  if (is_watched(at)) watched.check->write(watched.thread, at, bytes, code);
+  if (watched.sees(at)) watched.write(at, bytes, code);
 }
 
 }  // namespace

@@ -13,6 +13,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "support/access_profile.h"
+
 namespace espalier::test {
 
 class AccessCheck {
@@ -40,6 +42,11 @@ class AccessCheck {
   /// - so do two blocks, barrier or not;
   /// - the tensor cores read shared memory that its writer has not made visible to them.
   const std::string& error() const { return error_; }
+
+  /// Where the shared memory begins that the address lies in, or null.
+  const unsigned char* shared_of(const void* at) const {
+    return is_shared(static_cast<const unsigned char*>(at)) ? shared_ : nullptr;
+  }
 
  private:
   /// Of one byte. Moments count barriers and blocks over all launches, so that old ones need no clearing.
@@ -78,8 +85,16 @@ class AccessCheck {
 /// keeps on its stack nobody else can reach.
 struct Watched {
   AccessCheck* check = nullptr;
+  AccessProfile* profile = nullptr;  ///< or none
   int thread = 0;
   const char *stack = nullptr, *stack_end = nullptr;
+
+  bool sees(const void* at) const {
+    const auto* p = static_cast<const char*>(at);
+    return check && (p < stack || p >= stack_end);
+  }
+  void read(const void* at, int64_t bytes, const void* code) const;
+  void write(const void* at, int64_t bytes, const void* code) const;
 };
 extern Watched watched;
 

@@ -13,19 +13,23 @@ struct EmulatedMachine {
   Schedule schedule = Schedule::kForwardLate;
   std::deque<std::vector<float>> buffers = {};
   int launches = 0;
+  AccessProfile* profile = nullptr;
 
   template <class Kernel>
   void launch(const Kernel& kernel, int64_t blocks, int64_t parts) {
     ++launches;
     emulate({.grid = {static_cast<int>(blocks), 1, static_cast<int>(parts)},
              .threads = Kernel::kThreads,
-             .shared_bytes = Kernel::kSharedBytes},
+             .shared_bytes = Kernel::kSharedBytes,
+             .profile = profile},
             schedule, [&] { kernel(); });
   }
   float* scratch(int64_t floats) {
-    buffers.emplace_back(static_cast<size_t>(floats) + 4, std::numeric_limits<float>::quiet_NaN());
+    constexpr uintptr_t kAlignment = 256;  // as a GPU's memory
+    buffers.emplace_back(static_cast<size_t>(floats) + kAlignment / sizeof(float),
+                         std::numeric_limits<float>::quiet_NaN());
     const auto at = reinterpret_cast<uintptr_t>(buffers.back().data());
-    return reinterpret_cast<float*>((at + 15) / 16 * 16);
+    return reinterpret_cast<float*>((at + kAlignment - 1) / kAlignment * kAlignment);
   }
   template <class Body>
   void for_each_row(int64_t rows, int channels, const Body& body) {

@@ -7,6 +7,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -99,7 +100,9 @@ class Machine {
     return false;
   }
   void barrier() {
-    if (meet(barrier_, launch_.threads, nullptr, nullptr)) check_.barrier();
+    if (!meet(barrier_, launch_.threads, nullptr, nullptr)) return;
+    check_.barrier();
+    if (launch_.profile) launch_.profile->end_of_requests();
   }
   void collective(void* mine, void (*all)(void* const*)) {
     meet(warps_[static_cast<size_t>(thread_ / kLanes)], kLanes, mine, all);
@@ -136,12 +139,16 @@ class Machine {
     if (reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(bytes))
       fail("an access is not aligned to its size");
   }
-  void copy_async(const Copy& copy) {
+  void copy_async(const Copy& copy, const void* code) {
     expect_aligned(copy.to, copy.bytes);
     expect_aligned(copy.from, copy.bytes);
     const auto* to = static_cast<unsigned char*>(copy.to);
     if (to < shared() || to + copy.bytes > shared() + launch_.shared_bytes)
       fail("an asynchronous copy leaves the shared memory");
+    if (launch_.profile) {
+      if (copy.valid) launch_.profile->access(thread_, copy.from, copy.bytes, nullptr, code);
+      launch_.profile->access(thread_, copy.to, copy.bytes, shared(), code);
+    }
     if (schedule_ == Schedule::kBackwardEarly)
       run(copy);
     else
@@ -176,7 +183,9 @@ class Machine {
   void publish() { check_.publish(thread_); }
   AccessCheck& check() { return check_; }
   /// The kernel's own code runs from here on.
-  void watch() { watched = {&check_, thread_, here().stack.get(), here().stack.get() + Fibre::kStack}; }
+  void watch() {
+    watched = {&check_, launch_.profile, thread_, here().stack.get(), here().stack.get() + Fibre::kStack};
+  }
 
  private:
   static constexpr size_t kGuard = 64;
@@ -231,6 +240,7 @@ class Machine {
       if (left == running && progress_ == before)
         throw std::runtime_error("emulated block: threads wait for ones that do not come");
     }
+    if (launch_.profile) launch_.profile->end_of_requests();
     const unsigned char* end = shared() + launch_.shared_bytes;
     for (size_t i = 0; i < kGuard - 16; ++i)
       if (end[i] != 0xff) fail("a write beyond the shared memory");
@@ -326,8 +336,24 @@ void Machine::enter() {
 
 }  // namespace
 
+namespace {
+
+/// Of all launches, where ESPALIER_ACCESS_PROFILE asks for it.
+struct ProgramsProfile {
+  AccessProfile of_all;
+  AccessProfile* wanted = std::getenv("ESPALIER_ACCESS_PROFILE") ? &of_all : nullptr;
+  ~ProgramsProfile() {
+    if (wanted) fmt::print(stderr, "{}", of_all.report());
+  }
+};
+
+}  // namespace
+
 void emulate(const EmulatedLaunch& launch, Schedule schedule, const std::function<void()>& kernel) {
-  machine().run(launch, schedule, kernel);
+  static ProgramsProfile profile;
+  EmulatedLaunch profiled = launch;
+  if (!profiled.profile) profiled.profile = profile.wanted;
+  machine().run(profiled, schedule, kernel);
 }
 
 }  // namespace espalier::test
@@ -354,8 +380,9 @@ void barrier() {
   machine().barrier();
 }
 void copy_async(void* to, const void* from, int bytes, bool valid) {
+  const void* code = __builtin_return_address(0);
   const Unwatched here;
-  machine().copy_async({to, from, bytes, valid});
+  machine().copy_async({to, from, bytes, valid}, code);
 }
 void commit_copies() {
   const Unwatched here;
@@ -393,7 +420,16 @@ void raise(uint32_t* p, uint32_t v) {
   const Unwatched here;
   machine().raise(p, v);
 }
-void expect_aligned(const void* p, int bytes) { machine().expect_aligned(p, bytes); }
+void load(void* to, const void* p, int bytes) {
+  machine().expect_aligned(p, bytes);
+  if (test::watched.sees(p)) test::watched.read(p, bytes, __builtin_return_address(0));
+  std::memcpy(to, p, static_cast<size_t>(bytes));
+}
+void store(void* p, const void* from, int bytes) {
+  machine().expect_aligned(p, bytes);
+  if (test::watched.sees(p)) test::watched.write(p, bytes, __builtin_return_address(0));
+  std::memcpy(p, from, static_cast<size_t>(bytes));
+}
 
 void exchange(void* const* lanes) {
   for (int i = 0; i < kLanes; ++i) {

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "kernels/warp.h"
+#include "support/access_profile.h"
 
 namespace espalier::test {
 
@@ -12,6 +13,7 @@ struct EmulatedLaunch {
   kernels::warp::Block grid = {1, 1, 1};
   int threads = 32;
   int shared_bytes = 0;
+  AccessProfile* profile = nullptr;  ///< counts its accesses, or none
 };
 
 /// How the emulator takes its freedoms; a kernel without races gives the same bits with all of them.
