@@ -18,6 +18,7 @@ std::string text_of(const Autotuner::Problem& problem) {
   for (const int number : problem) text += ' ' + std::to_string(number);
   return text;
 }
+std::string header(const std::string& made_for) { return "# fastest kernels of " + made_for; }
 }  // namespace
 
 Untimed::Untimed() : outer_(untimed) { untimed = true; }
@@ -37,14 +38,16 @@ void Autotuner::tune(const Problem& problem, std::span<const Candidate> candidat
   std::stable_sort(taking.begin(), taking.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const auto& [milliseconds, candidate] : taking) {
-    if (general && candidate != general && !same_results(*general, *candidate)) {
+    const Likeness likeness =
+        general && candidate != general ? same_results(*general, *candidate) : Likeness::kAlike;
+    if (likeness == Likeness::kDifferent) {
       spdlog::warn(
           "kernel '{}' gives other numbers than '{}' for problem{} and is not used there; please report it",
           candidate->name, general->name, text_of(problem));
       continue;
     }
     const std::lock_guard lock(mutex_);
-    answers_[problem] = candidate->name;
+    answers_[problem] = {candidate->name, likeness == Likeness::kAlike};
     return save();
   }
 }
@@ -62,18 +65,20 @@ bool Autotuner::run(const Problem& problem, std::span<const Candidate> candidate
 std::string Autotuner::answer(const Problem& problem) const {
   const std::lock_guard lock(mutex_);
   const auto found = answers_.find(problem);
-  return found == answers_.end() ? std::string() : found->second;
+  return found == answers_.end() ? std::string() : found->second.name;
 }
 
 void Autotuner::load() {
   std::ifstream in(path_);
+  std::string first;
+  if (!std::getline(in, first) || first != header(made_for_)) return;
   for (std::string line; std::getline(in, line);) {
     std::istringstream fields(line);
     std::string name, rest;
     Problem problem;
     if (!(fields >> name)) continue;
     for (int number; fields >> number;) problem.push_back(number);
-    if (fields.eof() && !problem.empty()) answers_[problem] = name;
+    if (fields.eof() && !problem.empty()) answers_[problem] = {name};
   }
 }
 
@@ -83,7 +88,9 @@ void Autotuner::save() const {
   const std::string unfinished = path_ + ".part";
   {
     std::ofstream out(unfinished, std::ios::trunc);
-    for (const auto& [problem, name] : answers_) out << name << text_of(problem) << '\n';
+    out << header(made_for_) << '\n';
+    for (const auto& [problem, answer] : answers_)
+      if (answer.lasts) out << answer.name << text_of(problem) << '\n';
     if (!out) return;
   }
   std::rename(unfinished.c_str(), path_.c_str());

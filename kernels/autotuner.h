@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/sketch.h"
+
 namespace espalier::kernels {
 
 /// One way to compute a problem.
@@ -39,17 +41,23 @@ class Autotuner {
   /// Milliseconds that a candidate takes, negative where it does not take the problem.
   using Timer = std::function<float(const Candidate&)>;
   /// Whether the second's results are those of the first, the general one, up to rounding.
-  using Judge = std::function<bool(const Candidate&, const Candidate&)>;
+  using Judge = std::function<Likeness(const Candidate&, const Candidate&)>;
 
-  /// Remembers answers in `path`, and for this process alone where it is empty. A file that cannot be read or
-  /// written is as good as none; lines that are not of its form are passed over.
-  Autotuner(std::string path, Timer timer) : path_(std::move(path)), timer_(std::move(timer)) { load(); }
+  /// Remembers answers in `path`, and for this process alone where it is empty. `made_for` names all that
+  /// answers depend on beside the problem: the GPU, and the kernels' versions. A file that was made for
+  /// something else, or cannot be read or written, is as good as none; lines that are not of its form are
+  /// passed over.
+  Autotuner(std::string path, std::string made_for, Timer timer)
+      : path_(std::move(path)), made_for_(std::move(made_for)), timer_(std::move(timer)) {
+    load();
+  }
 
   /// Whether there is no answer yet, and timing is wanted.
   bool asks_for(const Problem& problem) const { return !Untimed::on() && answer(problem).empty(); }
 
   /// Times all candidates and remembers the fastest whose results are right, where one of them is general; a
-  /// faster one is named in a warning. They overwrite the output.
+  /// faster one is named in a warning. One whose results tell nothing is remembered for this process alone,
+  /// so that the next asks again. They overwrite the output.
   void tune(const Problem& problem, std::span<const Candidate> candidates, const Judge& same_results);
 
   /// Runs the candidate that the answer names; without an answer the first that takes the problem. False if
@@ -63,10 +71,14 @@ class Autotuner {
   void load();
   void save() const;
 
-  std::string path_;
+  struct Answer {
+    std::string name;
+    bool lasts = true;  ///< is saved
+  };
+  std::string path_, made_for_;
   Timer timer_;
   mutable std::mutex mutex_;
-  std::map<Problem, std::string> answers_;
+  std::map<Problem, Answer> answers_;
 };
 
 }  // namespace espalier::kernels

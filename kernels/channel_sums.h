@@ -289,31 +289,31 @@ struct PartMoments {
   }
 };
 
-/// sums[part, c] = sum over the part's rows of x[row, c], for channels that fill no groups of four: a thread
-/// has one channel of one part.
+/// sums[part, c] = sum over rows part, part + parts, ... of x[row, c], for channels that fill no groups of
+/// four: a thread has one channel of one part, neighbours have neighbouring elements.
 template <class T>
 struct SumColumns {
   static constexpr int kThreads = 256, kBlocks = 4, kSharedBytes = 0;
-  static constexpr int64_t kParts = 512;
+  static constexpr int64_t kThreadsWanted = 64 * kThreads;  ///< busy enough, and not too many parts
 
-  int64_t rows, length;
+  int64_t rows, parts;
   int channels;
   const T* x;
   float* sums;
 
-  SumColumns(int64_t rows, int channels, const T* x, float* sums)
-      : rows(rows), length((rows + kParts - 1) / kParts), channels(channels), x(x), sums(sums) {}
-  int parts() const { return static_cast<int>((rows + length - 1) / length); }
-  int64_t blocks() const { return (int64_t{parts()} * channels + kThreads - 1) / kThreads; }
+  SumColumns(int64_t rows, int channels, const T* x)
+      : rows(rows), parts(kThreadsWanted / channels), channels(channels), x(x), sums(nullptr) {
+    if (parts > rows) parts = rows;
+    if (parts < 1) parts = 1;
+  }
+  int64_t blocks() const { return (parts * channels + kThreads - 1) / kThreads; }
 
   ESPALIER_SIMT void operator()() const {
     const int64_t item = int64_t{warp::block().x} * kThreads + warp::thread();
-    const int64_t part = item / channels, c = item % channels, first = part * length;
-    if (first >= rows) return;
-    const int64_t last = first + length < rows ? first + length : rows;
+    if (item >= parts * channels) return;
     float sum = 0;
     ESPALIER_UNROLL_BY_4
-    for (int64_t row = first; row < last; ++row) sum += x[row * channels + c];
+    for (int64_t at = item; at < rows * channels; at += parts * channels) sum += x[at];
     sums[item] = sum;
   }
 };
@@ -321,10 +321,10 @@ struct SumColumns {
 /// sum[c] = sum over rows of x[row, c], any channels.
 template <class Machine, class T>
 void sum_columns(Machine& machine, int64_t rows, int channels, const T* x, float* sum) {
-  float* sums = machine.scratch(SumColumns<T>::kParts * channels);
-  const SumColumns<T> kernel(rows, channels, x, sums);
+  SumColumns<T> kernel(rows, channels, x);
+  kernel.sums = machine.scratch(kernel.parts * channels);
   machine.launch(kernel, kernel.blocks(), 1);
-  sum_parts(machine, SumParts{channels, kernel.parts(), sums, sum});
+  sum_parts(machine, SumParts{channels, static_cast<int>(kernel.parts), kernel.sums, sum});
 }
 
 /// Whole groups of four channels, and rows that a float counts exactly.

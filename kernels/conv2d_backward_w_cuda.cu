@@ -62,13 +62,13 @@ bool conv2d_backward_w(const ConvShape& s, const T* x, const T* dy, float* dw) {
       small_first ? large : small,
       {"cudnn", [&] { return cudnn_backward_w(s, x, dy, dw); }},
       {"cublaslt", [&] { return library::cublaslt_backward_w(s, own.precision, x, dy, dw); }}};
-  // Blocks of 64 filters and 64 channels: with fewer of them they multiply zeros.
+  // Blocks of 64 filters and 64 channels, and strips of 16 columns: with fewer of them they multiply zeros.
   const Candidate taps{"group-taps", [&] {
                          if constexpr (std::is_same_v<T, Bf16>)
                            return tap_filter_gradient(gather, s.K, x, dy, dw);
                          return false;
                        }};
-  all.insert(s.K > 32 && s.C > 32 ? all.begin() : all.begin() + 2, taps);
+  all.insert(s.K > 32 && s.C > 32 && s.Q() > 10 ? all.begin() : all.begin() + 2, taps);
   if (few_channels::takes_gradient(s))
     all.insert(all.begin(), {"few-channels", [&] {
                                few_channels::filter_gradient(machine, own.precision, s, x, dy, dw);
@@ -79,7 +79,7 @@ bool conv2d_backward_w(const ConvShape& s, const T* x, const T* dy, float* dw) {
                                few_filters::filter_gradient(machine, own.precision, s, x, dy, dw);
                                return true;
                              }});
-  return run_fastest(problem_of<T>(2, s, 0), all, dw, int64_t{s.K} * s.R * s.S * s.C);
+  return run_fastest(problem_of<T>(2, s, 0), all, {output(dw, int64_t{s.K} * s.R * s.S * s.C)});
 }
 
 template bool conv2d_backward_w(const ConvShape&, const float*, const float*, float*);

@@ -134,7 +134,8 @@ bool conv2d_forward_of_stored(const ConvShape& s, const T* x, const T* filters, 
   };
   add("cudnn", library::cudnn_forward<T>);
   add("cublaslt", library::cublaslt_forward<T>);
-  return run_fastest(problem_of<T>(0, s, variant_of(e)), all, y, rows * s.K, over_residual);
+  return run_fastest(problem_of<T>(0, s, variant_of(e) + (over_residual ? 4 : 0)), all,
+                     {output(y, rows * s.K, over_residual)});
 }
 
 template <class T>
@@ -157,7 +158,7 @@ bool conv2d_backward_x(const ConvShape& s, const T* dy, const float* w, T* dx) {
   };
   add("cudnn", library::cudnn_backward_x<T>);
   add("cublaslt", library::cublaslt_backward_x<T>);
-  return run_fastest(problem_of<T>(1, s, 0), all, dx, int64_t{s.N} * s.H * s.W * s.C);
+  return run_fastest(problem_of<T>(1, s, 0), all, {output(dx, int64_t{s.N} * s.H * s.W * s.C)});
 }
 
 #define ESPALIER_FOR(T)                                                                                   \

@@ -1,7 +1,7 @@
 #include "kernels/conv2d_hopper.h"
 
 #include "kernels/cuda_launch.h"
-#include "kernels/hopper.h"
+#include "kernels/card.h"
 
 namespace espalier::kernels::cuda {
 

@@ -14,12 +14,12 @@ namespace {
 
 /// In one pass, or in steps that each may be the libraries'. Without timing the one pass is taken where its
 /// tiles keep the GPU busy.
-template <class T, class Result>
-bool run_either(int operation, const ConvShape& s, int64_t tiles, Result* y, int64_t elements,
+template <class T>
+bool run_either(int operation, const ConvShape& s, int64_t tiles, std::initializer_list<Output> outputs,
                 const std::function<bool()>& in_one, const std::function<bool()>& in_steps) {
   Candidate all[] = {{"one-pass", in_one}, {"steps", in_steps, true}};
   if (tiles < tiles::kBlocksWanted) std::swap(all[0], all[1]);
-  return run_fastest(problem_of<T>(operation, s, 0), all, y, elements);
+  return run_fastest(problem_of<T>(operation, s, 0), all, outputs);
 }
 
 int64_t tiles_of(int64_t rows, int columns) {
@@ -54,8 +54,9 @@ bool plain_with_moments(const ConvShape& s, const T* x, const float* w, T* y, fl
   const auto in_steps = [&] {
     return conv2d_forward(s, x, w, {}, y) && batch_norm_statistics(rows, s.K, y, moments, moments + s.K);
   };
+  const std::initializer_list<Output> outputs = {output(y, rows * s.K), output(moments, 2 * s.K)};
   if (!few_channels::takes_moments(s))
-    return run_either<T>(3, s, tiles_of(rows, s.K), y, rows * s.K, in_one, in_steps);
+    return run_either<T>(3, s, tiles_of(rows, s.K), outputs, in_one, in_steps);
   const Candidate all[] = {{"few-channels",
                             [&] {
                               few_channels::forward_with_moments(machine, precision(), s, x,
@@ -64,7 +65,7 @@ bool plain_with_moments(const ConvShape& s, const T* x, const float* w, T* y, fl
                             }},
                            {"one-pass", in_one},
                            {"steps", in_steps, true}};
-  return run_fastest(problem_of<T>(3, s, 0), all, y, rows * s.K);
+  return run_fastest(problem_of<T>(3, s, 0), all, outputs);
 }
 
 }  // namespace
@@ -85,7 +86,8 @@ bool conv2d_forward_with_moments(const ConvShape& s, const T* x, const InputNorm
     return true;
   };
   const int64_t rows = int64_t{s.N} * s.P() * s.Q();
-  return run_either<T>(5, s, tiles_of(rows, s.K), y, rows * s.K, in_one, in_steps);
+  return run_either<T>(5, s, tiles_of(rows, s.K), {output(y, rows * s.K), output(moments, 2 * s.K)}, in_one,
+                       in_steps);
 }
 
 template <class T>
@@ -102,7 +104,8 @@ bool conv2d_backward_w_of_norm(const ConvShape& s, const T* x, const InputNorm& 
     tiles::normed_filter_gradient(machine, precision(), tiles::forward_gather(s), s.K, x, norm, dy, dw);
     return true;
   };
-  return run_either<T>(6, s, tiles::kBlocksWanted, dw, int64_t{s.K} * s.R * s.S * s.C, in_one, in_steps);
+  return run_either<T>(6, s, tiles::kBlocksWanted, {output(dw, int64_t{s.K} * s.R * s.S * s.C)}, in_one,
+                       in_steps);
 }
 
 template <class T>
@@ -123,7 +126,8 @@ bool conv2d_backward_x_through_norm(const ConvShape& s, const T* x, const InputN
     return conv2d_backward_x(s, dy, w, dx) && normalize_sums<T>(rows, s.C, x, norm, nullptr, dx, sums) &&
            normalize_backward_x<T>(rows, s.C, x, norm, nullptr, dx, {}, dx, nullptr);
   };
-  return run_either<T>(4, s, tiles_of(rows, s.C), dx, rows * s.C, in_one, in_steps);
+  return run_either<T>(4, s, tiles_of(rows, s.C), {output(dx, rows * s.C), output(sums, 2 * s.C)}, in_one,
+                       in_steps);
 }
 
 #define ESPALIER_FOR(T)                                                                                     \

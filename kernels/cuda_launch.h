@@ -1,6 +1,7 @@
 #pragma once
 // How a hand-written kernel reaches the GPU. Only .cu files that nvcc compiles include this.
 
+#include "kernels/card.h"
 #include "kernels/cuda_scratch.h"
 #include "kernels/launch.h"
 
@@ -31,6 +32,11 @@ void launch(const Kernel& kernel, int64_t blocks_x, int64_t blocks_y = 1, int64_
 
 /// What the dispatchers of tile loops run on.
 struct Machine {
+  /// For kernels that are too large for some cards.
+  template <class Kernel>
+  static bool fits() {
+    return Kernel::kSharedBytes <= shared_memory_of_block();
+  }
   template <class Kernel>
   void launch(const Kernel& kernel, int64_t blocks, int64_t parts) {
     cuda::launch(kernel, blocks, 1, parts);

@@ -13,7 +13,6 @@ enum class ScratchUse {
   kNormalised,
   kWholeGradient,
   kLibrary,
-  kBefore,
   kSums,
   kRoundedGradient
 };

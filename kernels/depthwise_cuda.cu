@@ -22,8 +22,7 @@ bool depthwise_forward(const ConvShape& s, const T* x, const InputNorm& norm, co
       !aligned(e.bias) || !aligned(e.residual))
     return false;
   Machine machine;
-  strips::forward(machine, s, x, norm, w, e, y);
-  return true;
+  return strips::forward(machine, s, x, norm, w, e, y);
 }
 
 template <class T>
@@ -31,8 +30,7 @@ bool depthwise_forward_with_moments(const ConvShape& s, const T* x, const InputN
                                     T* y, float* moments) {
   if (!strips::takes(s) || !aligned(x) || !aligned(w) || !aligned(y) || !takes_norm(norm)) return false;
   Machine machine;
-  strips::forward_with_moments(machine, s, x, norm, w, y, moments);
-  return true;
+  return strips::forward_with_moments(machine, s, x, norm, w, y, moments);
 }
 
 template <class T>
@@ -43,24 +41,21 @@ bool depthwise_backward_through_norm(const ConvShape& s, const T* x, const Input
       !aligned(dy.slope) || !aligned(dy.mean) || !aligned(w) || !aligned(dx) || !takes_norm(norm))
     return false;
   Machine machine;
-  strips::backward_through_norm(machine, s, x, norm, dy, w, dx, sums, dw);
-  return true;
+  return strips::backward_through_norm(machine, s, x, norm, dy, w, dx, sums, dw);
 }
 
 template <class T>
 bool depthwise_backward_x(const ConvShape& s, const T* dy, const float* w, T* dx) {
   if (!strips::takes(s) || !aligned(dy) || !aligned(w) || !aligned(dx)) return false;
   Machine machine;
-  strips::backward_x(machine, s, dy, w, dx);
-  return true;
+  return strips::backward_x(machine, s, dy, w, dx);
 }
 
 template <class T>
 bool depthwise_backward_w(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy, float* dw) {
   if (!strips::takes(s) || !aligned(x) || !aligned(dy) || !aligned(dw) || !takes_norm(norm)) return false;
   Machine machine;
-  strips::backward_w(machine, s, x, norm, dy, dw);
-  return true;
+  return strips::backward_w(machine, s, x, norm, dy, dw);
 }
 
 #define ESPALIER_FOR(T)                                                                                      \

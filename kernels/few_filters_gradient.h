@@ -209,20 +209,27 @@ struct Gradient {
     }
   }
 
-  /// Adds up the warps in order, one row tile after the other.
+  /// Adds up the warps in order, one row tile after the other, and writes the sums in whole rows of channels.
   ESPALIER_SIMT void store(const Sums& sum) const {
-    static_assert(kWarps * kColumnTiles * 4 * warp::kLanes <= kStages * kStageWords);
-    const int columns = K * R * S;
-    float* to = sums + int64_t{warp::block().z} * columns * C;
+    constexpr int kAdding = kWarps * kColumnTiles * 4 * warp::kLanes, kPitch = kChannels + 1;
+    static_assert(kAdding + 8 * kColumnTiles * kPitch <= kStages * kStageWords);
+    float* table = reinterpret_cast<float*>(warp::shared()) + kAdding;
+    // Lanes that write together, of neighbouring columns and channels kOfLane apart, hit different banks.
+    const auto place = [](int column, int c) { return column * kPitch + c + c / warp::kLanes; };
     ESPALIER_UNROLL
     for (int i = 0; i < kRowTiles; ++i) {
       warp::barrier();
       few_channels::add_warps<kWarps>(sum.of[i], [&](int from, int v, float total) {
-        const int j = v / 4, d = v % 4;
-        const int column = 8 * j + from % 4 * 2 + d % 2,
-                  c = warp::block().x * kChannels + from / 4 * kOfLane + 2 * i + d / 2;
-        if (column < columns && c < C) to[column * C + c] = total;
+        const int column = v / 4 * 8 + from % 4 * 2 + v % 2, c = from / 4 * kOfLane + 2 * i + v % 4 / 2;
+        table[place(column, c)] = total;
       });
+    }
+    warp::barrier();
+    const int columns = K * R * S, first = warp::block().x * kChannels;
+    float* to = sums + int64_t{warp::block().z} * columns * C + first;
+    for (int item = warp::thread(); item < columns * kChannels; item += kThreads) {
+      const int column = item / kChannels, c = item % kChannels;
+      if (first + c < C) to[column * C + c] = table[place(column, c)];
     }
   }
 };

@@ -1,7 +1,7 @@
 #include "kernels/quantized_hopper.h"
 
 #include "kernels/cuda_launch.h"
-#include "kernels/hopper.h"
+#include "kernels/card.h"
 #include "kernels/quantized_groups.h"
 
 namespace espalier::kernels::cuda {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/bf16.h"
 #include "kernels/launch.h"
@@ -49,19 +50,22 @@ Sketch sketch(Device device, int64_t n, const T* x) {
 template Sketch sketch(Device, int64_t, const float*);
 template Sketch sketch(Device, int64_t, const Bf16*);
 
-bool alike(const Sketch& got, const Sketch& want) {
+Likeness compare(const Sketch& got, const Sketch& want) {
   constexpr double kTolerance = 0.05;
-  if (got.elements != want.elements) return false;
+  if (got.elements != want.elements) return Likeness::kDifferent;
   double all = 0;
   for (const float square : want.squares) all += square;
-  if (!std::isfinite(all)) return true;
-  const double usual =
-      std::sqrt(all / static_cast<double>(std::max<size_t>(want.squares.size(), 1)));  // of a bucket
+  if (!std::isfinite(all)) return Likeness::kUnknown;
+  const auto buckets = static_cast<double>(std::max<size_t>(want.squares.size(), 1));
+  const double usual = std::sqrt(all / buckets);  // of a bucket
+  const bool nothing = all < buckets * std::numeric_limits<float>::min();
   for (size_t b = 0; b < want.sums.size(); ++b) {
+    if (nothing && std::isfinite(got.sums[b])) continue;
     const double off = std::abs(static_cast<double>(got.sums[b]) - want.sums[b]);
-    if (!(off <= kTolerance * (std::sqrt(static_cast<double>(want.squares[b])) + usual))) return false;
+    if (!(off <= kTolerance * (std::sqrt(static_cast<double>(want.squares[b])) + usual)))
+      return Likeness::kDifferent;
   }
-  return true;
+  return nothing ? Likeness::kUnknown : Likeness::kAlike;
 }
 
 }  // namespace espalier::kernels

@@ -20,9 +20,12 @@ struct Sketch {
 template <class T>
 Sketch sketch(Device device, int64_t n, const T* x);
 
-/// False if some bucket differs by more than rounding explains: a twentieth of what its elements and as many
-/// of the usual size come to. So one element among a hundred that is off by the usual size shows, and one
-/// that lost a few bits does not. True where the expected numbers are not finite, which tells nothing.
-bool alike(const Sketch& got, const Sketch& want);
+enum class Likeness { kAlike, kDifferent, kUnknown };
+
+/// Different if some bucket is off by more than rounding explains: a twentieth of what its elements and as
+/// many of the usual size come to. So one element among a hundred that is off by the usual size shows, and
+/// one that lost a few bits does not. Unknown where the expected numbers tell nothing: they are not finite,
+/// or zeros (or so small that their squares are).
+Likeness compare(const Sketch& got, const Sketch& want);
 
 }  // namespace espalier::kernels

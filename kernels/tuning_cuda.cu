@@ -7,13 +7,10 @@
 #include <filesystem>
 
 #include "base/error.h"
-#include "kernels/bf16.h"
 #include "kernels/conv2d_library.h"
-#include "kernels/cuda_scratch.h"
 #include "kernels/device.h"
 #include "kernels/launch_graph.h"
 #include "kernels/precision.h"
-#include "kernels/sketch.h"
 
 namespace espalier::kernels::cuda {
 
@@ -56,7 +53,11 @@ class Stopwatch {
 float time_candidate(const Candidate& candidate) {
   constexpr int kMostRuns = 10, kRepeats = 2;
   constexpr float kEnough = 1;
-  if (!candidate.run()) return -1;  // may allocate
+  try {
+    if (!candidate.run()) return -1;  // may allocate
+  } catch (const OutOfMemory&) {
+    return -1;  // another one may do with less
+  }
   const Stopwatch watch;
   bool took = true;
   const float one = watch.time([&] { took = candidate.run(); });
@@ -88,66 +89,41 @@ bool switched_off() {
   return off;
 }
 
-std::string file_of_device() {
-  if (const char* path = std::getenv("ESPALIER_TUNING")) return path;
-  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
-  if ((!cache || !*cache) && (!home || !*home)) return {};
-  const std::filesystem::path folder =
-      (cache && *cache ? std::filesystem::path(cache) : std::filesystem::path(home) / ".cache") / "espalier";
-  std::error_code failed;
-  std::filesystem::create_directories(folder, failed);
+/// All that answers depend on beside the problem.
+std::string made_for() {
   int device = 0, runtime = 0;
   cudaDeviceProp properties{};
   if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&properties, device) != cudaSuccess ||
       cudaRuntimeGetVersion(&runtime) != cudaSuccess)
     return {};
-  std::string name = str("tuning-", properties.name, "-cuda", runtime, '-', library::versions(), "-espalier",
-                         ESPALIER_VERSION, ".txt");
+  return str(properties.name, "-cuda", runtime, '-', library::versions(), "-kernels-", ESPALIER_GPU_SOURCES);
+}
+
+std::string file_of(const std::string& made_for) {
+  if (const char* path = std::getenv("ESPALIER_TUNING")) return path;
+  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
+  if (made_for.empty() || ((!cache || !*cache) && (!home || !*home))) return {};
+  const std::filesystem::path folder =
+      (cache && *cache ? std::filesystem::path(cache) : std::filesystem::path(home) / ".cache") / "espalier";
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  std::string name = str("tuning-", made_for, ".txt");
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '-') c = '_';
   return (folder / name).string();
 }
 
 Autotuner& tuner() {
-  static Autotuner one(file_of_device(), time_candidate);
+  static Autotuner one = [] {
+    const std::string what = made_for();
+    return Autotuner(file_of(what), what, time_candidate);
+  }();
   return one;
 }
 
 bool capturing() {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   return cudaStreamIsCapturing(stream(), &status) != cudaSuccess || status != cudaStreamCaptureStatusNone;
-}
-
-void copy_on_stream(void* to, const void* from, size_t bytes) {
-  const cudaError_t status = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream());
-  ESPALIER_CHECK(status == cudaSuccess, "CUDA: cudaMemcpyAsync: ", cudaGetErrorString(status));
-}
-
-/// What lay in an output that candidates read.
-class Before {
- public:
-  explicit Before(const Output& output)
-      : output_(output),
-        bytes_(static_cast<size_t>(output.elements) * (output.bf16 ? sizeof(Bf16) : sizeof(float))) {
-    if (!output.read) return;
-    kept_ = scratch(ScratchUse::kBefore, static_cast<int64_t>(bytes_ / sizeof(float) + 1));
-    copy_on_stream(kept_, output.at, bytes_);
-  }
-  void restore() const {
-    if (kept_) copy_on_stream(output_.at, kept_, bytes_);
-  }
-
- private:
-  const Output& output_;
-  size_t bytes_;
-  void* kept_ = nullptr;
-};
-
-Sketch results_of(const Candidate& candidate, const Output& output, const Before& before) {
-  before.restore();
-  candidate.run();
-  return output.bf16 ? sketch(Device::kCuda, output.elements, static_cast<const Bf16*>(output.at))
-                     : sketch(Device::kCuda, output.elements, static_cast<const float*>(output.at));
 }
 
 }  // namespace
@@ -161,19 +137,17 @@ bool forced_ran(const std::function<void()>& work) {
 }
 
 bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates,
-                 const Output& output) {
+                 std::initializer_list<Output> outputs) {
   if (forced) {
     for (const Candidate& candidate : candidates)
       if (!std::strcmp(candidate.name, forced)) forced_took = candidate.run();
     return true;
   }
   if (!switched_off() && tuner().asks_for(problem) && !capturing()) {
-    const Before before(output);
+    const CandidateResults results(Device::kCuda, outputs);
     tuner().tune(problem, candidates, [&](const Candidate& general, const Candidate& other) {
-      const Sketch want = results_of(general, output, before);
-      return alike(results_of(other, output, before), want);
+      return results.compare(general, other);
     });
-    before.restore();
   }
   if (!switched_off()) return tuner().run(problem, candidates);
   for (const Candidate& candidate : candidates)

@@ -1,32 +1,26 @@
 #pragma once
 // The GPU's autotuner. Its file is ESPALIER_TUNING, or by default `espalier/tuning-<GPU>-<versions>.txt` in
-// XDG_CACHE_HOME or ~/.cache; ESPALIER_AUTOTUNE=off takes the first candidate that fits, always.
+// XDG_CACHE_HOME or ~/.cache; either holds for one GPU, CUDA, cuDNN and state of the kernels' sources.
+// ESPALIER_AUTOTUNE=off takes the first candidate that fits, always.
 
+#include <initializer_list>
 #include <span>
 
-#include "kernels/autotuner.h"
+#include "kernels/candidate_results.h"
 #include "kernels/conv_shape.h"
 #include "kernels/precision.h"
 
 namespace espalier::kernels::cuda {
 
-/// What candidates write.
-struct Output {
-  void* at;
-  int64_t elements;
-  bool bf16;  ///< or float
-  bool read;  ///< they read it as well
-};
-
 /// Tunes the problem if that was not done and the current stream is not being captured, and runs it.
+/// `outputs` are all that the candidates write.
 bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates,
-                 const Output& output);
+                 std::initializer_list<Output> outputs);
 
-/// The same for elements of T.
+/// An output with elements of T; `read` if candidates read it as well.
 template <class T>
-bool run_fastest(const Autotuner::Problem& problem, std::span<const Candidate> candidates, T* y,
-                 int64_t elements, bool read = false) {
-  return run_fastest(problem, candidates, Output{y, elements, sizeof(T) == 2, read});
+Output output(T* y, int64_t elements, bool read = false) {
+  return {y, elements, sizeof(T) == 2, read};
 }
 
 /// The numbers of a problem: what is computed, with which operands, with which epilogue, and the shape.

@@ -206,7 +206,7 @@ ESPALIER_SIMT void hold(Sum (&d)[kCount]) {
 /// the barrier that hands it over.
 ESPALIER_SIMT void publish_to_products() {
 #ifdef __CUDACC__
-  asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+  ESPALIER_GROUP_ASM("fence.proxy.async.shared::cta;\n" ::: "memory");
 #else
   emulation::publish();
 #endif

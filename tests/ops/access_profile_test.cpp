@@ -118,11 +118,10 @@ TEST(AccessProfile, OfHoppersProducts) {
   });
 }
 
-/// Its sums leave column by column, and are few beside x in a whole layer, but not here.
 TEST(AccessProfile, OfFewFilters) {
   const ConvShape s{1, 4, 256, 64, 2, 3, 3, 1, {1, 1, 1, 1}};
   const Stored t(s);
-  expect_at_most({1.02, 2.0}, [&](auto& machine) {
+  expect_at_most({1.02, 1.1}, [&](auto& machine) {
     kernels::few_filters::filter_gradient(machine, Precision::kBf16, s, t.x.bf16(), t.dy.bf16(), t.dw.f32());
   });
 }

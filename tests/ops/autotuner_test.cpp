@@ -12,6 +12,7 @@ namespace {
 
 using kernels::Autotuner;
 using kernels::Candidate;
+using kernels::Likeness;
 
 /// Candidates that note who ran, and a clock that says what the test wants.
 struct Race {
@@ -37,11 +38,11 @@ struct Race {
   }
 };
 
-bool right(const Candidate&, const Candidate&) { return true; }
+Likeness right(const Candidate&, const Candidate&) { return Likeness::kAlike; }
 
 TEST(Autotuner, RunsTheFastestAndTimesOnce) {
   Race race{{{"a", 3.0f}, {"b", 1.0f}, {"c", -1.0f}, {"d", 2.0f}}};
-  Autotuner tuner("", race.timer());
+  Autotuner tuner("", "card", race.timer());
   const auto all = race.candidates({"a", "b", "c", "d"});
   tuner.tune({1, 2}, all, right);
   EXPECT_EQ(race.timed, 4);
@@ -64,10 +65,10 @@ TEST(Autotuner, OnesWithOtherResultsThanTheGeneralOnesArePassedOver) {
     return [&judged, names](const Candidate& general, const Candidate& other) {
       EXPECT_STREQ(general.name, "general");
       judged.emplace_back(other.name);
-      return !names.contains(other.name);
+      return names.contains(other.name) ? Likeness::kDifferent : Likeness::kAlike;
     };
   };
-  Autotuner tuner("", race.timer());
+  Autotuner tuner("", "card", race.timer());
   tuner.tune({1}, all, wrong({"a", "b"}));  // nobody is general
   EXPECT_EQ(tuner.answer({1}), "a");
   EXPECT_TRUE(judged.empty());
@@ -84,7 +85,7 @@ TEST(Autotuner, OnesWithOtherResultsThanTheGeneralOnesArePassedOver) {
 
 TEST(Autotuner, NothingIsTimedWhileThatIsOff) {
   Race race{{{"a", 3.0f}, {"b", 1.0f}}};
-  Autotuner tuner("", race.timer());
+  Autotuner tuner("", "card", race.timer());
   tuner.tune({1}, race.candidates({"a", "b"}), right);
   EXPECT_FALSE(tuner.asks_for({1}));
   EXPECT_TRUE(tuner.asks_for({2}));
@@ -98,7 +99,7 @@ TEST(Autotuner, NothingIsTimedWhileThatIsOff) {
 
 TEST(Autotuner, WithoutTimingTheFirstThatTakesTheProblem) {
   Race race{{{"a", -1.0f}, {"b", 5.0f}, {"c", 1.0f}}};
-  Autotuner tuner("", race.timer());
+  Autotuner tuner("", "card", race.timer());
   EXPECT_TRUE(tuner.run({1}, race.candidates({"a", "b", "c"})));
   EXPECT_EQ(race.ran, "b");
   EXPECT_EQ(race.timed, 0);
@@ -113,8 +114,8 @@ TEST(Autotuner, TheFileOutlivesTheProcess) {
   const std::string path = (directory.path() / "tuning.txt").string();
   Race race{{{"a", 2.0f}, {"b", 1.0f}}};
   const auto all = race.candidates({"a", "b"});
-  Autotuner(path, race.timer()).tune({7, -1, 3}, all, right);
-  Autotuner again(path, race.timer());
+  Autotuner(path, "card", race.timer()).tune({7, -1, 3}, all, right);
+  Autotuner again(path, "card", race.timer());
   EXPECT_EQ(again.answer({7, -1, 3}), "b");
   EXPECT_TRUE(again.run({7, -1, 3}, all));
   EXPECT_EQ(race.timed, 2);
@@ -123,16 +124,47 @@ TEST(Autotuner, TheFileOutlivesTheProcess) {
   EXPECT_EQ(race.ran, "a");
 }
 
+/// Other kernels, or another card, are timed again.
+TEST(Autotuner, AFileHoldsForWhatItWasMadeFor) {
+  const TemporaryDirectory directory;
+  const std::string path = (directory.path() / "tuning.txt").string();
+  Race race{{{"a", 2.0f}, {"b", 1.0f}}};
+  const auto all = race.candidates({"a", "b"});
+  Autotuner(path, "card, kernels 1", race.timer()).tune({1}, all, right);
+  EXPECT_EQ(Autotuner(path, "card, kernels 1", race.timer()).answer({1}), "b");
+  Autotuner later(path, "card, kernels 2", race.timer());
+  EXPECT_TRUE(later.asks_for({1}));
+  later.tune({2}, all, right);
+  EXPECT_EQ(Autotuner(path, "card, kernels 2", race.timer()).answer({1}), "");
+  EXPECT_EQ(Autotuner(path, "card, kernels 2", race.timer()).answer({2}), "b");
+}
+
+TEST(Autotuner, WhatCouldNotBeJudgedIsNotSaved) {
+  const TemporaryDirectory directory;
+  const std::string path = (directory.path() / "tuning.txt").string();
+  Race race{{{"a", 1.0f}, {"general", 2.0f}}};
+  auto all = race.candidates({"a", "general"});
+  all[1].general = true;
+  Autotuner tuner(path, "card", race.timer());
+  tuner.tune({1}, all, [](const Candidate&, const Candidate&) { return Likeness::kUnknown; });
+  tuner.tune({2}, all, right);
+  EXPECT_EQ(tuner.answer({1}), "a");
+  EXPECT_FALSE(tuner.asks_for({1}));
+  const Autotuner next(path, "card", race.timer());
+  EXPECT_TRUE(next.asks_for({1}));
+  EXPECT_EQ(next.answer({2}), "a");
+}
+
 TEST(Autotuner, DamagedFilesAreAsGoodAsNone) {
   const TemporaryDirectory directory;
   const std::string path = (directory.path() / "tuning.txt").string();
-  std::ofstream(path) << "a 1 2\n\nb one 2\nc\nd 5 x\nb 3 4\n";
+  std::ofstream(path) << "# fastest kernels of card\na 1 2\n\nb one 2\nc\nd 5 x\nb 3 4\n";
   Race race{{{"a", 1.0f}}};
-  const Autotuner tuner(path, race.timer());
+  const Autotuner tuner(path, "card", race.timer());
   EXPECT_EQ(tuner.answer({1, 2}), "a");
   EXPECT_EQ(tuner.answer({3, 4}), "b");
   EXPECT_EQ(tuner.answer({5}), "");
-  Autotuner nowhere("/nonexistent/folder/tuning.txt", race.timer());
+  Autotuner nowhere("/nonexistent/folder/tuning.txt", "card", race.timer());
   nowhere.tune({1}, race.candidates({"a"}), right);
   EXPECT_EQ(nowhere.answer({1}), "a");
 }

@@ -129,7 +129,7 @@ TEST(ChannelSums, SumOfRows) {
 TEST(ChannelSums, OfChannelsThatFillNoGroups) {
   const ReferenceKernels reference;
   for (const auto& [rows, c] :
-       {std::pair{1, 1}, std::pair{700, 33}, std::pair{513, 2}, std::pair{2000, 37}}) {
+       {std::pair{1, 1}, std::pair{700, 33}, std::pair{513, 2}, std::pair{40009, 1}, std::pair{2000, 37}}) {
     SCOPED_TRACE(str(rows, 'x', c));
     const Tensor x = random_tensor({rows, c}, Device::kCpu, 1), want({c}), got({c});
     kernels::sum_rows(Device::kCpu, rows, c, x.f32(), want.f32());

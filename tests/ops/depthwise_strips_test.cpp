@@ -200,6 +200,29 @@ TEST(DepthwiseStrips, CutsCoverTheWholeTensor) {
       }
 }
 
+/// Blocks of consumers' cards have 99 KiB. What does not fit is left to others, and all that is asked for
+/// fits.
+TEST(DepthwiseStrips, LeaveWhatDoesNotFitToOthers) {
+  for (const ConvShape& s : {kCases[1], kCases[2]}) {
+    SCOPED_TRACE(describe(s));
+    const Problem p(s);
+    const Tensor y(p.dy.shape()), dx(p.x.shape()), sums({2, s.C}), dw(p.w.shape());
+    const Tensor factor = random_tensor({s.C}, Device::kCpu, 4);
+    const kernels::InputNorm norm{.factor = factor.f32(), .offset = factor.f32()};
+    const kernels::OutputGradient<float> dy{.g = p.dy.f32()};
+    for (const int64_t kib : {8, 99, 163, 227}) {
+      EmulatedMachine machine{.shared_memory_of_block = kib * 1024};
+      const int all = strips::forward(machine, s, p.x.f32(), {}, p.w.f32(), {}, y.f32()) +
+                      strips::backward_x(machine, s, p.dy.f32(), p.w.f32(), dx.f32()) +
+                      strips::backward_w(machine, s, p.x.f32(), {}, p.dy.f32(), dw.f32()) +
+                      strips::backward_through_norm(machine, s, p.x.f32(), norm, dy, p.w.f32(), dx.f32(),
+                                                    sums.f32(), dw.f32());
+      EXPECT_EQ(all, kib == 8 ? 0 : kib == 99 ? 3 : 4) << kib;
+      EXPECT_EQ(machine.launches > 0, all > 0);
+    }
+  }
+}
+
 TEST(DepthwiseStrips, LeaveOtherProblemsToTheSharedBody) {
   EXPECT_FALSE(strips::takes({1, 5, 5, 6, 6, 3, 3, 1, {}}));
   EXPECT_FALSE(strips::takes({1, 9, 9, 8, 8, 5, 5, 1, {}}));

@@ -11,7 +11,8 @@
 namespace espalier {
 namespace {
 
-using kernels::alike;
+using kernels::compare;
+using kernels::Likeness;
 using kernels::sketch;
 using kernels::Sketch;
 
@@ -36,8 +37,8 @@ TEST_P(SketchTest, RoundingIsAlike) {
     const std::vector<float> x = numbers(n);
     std::vector<float> rounded;
     for (const float v : x) rounded.push_back(Bf16(v));
-    EXPECT_TRUE(alike(of(x), of(x))) << n;
-    EXPECT_TRUE(alike(of(rounded), of(x))) << n;
+    EXPECT_EQ(compare(of(x), of(x)), Likeness::kAlike) << n;
+    EXPECT_EQ(compare(of(rounded), of(x)), Likeness::kAlike) << n;
   }
 }
 
@@ -48,23 +49,27 @@ TEST_P(SketchTest, OneWrongElementShows) {
   for (const int64_t at : {int64_t{0}, int64_t{70000}, n - 1}) {
     std::vector<float> wrong = x;
     wrong[static_cast<size_t>(at)] += 1;
-    EXPECT_FALSE(alike(of(wrong), want)) << at;
+    EXPECT_EQ(compare(of(wrong), want), Likeness::kDifferent) << at;
     wrong[static_cast<size_t>(at)] = std::numeric_limits<float>::quiet_NaN();
-    EXPECT_FALSE(alike(of(wrong), want)) << at;
+    EXPECT_EQ(compare(of(wrong), want), Likeness::kDifferent) << at;
   }
   std::vector<float> swapped = x;  // in one bucket
   std::swap(swapped[3], swapped[3 + Sketch::kBuckets]);
-  EXPECT_FALSE(alike(of(swapped), want));
-  EXPECT_FALSE(alike(of(std::vector<float>(x.size())), want));
-  EXPECT_FALSE(alike(of(numbers(n - 1)), want));
+  EXPECT_EQ(compare(of(swapped), want), Likeness::kDifferent);
+  EXPECT_EQ(compare(of(std::vector<float>(x.size())), want), Likeness::kDifferent);
+  EXPECT_EQ(compare(of(numbers(n - 1)), want), Likeness::kDifferent);
 }
 
-TEST_P(SketchTest, WhatIsNotFiniteTellsNothing) {
+TEST_P(SketchTest, WhatIsNotFiniteOrNothingTellsNothing) {
   std::vector<float> x = numbers(100);
   x[7] = std::numeric_limits<float>::infinity();
-  EXPECT_TRUE(alike(of(numbers(100)), of(x)));
-  EXPECT_TRUE(alike(of({}), of({})));
-  EXPECT_TRUE(alike(of(std::vector<float>(9)), of(std::vector<float>(9))));
+  EXPECT_EQ(compare(of(numbers(100)), of(x)), Likeness::kUnknown);
+  EXPECT_EQ(compare(of({}), of({})), Likeness::kUnknown);
+  std::vector<float> zeros(9), tiny(9, 1e-24f), other(9, 3e-24f);
+  EXPECT_EQ(compare(of(zeros), of(zeros)), Likeness::kUnknown);
+  EXPECT_EQ(compare(of(other), of(tiny)), Likeness::kUnknown);  // whose squares are zeros
+  zeros[3] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(compare(of(zeros), of(tiny)), Likeness::kDifferent);
 }
 
 TEST_P(SketchTest, Bf16IsReadAsItLies) {

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "support/emulator.h"
@@ -14,10 +15,16 @@ struct EmulatedMachine {
   std::deque<std::vector<float>> buffers = {};
   int launches = 0;
   AccessProfile* profile = nullptr;
+  int64_t shared_memory_of_block = 227 * 1024;  ///< a Hopper's
 
+  template <class Kernel>
+  bool fits() const {
+    return Kernel::kSharedBytes <= shared_memory_of_block;
+  }
   template <class Kernel>
   void launch(const Kernel& kernel, int64_t blocks, int64_t parts) {
     ++launches;
+    if (!fits<Kernel>()) throw std::runtime_error("a block asks for more shared memory than there is");
     emulate({.grid = {static_cast<int>(blocks), 1, static_cast<int>(parts)},
              .threads = Kernel::kThreads,
              .shared_bytes = Kernel::kSharedBytes,
