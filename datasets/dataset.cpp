@@ -21,6 +21,7 @@ uint64_t hash_of(const Dataset& data) {
   for (const Sample& sample : data.samples) {
     add(sample.path);
     hash = fnv1a(&sample.label, sizeof sample.label, hash);
+    hash = fnv1a(&sample.contents, sizeof sample.contents, hash);
     if (!sample.mask.empty()) add(sample.mask);
     for (const ObjectBox& box : sample.boxes) {
       const float edges[] = {box.x0, box.y0, box.x1, box.y1};
@@ -186,6 +187,7 @@ Dataset open_dataset(const DataSpec& spec, Split split) {
     if (!bad[i]) data.samples.push_back(std::move(listing.samples[i]));
   ESPALIER_CHECK(!data.samples.empty(), data.name,
                  ": none of its pictures can be used; the first: ", data.skipped.front().message);
+  read_contents(data);
   data.hash = hash_of(data);
   return data;
 }

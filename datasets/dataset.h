@@ -51,6 +51,7 @@ struct Sample {
   std::vector<ObjectBox> boxes;  ///< detection: as the file has them, clipped to the picture; may be empty
   std::string mask;              ///< segmentation: the PNG's path, relative to the root
   int width = 0, height = 0;     ///< of the picture as its annotation says; 0 when it says nothing
+  uint64_t contents = 0;         ///< hash of size and ends of the picture's and the mask's file
 };
 
 /// Something wrong with one line or file, as it appears in messages: "train_list.txt:12: ...; what to do".
@@ -71,7 +72,7 @@ struct Dataset {
   std::vector<Sample> samples;
   std::vector<DataProblem> skipped;  ///< what OnError::kSkip went without
   std::vector<std::string> ignored;  ///< image_folder: files that are no pictures by their extension
-  uint64_t hash = 0;  ///< of labels, paths, classes and boxes, in order; not of the root or the pixels
+  uint64_t hash = 0;  ///< of labels, paths, classes, boxes and Sample::contents, in order; not of the root
 
   std::filesystem::path path(const Sample& sample) const { return root / sample.path; }
   /// Pictures of each class; detection: its boxes; segmentation: zeros, since only the masks know.

@@ -59,6 +59,9 @@ enum class LookAt { kSizes, kEverything };  ///< kSizes: only headers, and only 
 std::vector<Look> look_at_files(const std::filesystem::path& root, const Listing& listing,
                                 const std::vector<bool>& bad, LookAt depth);
 
+/// Sets Sample::contents of all samples, on all cores.
+void read_contents(Dataset& data);
+
 /// Duplicates and files that do not exist, as problems; true in `bad` for every sample concerned.
 std::vector<DataProblem> find_bad_entries(const std::filesystem::path& root, const Listing& listing,
                                           std::vector<bool>& bad);

@@ -90,6 +90,42 @@ TEST_F(ImageList, HashIsOfTheListAndNotOfItsPlace) {
   EXPECT_NE(open_dataset(spec, Split::kTrain).hash, hash);
 }
 
+TEST_F(ImageList, HashIsOfThePicturesTooAndNotOfTheirTimes) {
+  const uint64_t hash = open_dataset(spec, Split::kTrain).hash;
+  fs::last_write_time(root / "c.jpg", fs::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_EQ(open_dataset(spec, Split::kTrain).hash, hash);
+  test::write_picture(root / "c.jpg", 4);
+  EXPECT_NE(open_dataset(spec, Split::kTrain).hash, hash);
+}
+
+TEST_F(ImageList, HashIsOfAFilesSizeAndEnds) {
+  spec.check_images = false;
+  const auto hash_with = [&](std::string bytes, size_t at) {
+    if (at < bytes.size()) bytes[at] = 'x';
+    test::write_text(root / "c.jpg", bytes);
+    return open_dataset(spec, Split::kTrain).hash;
+  };
+  for (const size_t size : {0, 1, 4095, 4096, 4097, 8192, 20000}) {
+    SCOPED_TRACE(size);
+    const std::string bytes(size, '.');
+    const uint64_t hash = hash_with(bytes, size);
+    EXPECT_NE(hash_with(bytes + '.', size + 1), hash);
+    for (const size_t at : {size_t{0}, size / 2, size - 1}) {
+      const bool middle = at >= 4096 && at + 4096 < size;
+      if (at < size) EXPECT_EQ(hash_with(bytes, at) == hash, middle) << at;
+    }
+  }
+}
+
+TEST_F(ImageList, FilesThatCannotBeReadAreLeftToTheirReader) {
+  spec.check_images = false;
+  fs::create_directory(root / "d.jpg");
+  list("a.jpg 0\nsub folder/b 2.jpg 1\nd.jpg 0\n");
+  const std::vector<DataProblem> found = find_unreadable(open_dataset(spec, Split::kTrain));
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_TRUE(contains(found[0].message, "d.jpg: is a folder, a file was expected"));
+}
+
 TEST_F(ImageList, BadLinesSayWhereAndWhatToDo) {
   const std::string at = (root / "train_list.txt").string() + ":2: ";
   const auto with = [&](const std::string& line) {

@@ -56,6 +56,16 @@ TEST_F(SegmentationListTest, ReadsPicturesWithTheirMasks) {
   EXPECT_EQ(report["splits"]["train"]["per_class"], Json({3, 3}));
 }
 
+TEST_F(SegmentationListTest, AnotherMaskOfTheSameNameIsOtherData) {
+  const Dataset data = open_dataset(spec, Split::kTrain);
+  write_mask(2, 20, 16, 0);
+  const Dataset edited = open_dataset(spec, Split::kTrain);
+  EXPECT_NE(edited.hash, data.hash);
+  EXPECT_NE(subset(edited, 2, 1).hash, subset(data, 2, 1).hash);
+  write_mask(2, 20, 16, 1);
+  EXPECT_EQ(open_dataset(spec, Split::kTrain).hash, data.hash);
+}
+
 TEST_F(SegmentationListTest, BadMasksAreOneLine) {
   const std::string mask = (root / "m1.png").string();
   write_mask(1, 20, 15, 1);
