@@ -50,7 +50,7 @@ class GroupDecision {
   int kept() const {
     const Curve curve(points_);
     const double ratio = plan_.rule == "reference" ? ratio_for_tolerance(points_, *plan_.tolerance)
-                                                   : curve.ratio_within(*plan_.tolerance);
+                                                   : plan_.cut_share * curve.ratio_within(*plan_.tolerance);
     return kept_channels(group_.before, std::min(ratio, curve.largest_ratio()), options_);
   }
 

@@ -27,6 +27,7 @@ Json to_json(const PruningPlan& plan) {
           {"criterion", plan.criterion},
           {"budget", {{plan.budget, plan.budget_value}}},
           {"tolerance", plan.tolerance ? Json(*plan.tolerance) : Json(nullptr)},
+          {"cut_share", plan.cut_share},
           {"predicted_loss", plan.predicted_loss},
           {"before", totals(plan.before, plan.latency_before)},
           {"after", totals(plan.after, plan.latency_after)},
@@ -52,6 +53,7 @@ std::string describe(const PruningPlan& plan) {
                       plan.after.macs, share(plan.after.macs, plan.before.macs), plan.before.parameters,
                       plan.after.parameters, share(plan.after.parameters, plan.before.parameters), plan.rule);
   if (plan.tolerance) text += fmt::format(", tolerance {:.2f} %", 100 * *plan.tolerance);
+  if (plan.cut_share < 1) text += fmt::format(" and {:.1f} % of what it allows", 100 * plan.cut_share);
   if (plan.latency_after)
     text += fmt::format(", predicted latency {:.3f} -> {:.3f} ms", *plan.latency_before, *plan.latency_after);
   return text + fmt::format(", predicted loss {:.1f} % before retraining\n", 100 * plan.predicted_loss);

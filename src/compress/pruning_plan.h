@@ -28,15 +28,16 @@ struct PruningPlan {
   std::string budget;               ///< the key that was given: "tolerance", "keep_macs", ...
   double budget_value = 0;          ///< what it was given
   std::optional<double> tolerance;  ///< given, or found for the budget
+  double cut_share = 1;             ///< of each ratio that the tolerance allows; below 1 only at tolerance 0
   double predicted_loss = 0;        ///< 1 - product of (1 - loss): as if the groups did not interact
   Cost before, after;
   /// Milliseconds by the LatencyTable; absent where none was asked.
   std::optional<double> latency_before, latency_after;
 };
 
-/// {"rule", "criterion", "budget": {key: value}, "tolerance" or null, "predicted_loss", "before", "after":
-/// {"parameters", "macs", "bytes", "predicted_ms" or null}, "groups": [{"name", "members": [layers],
-/// "channels_before", "channels_after", "ratio", "predicted_loss", "reason"}]}.
+/// {"rule", "criterion", "budget": {key: value}, "tolerance" or null, "cut_share", "predicted_loss",
+/// "before", "after": {"parameters", "macs", "bytes", "predicted_ms" or null}, "groups": [{"name", "members":
+/// [layers], "channels_before", "channels_after", "ratio", "predicted_loss", "reason"}]}.
 Json to_json(const PruningPlan& plan);
 /// A line a group, and the totals, for people.
 std::string describe(const PruningPlan& plan);

@@ -138,13 +138,17 @@ class Selector {
     return least;
   }
 
-  /// The least tolerance whose counts meet the budget: what is kept never grows with the tolerance.
+  /// The least tolerance whose counts meet the budget: what is kept never grows with the tolerance. Tolerance
+  /// 0 already cuts every group to the end of what its curve has for nothing. Where that is more than the
+  /// budget asks for, every group gives up the same share of it, the least that meets the budget.
   void by_tolerance() {
+    const auto within = [this](size_t g, double tolerance) { return curves_[g].ratio_within(tolerance); };
+    const auto part_of_free = [this](size_t g, double share) { return share * curves_[g].ratio_within(0); };
     double high = 0;
     for (const Curve& curve : curves_) high = std::max(high, curve.largest_loss());
     plan_.rule = name(SelectionRule::kTolerance);
-    plan_.tolerance =
-        bisect(high, [this](size_t g, double tolerance) { return curves_[g].ratio_within(tolerance); });
+    plan_.tolerance = bisect(high, within);
+    if (*plan_.tolerance == 0) plan_.cut_share = bisect(1, part_of_free);
   }
 
   /// The least ratio that meets the budget when every group gives it up.
@@ -227,7 +231,7 @@ class Selector {
       return over_budget() <= 0;
     };
     double low = 0;
-    if (over_budget() <= 0 || meets(0)) high = 0;
+    if (meets(0)) high = 0;
     for (int step = 0; step < 50 && high > 0; ++step)
       (meets((low + high) / 2) ? high : low) = (low + high) / 2;
     if (over_budget() > 0) meets(high);

@@ -14,7 +14,8 @@ namespace espalier {
 
 /// How a budget is met.
 enum class SelectionRule {
-  /// One tolerance for all groups, found by bisection: each loses as much as its own curve allows.
+  /// One tolerance for all groups, found by bisection: each loses as much as its own curve allows. Where
+  /// curves are so flat that tolerance 0 goes below the budget, one share of that cut for all.
   kTolerance,
   /// Step by step the cut that adds least to the evaluation loss for what it saves. Not to the metric's loss,
   /// which saturates where damage does not: a group all but destroyed would be the cheapest to cut further.

@@ -206,7 +206,9 @@ class Collector {
         fmt::format("- prune: {{{}from: {}, sensitivity: {}, tolerance: @{}}}",
                     name.empty() ? "" : "name: " + name + ", ", source_of(sensitivity), sensitivity, extra);
     const Json selection = name.empty() ? Json(nullptr) : selection_of(name);
-    return {options, line, selection.is_null() ? selection : selection.at("tolerance")};
+    // Where a part of what tolerance 0 allows was enough, no tolerance makes that cut.
+    const bool part = !selection.is_null() && selection.value("cut_share", 1.0) < 1;
+    return {options, line, selection.is_null() || part ? Json(nullptr) : selection.at("tolerance")};
   }
 
   /// The run's, where it can be had.

@@ -153,6 +153,17 @@ TEST_F(DecisivePointsTest, AreFewerWithSmallerIntervals) {
   EXPECT_TRUE(decisive_points(s, options, plan).empty());
 }
 
+TEST_F(DecisivePointsTest, APartOfWhatToleranceZeroAllowsIsADecisionLikeAnother) {
+  plan.tolerance = 0;
+  plan.cut_share = 0.5;
+  for (size_t g = 0; g < s.groups.size(); ++g) {
+    for (SensitivityPoint& p : s.groups[g].points) p.loss = 0, p.low = p.high = 1;
+    if (plan.groups[g].reason.empty()) plan.groups[g].kept = kept_channels(100, 0.3, options);
+    plan.groups[g].ratio = 1 - plan.groups[g].kept / 100.0;
+  }
+  EXPECT_TRUE(decisive_points(s, options, plan).empty());
+}
+
 TEST_F(DecisivePointsTest, OfGreedyAreAllNeighboursAndOfAUniformCutNone) {
   plan.rule = name(SelectionRule::kGreedy);
   const auto points = decisive_points(s, options, plan);

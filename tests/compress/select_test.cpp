@@ -171,6 +171,40 @@ TEST_F(SelectTest, TheToleranceFoundIsTheLeast) {
   EXPECT_GT(*p.tolerance, 0.01);
 }
 
+TEST_F(SelectTest, FlatCurvesAreCutAsFarAsTheBudgetAsks) {
+  // Half of the groups lose nothing at all, the others nothing up to a half.
+  for (size_t g = 0; g < curves.groups.size(); ++g)
+    for (SensitivityPoint& p : curves.groups[g].points) p.loss = g % 2 && p.ratio > 0.55 ? 0.5 : 0;
+  const auto left = [](const PruningPlan& p) {
+    return static_cast<double>(p.after.macs) / static_cast<double>(p.before.macs);
+  };
+  double before = 2;
+  for (const double share : {1.0, 0.9, 0.75, 0.5}) {
+    SCOPED_TRACE(share);
+    const SelectOptions options{.keep_macs = share};
+    const PruningPlan p = plan(options);
+    expect_sound(graph, p, options);
+    EXPECT_LE(left(p), share);
+    EXPECT_GT(left(p), share - 0.03) << "much more was cut than asked for";
+    EXPECT_LT(left(p), before) << "the same network as for a larger budget";
+    before = left(p);
+    EXPECT_EQ(*p.tolerance, 0);
+    EXPECT_LT(p.cut_share, 1);
+    EXPECT_EQ(p.predicted_loss, 0);
+    EXPECT_EQ(to_json(plan(options)), to_json(p));
+    EXPECT_TRUE(contains(describe(p), "tolerance 0.00 % and ")) << describe(p);
+    // Every group gives up the same share of what it has for nothing.
+    for (size_t g = 0; g < p.groups.size(); ++g)
+      if (p.groups[g].kept < p.groups[g].before)
+        EXPECT_EQ(p.groups[g].kept,
+                  kept_channels(p.groups[g].before, p.cut_share * (g % 2 ? 0.5 : 0.9), options));
+  }
+  // A budget that costs something is met by a tolerance as ever.
+  const PruningPlan deep = plan({.keep_macs = 0.15});
+  EXPECT_GT(*deep.tolerance, 0);
+  EXPECT_EQ(deep.cut_share, 1);
+}
+
 TEST_F(SelectTest, UniformTakesTheSameShareWhateverTheCurvesSay) {
   const SelectOptions options{.keep_macs = 0.4, .rule = SelectionRule::kUniform, .keep_multiple_of = 1};
   const PruningPlan p = plan(options);
