@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int kKeptForm = 2;        ///< of trade_off.json and examples.json; files of another are made anew
+constexpr int kKeptForm = 3;        ///< of trade_off.json and examples.json; files of another are made anew
 constexpr int kLargestMatrix = 40;  ///< classes; of more, the most frequent confusions are shown
 
 std::vector<std::string> cells_of(const std::string& line) {
@@ -324,6 +324,7 @@ class Collector {
       lacks("Example predictions", "the models of the run are gone; run the recipe again");
       return nullptr;
     }
+    key["data"] = noted(models()[0].first, "/inputs/val");
     try {
       return kept_in("examples.json", "val", key, [&] {
         const Recipe recipe = data_of_run(run_);

@@ -51,8 +51,9 @@ double disagreement(const std::vector<Prediction>& predictions);
 /// Predictions of the variants (name -> model file) on at most `pictures` of the list val, and the dozen
 /// pictures worth showing: those first where variants disagree, then in a reproducible order.
 /// {"task", "list", "looked_at", "disagreements", "variants": [names],
-/// "legend": [{"label", "color"}], "pictures": [{"name", "image",
-/// "width", "height", "truth", "disagree": share, "variants": [...]}]}; images are data URIs.
+/// "legend": [{"label", "color"}, {"label": null, "name": "ignored", "color"} where pixels are], "pictures":
+/// [{"name", "image", "width", "height", "truth", "disagree": share, "variants": [...]}]}; images are data
+/// URIs.
 Json example_predictions(Workbench& bench,
                          const std::vector<std::pair<std::string, std::filesystem::path>>& variants,
                          int64_t pictures);

@@ -61,7 +61,7 @@ double box_difference(const Prediction& a, const Prediction& b) {
 double mask_difference(const Mask& a, const Mask& b) {
   int64_t marked = 0, different = 0;
   for (size_t i = 0; i < a.classes.size(); ++i) {
-    marked += a.classes[i] != 0 || b.classes[i] != 0;
+    marked += is_marked(a.classes[i]) || is_marked(b.classes[i]);
     different += a.classes[i] != b.classes[i];
   }
   return marked ? static_cast<double>(different) / static_cast<double>(marked) : 0;
@@ -121,7 +121,7 @@ Box interesting_part(const Seen& seen, const Image& image) {
   int left = image.width, top = image.height, right = 0, bottom = 0;
   const auto include = [&](const Mask& mask) {
     for (size_t i = 0; i < mask.classes.size(); ++i) {
-      if (mask.classes[i] == 0 || mask.classes[i] == Mask::kIgnored) continue;
+      if (!is_marked(mask.classes[i])) continue;
       const int x = static_cast<int>(i) % mask.width, y = static_cast<int>(i) / mask.width;
       left = std::min(left, x);
       right = std::max(right, x + 1);
@@ -199,14 +199,22 @@ Json show(const Seen& seen, const Task& task, const std::vector<std::string>& la
           {"variants", variants}};
 }
 
+/// What the legend must explain.
+struct Colors {
+  std::set<int> classes;
+  bool ignored = false;  ///< pixels of no class
+};
+
 /// The classes that can be seen on a picture, added to those that were.
-void collect_classes(const Seen& seen, std::set<int>& classes) {
+void collect_colors(const Seen& seen, Colors& colors) {
   std::vector<Prediction> all = seen.variants;
   all.push_back(seen.truth);
   for (const Prediction& prediction : all) {
-    for (const ObjectBox& box : shown(prediction)) classes.insert(box.label);
-    for (const uint8_t k : prediction.mask.classes)
-      if (k != 0 && k != Mask::kIgnored) classes.insert(k);
+    for (const ObjectBox& box : shown(prediction)) colors.classes.insert(box.label);
+    for (const uint8_t k : prediction.mask.classes) {
+      if (is_marked(k)) colors.classes.insert(k);
+      colors.ignored |= k == Mask::kIgnored;
+    }
   }
 }
 
@@ -231,16 +239,16 @@ Json example_predictions(Workbench& bench, const std::vector<std::pair<std::stri
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return apart[a] > apart[b]; });
   const size_t wanted = all.empty() || all[0].variants[0].classes.empty() ? 8 : 12;
   Json shown_pictures = Json::array();
-  std::set<int> classes;
+  Colors colors;
   for (size_t i = 0; i < std::min(wanted, order.size()); ++i) {
     shown_pictures.push_back(show(all[order[i]], bench.task(), labels));
-    collect_classes(all[order[i]], classes);
+    collect_colors(all[order[i]], colors);
   }
   Json legend = Json::array();
-  for (const int k : classes) {
-    const Color c = class_color(k);
-    legend.push_back({{"label", k}, {"color", fmt::format("#{:02x}{:02x}{:02x}", c[0], c[1], c[2])}});
-  }
+  const auto html = [](const Color& c) { return fmt::format("#{:02x}{:02x}{:02x}", c[0], c[1], c[2]); };
+  for (const int k : colors.classes) legend.push_back({{"label", k}, {"color", html(class_color(k))}});
+  if (colors.ignored)
+    legend.push_back({{"label", nullptr}, {"name", "ignored"}, {"color", html(kIgnoredColor)}});
   return {{"task", bench.task().name()},
           {"list", "val"},
           {"looked_at", all.size()},

@@ -35,14 +35,6 @@ void outline(Image& image, Area a, int width, const Color& color) {
   fill(image, {a.x1 - width, a.y0, a.x1, a.y1}, color);
 }
 
-/// One character for each of UTF-8's, which the font then shows as '?'.
-std::string single_bytes(const std::string& text) {
-  std::string out;
-  for (const char c : text)
-    if ((static_cast<unsigned char>(c) & 0xC0) != 0x80) out += c;
-  return out;
-}
-
 void write(Image& image, int x, int y, const std::string& text, int scale, const Color& color) {
   for (const char c : text) {
     for (int v = 0; v < kFontHeight; ++v)
@@ -91,27 +83,17 @@ void draw_boxes(Image& image, const std::vector<ObjectBox>& boxes, const std::ve
   for (const ObjectBox& box : shown) {
     char score[16];
     std::snprintf(score, sizeof score, " %.2f", double{box.score});
-    write_tag(image, area(box), single_bytes(label_name(labels, box.label)) + score, scale,
+    write_tag(image, area(box), font_text(label_name(labels, box.label)) + score, scale,
               class_color(box.label));
   }
 }
 
-bool is_background(int k, const std::vector<std::string>& labels) {
-  std::string name = label_name(labels, k);
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return name.find("background") != std::string::npos || (k == 0 && labels.size() == 2);
-}
-
-void draw_mask(Image& image, const Mask& mask, const std::vector<std::string>& labels, double opacity) {
+void draw_mask(Image& image, const Mask& mask, double opacity) {
   ESPALIER_CHECK(mask.width == image.width && mask.height == image.height, "drawing: the mask is ",
                  mask.width, "x", mask.height, ", the picture ", image.width, "x", image.height,
                  "; they must be equal");
   std::array<Color, 256> colors;
-  std::array<bool, 256> clear{};
-  for (int k = 0; k < 256; ++k) {
-    colors[k] = class_color(k);
-    clear[k] = is_background(k, labels);
-  }
+  for (int k = 0; k < 256; ++k) colors[k] = class_color(k);
   const int reach = std::max(1, static_cast<int>(std::lround(std::max(image.width, image.height) / 500.0)));
   const auto at = [&](int x, int y) {
     return mask.classes[static_cast<size_t>(std::clamp(y, 0, mask.height - 1)) * mask.width +
@@ -120,7 +102,8 @@ void draw_mask(Image& image, const Mask& mask, const std::vector<std::string>& l
   for (int y = 0; y < image.height; ++y)
     for (int x = 0; x < image.width; ++x) {
       const uint8_t k = at(x, y);
-      if (clear[k]) continue;
+      if (k == Mask::kIgnored && (x + y) % (6 * reach) < 2 * reach) paint(image, x, y, kIgnoredColor);
+      if (!is_marked(k)) continue;
       const bool border =
           at(x - reach, y) != k || at(x + reach, y) != k || at(x, y - reach) != k || at(x, y + reach) != k;
       const double share = border ? 1 : opacity;
@@ -144,7 +127,7 @@ Color class_color(int label) {
 
 void draw(Image& image, const Prediction& prediction, const std::vector<std::string>& labels,
           const DrawOptions& options) {
-  if (!prediction.mask.empty()) draw_mask(image, prediction.mask, labels, options.opacity);
+  if (!prediction.mask.empty()) draw_mask(image, prediction.mask, options.opacity);
   draw_boxes(image, prediction.boxes, labels, options);
 }
 

@@ -19,9 +19,16 @@ struct DrawOptions {
   int line = 0;            ///< pixels of a box's line; 0: grows with the picture
 };
 
-/// Draws the boxes with names and scores, and the mask with the borders between its classes; a class called
-/// background, and the first of two, leaves the picture as it is. Lines and letters grow with the picture,
-/// which must be the one that was predicted on.
+/// Whether pixels of class k of a mask are anything to see: class 0 is the background, ignored ones are of no
+/// class.
+constexpr bool is_marked(int k) { return k != 0 && k != Mask::kIgnored; }
+
+/// Of the stripes over a mask's ignored pixels.
+constexpr Color kIgnoredColor = {160, 160, 160};
+
+/// Draws the boxes with names and scores, and the mask with the borders between its classes; class 0, the
+/// background, leaves the picture as it is, and ignored pixels get stripes. Lines and letters grow with the
+/// picture, which must be the one that was predicted on.
 void draw(Image& image, const Prediction& prediction, const std::vector<std::string>& labels,
           const DrawOptions& options = {});
 

@@ -38,6 +38,30 @@ TEST(FontTest, EveryCharacterHasAShapeOfItsOwn) {
   EXPECT_FALSE(font_dot('M', kFontWidth, 0));
 }
 
+TEST(FontTest, NamesAreWrittenInItsLetters) {
+  for (const auto& [text, want] : std::vector<std::pair<std::string, std::string>>{
+           {"red onion, 2nd", "red onion, 2nd"},
+           {"Öl", "Ol"},
+           {"Großes Gemüse", "Grosses Gemuse"},
+           {"Ærø, Œuf, Þór", "AEro, OEuf, Thor"},
+           {"ÀÿĀſ×", "AyAsx"},
+           {"Łódź, İzmir, Ĳssel, ŉ", "Lodz, Izmir, IJssel, n"},
+           {"O\xCC\x88l", "Ol"},  // the accent as a character of its own
+           {"a\xC2\xA0"
+            "b",
+            "a b"},
+           {"日本 α 🥕", "?? ? ?"},
+           {"\xFF\xC0\x80"
+            "a\xC3",
+            "???a?"},  // no UTF-8
+           {"\xE2\x82"
+            "b",
+            "??b"},
+           {"\t", "?"},
+           {"", ""}})
+    EXPECT_EQ(font_text(text), want) << text;
+}
+
 TEST(DrawingTest, BoxesAboveTheThresholdAreOutlined) {
   Image image = grey(120, 90);
   Prediction prediction;
@@ -78,6 +102,35 @@ TEST(DrawingTest, MasksAreLaidOverAndTheBackgroundStays) {
   for (int i = 0; i < 3; ++i) EXPECT_NEAR(at(image, 10, 10)[i], 0.6 * c[i] + 40, 1);
   Image other = grey(19, 20);
   test::expect_says(test::message_of([&] { draw(other, prediction, {}); }), "the mask is 20x20");
+}
+
+TEST(DrawingTest, TheFirstOfManyClassesStaysWhateverItsName) {
+  for (const std::vector<std::string>& labels :
+       {std::vector<std::string>{"soil", "crop", "weed"}, {"soil", "background", "weed"}, {"soil", "crop"}}) {
+    Image image = grey(20, 20);
+    Prediction prediction;
+    prediction.mask = {20, 20, std::vector<uint8_t>(400)};
+    for (int y = 5; y < 15; ++y)
+      for (int x = 5; x < 15; ++x) prediction.mask.classes[y * 20 + x] = 1;
+    draw(image, prediction, labels);
+    EXPECT_EQ(at(image, 2, 2), kGrey);
+    EXPECT_EQ(at(image, 5, 10), class_color(1)) << labels[1];
+  }
+}
+
+TEST(DrawingTest, IgnoredPixelsAreStripedAndOfNoClass) {
+  Image image = grey(30, 30);
+  Prediction prediction;
+  prediction.mask = {30, 30, std::vector<uint8_t>(900, Mask::kIgnored)};
+  draw(image, prediction, {"soil", "crop", "weed"});
+  int striped = 0, bare = 0;
+  for (int y = 0; y < 30; ++y)
+    for (int x = 0; x < 30; ++x) {
+      striped += at(image, x, y) == kIgnoredColor;
+      bare += at(image, x, y) == kGrey;
+    }
+  EXPECT_EQ(striped, 300);
+  EXPECT_EQ(bare, 600);
 }
 
 TEST(DrawingTest, BoxesWithoutTagsAreTheirLinesAlone) {

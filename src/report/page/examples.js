@@ -34,6 +34,6 @@ function examples(run) {
     el("p", {class: "note"}, `${e.pictures.length} of ${grouped(e.looked_at)} pictures of ${e.list} that every variant looked at; those first where variants disagree ` +
       `(${grouped(e.disagreements)} pictures).`),
     e.legend.length ? el("div", {class: "legend classes"}, e.legend.map((c) =>
-      el("span", {}, el("i", {style: `border-color:${c.color}`}), labelOf(run, c.label)))) : null,
+      el("span", {}, el("i", {style: `border-color:${c.color}`}), c.name || labelOf(run, c.label)))) : null,
     el("div", {class: `examples ${e.task}`}, cards));
 }
