@@ -25,9 +25,10 @@ struct DataSpec {
   std::string format = "image_list";  ///< a name of the table in dataset.cpp
   std::filesystem::path root;
   /// image_list, voc, segmentation_list: files with lines "path label", "image annotation.xml", "image
-  /// mask.png" (train_list.txt, val_list.txt, test_list.txt). coco: JSON files (train.json, ...).
-  /// image_folder: folders of class folders (train, val, test). Without a folder `train` in it, root itself
-  /// holds the class folders, and each class is split by the hash of its file names: see val_share.
+  /// mask.png" (train_list.txt, val_list.txt, test_list.txt); a tab parts paths with blanks. coco: JSON files
+  /// (train.json, ...). image_folder: folders of class folders (train, val, test). Without a folder `train`
+  /// in it, root itself holds the class folders, and each class is split by the hash of its file names: see
+  /// val_share.
   std::string train, val, test;
   std::string labels;  ///< lists: class names, one a line (labels.txt); coco: by default its categories
   std::string images;  ///< coco: the folder of the pictures (images); "{split}" in it is train, val or test

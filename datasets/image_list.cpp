@@ -12,7 +12,8 @@ Listing read_image_list(const DataSpec& spec, Split split) {
   Listing listing;
   listing.labels = read_labels(spec);
   const int classes = static_cast<int>(listing.labels.size());
-  for (const ListLine& line : read_list(spec, split, "has no label", "relative/path label", listing)) {
+  for (const ListLine& line :
+       read_list(spec, split, Second::kLabel, "has no label", "relative/path label", listing)) {
     const std::string &where = line.where, &path = line.path, &word = line.second;
     const auto problem = [&](const char* kind, const std::string& what) {
       listing.problems.push_back({where, str(where, ": ", what), kind, ""});

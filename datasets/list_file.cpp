@@ -28,7 +28,32 @@ std::vector<std::string> read_lines(const fs::path& path) {
   return lines;
 }
 
+/// Where the first of a line's two paths ends: at its tab, if it has one, else at the last blank with a file
+/// on either side, since both may hold blanks, else at the last blank.
+size_t end_of_path(const fs::path& root, const std::string& line) {
+  if (const size_t tab = line.find('\t'); tab != std::string::npos) return tab;
+  const auto blank_before = [&](size_t at) { return at == 0 ? std::string::npos : line.rfind(' ', at - 1); };
+  const size_t last = blank_before(line.size());
+  if (last == std::string::npos || blank_before(last) == std::string::npos) return last;
+  const auto is_file = [&](const std::string& path) {
+    std::error_code code;
+    return fs::is_regular_file(root / trimmed(path), code);
+  };
+  for (size_t at = last; at != std::string::npos; at = blank_before(at))
+    if (is_file(line.substr(0, at)) && is_file(line.substr(at))) return at;
+  return last;
+}
+
 }  // namespace
+
+std::string missing_file(const fs::path& root, const std::string& path, const std::string& other) {
+  const auto holds = [](const std::string& text, char c) { return text.find(c) != std::string::npos; };
+  const bool split = !other.empty() && (holds(path, ' ') || holds(other, ' '));
+  return str("there is no file '", path, "' in ", root.string(),
+             holds(path, '\\') ? "; write the path with / instead of \\"
+             : split           ? "; correct the path, part paths with blanks by a tab, or remove the line"
+                               : "; correct the path or remove the line");
+}
 
 std::string list_name(const DataSpec& spec, Split split) {
   const std::string& given = spec.list_of(split);
@@ -55,7 +80,7 @@ std::vector<std::string> read_labels(const DataSpec& spec) {
   return labels;
 }
 
-std::vector<ListLine> read_list(const DataSpec& spec, Split split, const std::string& has,
+std::vector<ListLine> read_list(const DataSpec& spec, Split split, Second second, const std::string& has,
                                 const std::string& pattern, Listing& listing) {
   listing.list = list_name(spec, split);
   const fs::path path = spec.root / listing.list;
@@ -66,9 +91,9 @@ std::vector<ListLine> read_list(const DataSpec& spec, Split split, const std::st
   for (const std::string& line : read_lines(path)) {
     const std::string where = str(path.string(), ":", ++number);
     if (line.empty()) continue;
-    const size_t blank = line.find_last_of(" \t");
+    const size_t blank = second == Second::kPath ? end_of_path(spec.root, line) : line.find_last_of(" \t");
     if (blank != std::string::npos)
-      lines.push_back({where, trimmed(line.substr(0, blank)), line.substr(blank + 1)});
+      lines.push_back({where, trimmed(line.substr(0, blank)), trimmed(line.substr(blank + 1))});
     else
       listing.problems.push_back(
           {where, str(where, ": '", line, "' ", has, "; write '", pattern, "'"), "no_label", ""});

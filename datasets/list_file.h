@@ -18,16 +18,25 @@ bool list_exists(const DataSpec& spec, Split split);
 /// twice.
 std::vector<std::string> read_labels(const DataSpec& spec);
 
-/// One line of a list: what stands before and after its last space, so paths may contain spaces there.
+/// One line of a list.
 struct ListLine {
   std::string where;  ///< "DIR/train_list.txt:12"
   std::string path, second;
 };
 
-/// The lines that hold two words. Others become problems of `listing`: `has` says what a line without a
-/// second word lacks ("has no label"), `pattern` how lines look ("relative/path label"). Throws Error when
-/// there is no such list.
-std::vector<ListLine> read_list(const DataSpec& spec, Split split, const std::string& has,
+/// What stands behind the path: a label without blanks, or another path, which may hold blanks too (then a
+/// tab parts the two, or that there are such files).
+enum class Second { kLabel, kPath };
+
+/// The lines that hold two things. Others become problems of `listing`: `has` says what a line without a
+/// second lacks ("has no label"), `pattern` how lines look ("relative/path label"). Throws Error when there
+/// is no such list.
+std::vector<ListLine> read_list(const DataSpec& spec, Split split, Second second, const std::string& has,
                                 const std::string& pattern, Listing& listing);
+
+/// "there is no file 'a.jpg' in ROOT; ...": of the line's paths the one that is missing, and the other if it
+/// has one.
+std::string missing_file(const std::filesystem::path& root, const std::string& path,
+                         const std::string& other = "");
 
 }  // namespace espalier

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "datasets/listing.h"
+#include "datasets/list_file.h"
 #include "datasets/mask.h"
 #include "io/file.h"
 
@@ -86,11 +86,9 @@ std::vector<DataProblem> find_bad_entries(const fs::path& root, const Listing& l
       bad[i] = true;
       problems.push_back({where, str(where, ": ", what), kind, sample.path});
     };
-    const auto missing = [&](const std::string& path) {
+    const auto missing = [&](const std::string& path, const std::string& other) {
       if (std::error_code code; fs::exists(root / path, code)) return false;
-      problem("missing", str("there is no file '", path, "' in ", root.string(),
-                             path.find('\\') == std::string::npos ? "; correct the path or remove the line"
-                                                                  : "; write the path with / instead of \\"));
+      problem("missing", missing_file(root, path, other));
       return true;
     };
     const auto [before, fresh] = first.emplace(fs::path(sample.path).lexically_normal().string(), i);
@@ -100,8 +98,8 @@ std::vector<DataProblem> find_bad_entries(const fs::path& root, const Listing& l
                                other.label == sample.label ? "; remove one of the two lines"
                                                            : str(" with label ", other.label, ", here with ",
                                                                  sample.label, "; keep the right one")));
-    } else if (!missing(sample.path) && !sample.mask.empty()) {
-      missing(sample.mask);
+    } else if (!missing(sample.path, sample.mask) && !sample.mask.empty()) {
+      missing(sample.mask, sample.path);
     }
   }
   return problems;

@@ -15,7 +15,8 @@ Listing read_segmentation_list(const DataSpec& spec, Split split) {
   listing.labels = read_labels(spec);
   ESPALIER_CHECK(listing.labels.size() <= Mask::kIgnored, (spec.root / labels_name(spec)).string(),
                  ": names ", listing.labels.size(), " classes; masks hold at most ", int{Mask::kIgnored});
-  for (const auto& [where, path, mask] : read_list(spec, split, "has no mask", "image mask.png", listing)) {
+  for (const auto& [where, path, mask] :
+       read_list(spec, split, Second::kPath, "has no mask", "image mask.png", listing)) {
     listing.samples.push_back({.path = path, .mask = mask});
     listing.where.push_back(where);
   }

@@ -56,8 +56,7 @@ class AnnotationReader {
       listing_.problems.push_back({line.where, message, kind, line.path, lost});
     };
     if (std::error_code code; !fs::exists(file, code))
-      return problem("missing", str(line.where, ": there is no file '", line.second, "' in ",
-                                    spec_.root.string(), "; correct the path or remove the line"));
+      return problem("missing", str(line.where, ": ", missing_file(spec_.root, line.second, line.path)));
     const std::string text = read_file(file);
     pugi::xml_document document;
     const pugi::xml_parse_result parsed = document.load_buffer(text.data(), text.size());
@@ -133,7 +132,7 @@ Listing read_voc(const DataSpec& spec, Split split) {
   Listing listing;
   listing.labels = read_labels(spec);
   const std::vector<ListLine> lines =
-      read_list(spec, split, "has no annotation", "image.jpg annotation.xml", listing);
+      read_list(spec, split, Second::kPath, "has no annotation", "image.jpg annotation.xml", listing);
   AnnotationReader reader(spec, listing);
   for (const ListLine& line : lines) reader.add(line);
   return listing;

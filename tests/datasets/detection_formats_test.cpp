@@ -72,6 +72,19 @@ struct VocTest : testing::Test {
   }
 };
 
+TEST_F(VocTest, BothPathsMayHoldBlanks) {
+  fs::rename(root / "p1.jpg", root / "p 1.jpg");
+  fs::rename(root / "a1.xml", root / "a 1.xml");
+  test::write_text(root / "a 1.xml", annotation("p 1.jpg", object("bee", "3.5 4 9.25 8")));
+  for (const char* line : {"p 1.jpg a 1.xml", "p 1.jpg\ta 1.xml"}) {
+    test::write_text(root / "train_list.txt", str("p0.jpg a0.xml\n", line, "\n"));
+    EXPECT_EQ(open().samples.at(1).path, "p 1.jpg") << line;
+    EXPECT_EQ(open().samples.at(1).boxes.size(), 1u) << line;
+  }
+  test::write_text(root / "train_list.txt", "p0.jpg a0.xml\np 1.jpg a 2.xml\n");
+  EXPECT_TRUE(test::contains(error(), "part paths with blanks by a tab")) << error();
+}
+
 TEST_F(VocTest, ReadsBoxesAsTheyStand) {
   const Dataset data = open();
   EXPECT_EQ(data.task, "detection");

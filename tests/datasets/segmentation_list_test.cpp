@@ -66,6 +66,34 @@ TEST_F(SegmentationListTest, AnotherMaskOfTheSameNameIsOtherData) {
   EXPECT_EQ(open_dataset(spec, Split::kTrain).hash, data.hash);
 }
 
+TEST_F(SegmentationListTest, BothPathsMayHoldBlanks) {
+  fs::rename(root / "p1.jpg", root / "p 1 left.jpg");
+  fs::rename(root / "m1.png", root / "m 1 left.png");
+  for (const char* line : {"p 1 left.jpg m 1 left.png", "p 1 left.jpg   m 1 left.png",
+                           "p 1 left.jpg\tm 1 left.png", " p 1 left.jpg \t m 1 left.png\r"}) {
+    test::write_text(root / "train_list.txt", str("p0.jpg m0.png\n", line, "\np2.jpg m2.png\n"));
+    const Dataset data = open_dataset(spec, Split::kTrain);
+    EXPECT_EQ(data.samples[1].path, "p 1 left.jpg") << line;
+    EXPECT_EQ(data.samples[1].mask, "m 1 left.png") << line;
+    EXPECT_EQ(data.samples[2].mask, "m2.png");
+  }
+  const std::string at = (root / "train_list.txt").string() + ":2: there is no file ";
+  const auto with = [&](const std::string& line) {
+    test::write_text(root / "train_list.txt", "p0.jpg m0.png\n" + line + "\n");
+    return error();
+  };
+  const std::string advice =
+      " in " + root.string() + "; correct the path, part paths with blanks by a tab, or remove the line";
+  EXPECT_EQ(with("p 1 left.jpg m 1 right.png"), at + "'p 1 left.jpg m 1'" + advice);
+  EXPECT_EQ(with("p 1 left.jpg\tm 1 right.png"), at + "'m 1 right.png'" + advice);
+  EXPECT_EQ(with("p0.jpg m9.png"), at.substr(0, at.find(":2:")) + ":2: 'p0.jpg' is already in " +
+                                       (root / "train_list.txt").string() +
+                                       ":1; remove one of the two lines");
+  EXPECT_EQ(with("p2.jpg m9.png"),
+            at + "'m9.png' in " + root.string() + "; correct the path or remove the line");
+  EXPECT_TRUE(test::contains(with("p2.jpg"), "'p2.jpg' has no mask; write 'image mask.png'"));
+}
+
 TEST_F(SegmentationListTest, BadMasksAreOneLine) {
   const std::string mask = (root / "m1.png").string();
   write_mask(1, 20, 15, 1);
