@@ -115,6 +115,17 @@ std::optional<SplitContents> look_at_split(const DataSpec& spec, Split split, Fi
   return contents;
 }
 
+/// A detector tells its one class from what lies around it; the other tasks have nothing to tell it from.
+void find_single_class(const std::vector<SplitContents>& splits, Findings& findings) {
+  if (splits.empty()) return;
+  const auto& [split, listing, bad, looks] = splits.front();
+  if (listing.task == "detection" || listing.labels.size() != 1) return;
+  findings.add("warning", "one_class", split, listing.list,
+               str(listing.list, ": all ", listing.task == "segmentation" ? "pixels" : "pictures",
+                   " are of one class, '", listing.labels[0],
+                   "', so there is nothing to learn; add a class of what it is not"));
+}
+
 /// The same bytes twice: between splits the measure is spoilt, within one with two labels one of them is
 /// wrong.
 void find_identical(const std::vector<SplitContents>& splits, Findings& findings) {
@@ -152,6 +163,7 @@ Json check_dataset(const DataSpec& spec) {
   std::vector<SplitContents> splits;
   for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
     if (auto contents = look_at_split(spec, split, findings)) splits.push_back(std::move(*contents));
+  find_single_class(splits, findings);
   find_identical(splits, findings);
   Json labels = Json::array(), described = Json::object();
   for (const SplitContents& contents : splits) {

@@ -76,6 +76,28 @@ TEST(CheckDataset, ListsEverythingAtOnce) {
   EXPECT_TRUE(test::contains(text, "10 problems, 2 warnings"));
 }
 
+TEST(CheckDataset, OneClassAloneIsAWarning) {
+  const test::TemporaryDirectory folder;
+  const fs::path root = folder.path();
+  for (int i = 0; i < 6; ++i)
+    test::write_picture(root / "folders" / (i < 4 ? "train" : "val") / "carrot" / str(i, ".jpg"), i);
+  const Json report = check_dataset({.format = "image_folder", .root = root / "folders"});
+  EXPECT_EQ(report["problems"], 0);
+  EXPECT_EQ(report["warnings"], 1);
+  EXPECT_EQ(
+      findings(report, "warning", "one_class", "train", "train: all pictures are of one class, 'carrot'"), 1);
+  // One class of boxes is what many detectors are for.
+  test::write_picture(root / "boxes/images/a.jpg", 1, 20, 16);
+  test::write_picture(root / "boxes/images/b.jpg", 2, 20, 16);
+  for (const std::string split : {"train", "val"})
+    test::write_text(root / "boxes" / (split + ".json"),
+                     str(R"({"categories": [{"id": 1, "name": "ant"}], "images": [{"id": 1, "file_name": ")",
+                         split == "train" ? "a" : "b",
+                         R"(.jpg", "width": 20, "height": 16}], "annotations": [{"id": 1, "image_id": 1, )",
+                         R"("category_id": 1, "bbox": [1, 1, 5, 5]}]})"));
+  EXPECT_EQ(check_dataset({.format = "coco", .root = root / "boxes"})["findings"], Json::array());
+}
+
 TEST(CheckDataset, CleanDataAreClean) {
   const test::TemporaryDirectory folder;
   for (int i = 0; i < 6; ++i)
