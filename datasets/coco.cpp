@@ -11,8 +11,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/nearest.h"
+#include "datasets/coco_file.h"
 #include "datasets/list_file.h"
-#include "io/file.h"
 
 namespace espalier {
 
@@ -33,48 +33,10 @@ std::string image_folder(const DataSpec& spec, Split split) {
   return folder;
 }
 
-/// Without the outlines, which nothing here reads and which are most of the file.
-Json parse(const fs::path& path) {
-  const std::string text = read_file(path);
-  const auto keep = [](int, Json::parse_event_t event, Json& parsed) {
-    return event != Json::parse_event_t::key || parsed != "segmentation";
-  };
-  try {
-    return Json::parse(text, keep);
-  } catch (const Json::exception& error) {
-    std::string what = error.what();  // "[json.exception...] parse error at line 1, column 9: ..."
-    if (const size_t bracket = what.find("] "); bracket != std::string::npos) what.erase(0, bracket + 2);
-    std::replace(what.begin(), what.end(), '\n', ' ');
-    fail(str(path.string(), ": is no whole JSON file (", what, "); fetch it again or correct it"));
-  }
-}
-
-/// The array `key` of the file. Throws Error.
-const Json& table(const Json& json, const char* key, const fs::path& path) {
-  ESPALIER_CHECK(json.is_object() && json.contains(key) && json.at(key).is_array(), path.string(),
-                 ": has no list '", key, "'; a file as of the COCO detection task is expected");
-  return json.at(key);
-}
-
-int64_t integer_of(const Json& json, const char* key, int64_t fallback) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_number_integer() ? found->get<int64_t>() : fallback;
-}
-
-constexpr int64_t kNone = std::numeric_limits<int64_t>::min();
-
 /// id -> label; fills listing.labels.
 std::map<int64_t, int> read_categories(const DataSpec& spec, const Json& categories, const fs::path& path,
                                        Listing& listing) {
-  std::map<int64_t, std::string> names;
-  for (const Json& category : categories) {
-    const int64_t id = category.is_object() ? integer_of(category, "id", kNone) : kNone;
-    ESPALIER_CHECK(id != kNone && category.contains("name") && category.at("name").is_string(), path.string(),
-                   ": the category ", category.dump().substr(0, 60), " has no id or name; add them");
-    ESPALIER_CHECK(names.emplace(id, category.at("name").get<std::string>()).second, path.string(),
-                   ": two categories have the id ", id, "; give each its own");
-  }
-  ESPALIER_CHECK(!names.empty(), path.string(), ": names no categories; add them");
+  const std::map<int64_t, std::string> names = coco_categories(categories, path);
   if (!spec.labels.empty())
     listing.labels = read_labels(spec);
   else
@@ -103,8 +65,8 @@ Listing read_coco(const DataSpec& spec, Split split) {
   ESPALIER_CHECK(fs::exists(path), path.string(), ": there is no such file of ", name(split),
                  " annotations; write one as of the COCO detection task, or name another with data.",
                  name(split));
-  const Json json = parse(path);
-  const auto labels = read_categories(spec, table(json, "categories", path), path, listing);
+  const Json json = read_coco_file(path);
+  const auto labels = read_categories(spec, coco_table(json, "categories", path), path, listing);
   const auto problem = [&](const char* kind, const std::string& where, const std::string& what,
                            DataProblem::Lost lost) {
     listing.problems.push_back({where, str(where, ": ", what), kind, "", lost});
@@ -115,18 +77,19 @@ Listing read_coco(const DataSpec& spec, Split split) {
   ESPALIER_CHECK(fs::is_directory(spec.root / folder), (spec.root / folder).string(),
                  ": there is no such folder of pictures; name it with data.images");
   int number = 0;
-  for (const Json& image : table(json, "images", path)) {
+  for (const Json& image : coco_table(json, "images", path)) {
     ++number;
     const bool is_object = image.is_object();
-    const int64_t id = is_object ? integer_of(image, "id", kNone) : kNone;
-    const std::string where = str(path.string(), ": image ", id == kNone ? str("number ", number) : str(id));
-    if (id == kNone || !image.contains("file_name") || !image.at("file_name").is_string()) {
+    const int64_t id = is_object ? coco_integer(image, "id", kNoInteger) : kNoInteger;
+    const std::string where =
+        str(path.string(), ": image ", id == kNoInteger ? str("number ", number) : str(id));
+    if (id == kNoInteger || !image.contains("file_name") || !image.at("file_name").is_string()) {
       problem("annotation", where, "has no id or file_name; add them", DataProblem::Lost::kPicture);
     } else if (!of_image.emplace(id, listing.samples.size()).second) {
       problem("annotation", where, "is there twice; give each image its own id", DataProblem::Lost::kPicture);
     } else {
       const auto side = [&](const char* key) {
-        return static_cast<int>(std::clamp<int64_t>(integer_of(image, key, 0), 0, 1 << 24));
+        return static_cast<int>(std::clamp<int64_t>(coco_integer(image, key, 0), 0, 1 << 24));
       };
       listing.samples.push_back({.path = (folder / image.at("file_name").get<std::string>()).string(),
                                  .width = side("width"),
@@ -137,8 +100,8 @@ Listing read_coco(const DataSpec& spec, Split split) {
     }
   }
 
-  for (const Json& object : table(json, "annotations", path)) {
-    const int64_t id = object.is_object() ? integer_of(object, "id", 0) : 0;
+  for (const Json& object : coco_table(json, "annotations", path)) {
+    const int64_t id = object.is_object() ? coco_integer(object, "id", 0) : 0;
     const std::string where = str(path.string(), ": object ", id);
     const auto lost = [&](const char* kind, const std::string& what) {
       problem(kind, where, what, DataProblem::Lost::kBox);
@@ -147,8 +110,8 @@ Listing read_coco(const DataSpec& spec, Split split) {
       lost("annotation", str("is ", object.dump().substr(0, 60), "; an annotation {...} is expected"));
       continue;
     }
-    const auto image = of_image.find(integer_of(object, "image_id", kNone));
-    const auto label = labels.find(integer_of(object, "category_id", kNone));
+    const auto image = of_image.find(coco_integer(object, "image_id", kNoInteger));
+    const auto label = labels.find(coco_integer(object, "category_id", kNoInteger));
     const Json bbox = object.value("bbox", Json());
     if (image == of_image.end()) {
       lost("annotation", str("is of image ", object.value("image_id", Json()).dump(),
@@ -169,7 +132,7 @@ Listing read_coco(const DataSpec& spec, Split split) {
                               .x1 = static_cast<float>(x + part(2)),
                               .y1 = static_cast<float>(y + part(3)),
                               .label = label->second,
-                              .crowd = integer_of(object, "iscrowd", 0) != 0});
+                              .crowd = coco_integer(object, "iscrowd", 0) != 0});
       listing.objects[image->second].push_back(id);
     }
   }

@@ -7,6 +7,7 @@
 #include "base/interrupt.h"
 #include "cli/command.h"
 #include "cli/step.h"
+#include "datasets/coco_file.h"
 #include "datasets/transforms.h"
 #include "io/file.h"
 #include "io/image.h"
@@ -113,7 +114,7 @@ class Folder {
     std::string text;
     for (size_t i = 0; i < predictions.size(); ++i)
       for (const Json& found : predictions[i].at("best")) {
-        Json entry = {{"image_id", i}, {"file_name", predictions[i].at("image")}};
+        Json entry = {{"image_id", predictions[i].at("image_id")}, {"file_name", predictions[i].at("image")}};
         entry.update(found);
         text += (text.empty() ? "[\n" : ",\n") + entry.dump();
       }
@@ -123,6 +124,33 @@ class Folder {
  private:
   fs::path folder_;
   std::map<std::string, int> names_;
+};
+
+/// What pictures and classes are called in results: their places, or as a COCO file numbers them.
+struct Numbers {
+  std::map<std::string, int64_t> images;
+  std::vector<int64_t> categories;  ///< of each label; empty: the labels' own numbers
+
+  Numbers(const std::string& coco, const std::vector<std::string>& pictures,
+          const std::vector<std::string>& labels) {
+    if (coco.empty()) {
+      for (const std::string& picture : pictures)
+        images.emplace(picture, static_cast<int64_t>(images.size()));
+      return;
+    }
+    const CocoNumbers file(coco);
+    categories = file.categories(labels);
+    for (const std::string& picture : pictures) images.emplace(picture, file.image(picture));
+  }
+
+  void apply(Json& entry) const {
+    entry["image_id"] = images.at(entry.at("image"));
+    if (categories.empty()) return;
+    for (Json& found : entry.at("best")) {
+      Json& id = found.at("category_id");
+      id = categories.at(id.get<size_t>());
+    }
+  }
 };
 
 /// "a.jpg:  carrot 91.2 %  leek 3.0 %"; of boxes those that are drawn.
@@ -141,7 +169,7 @@ std::string line_of(const Json& prediction, double threshold) {
 Command add_predict(CLI::App& program) {
   struct Options {
     StepOptions step;
-    std::string model, out;
+    std::string model, out, coco;
     std::vector<std::string> paths;
     DrawOptions draw;
     TileOptions tiles{.tile = 0};
@@ -154,6 +182,10 @@ Command add_predict(CLI::App& program) {
   app->add_option("--out", options->out,
                   "folder for predictions.json (boxes as COCO's results), pictures with boxes or masks drawn "
                   "on them, and masks as PNG whose numbers are the classes");
+  app->add_option(
+      "--coco", options->coco,
+      "annotation file whose ids results take, of pictures by file name and of classes by name; by "
+      "default pictures are numbered as they come and classes as the model's, both from 0");
   app->add_option("--threshold", options->draw.threshold, "score of boxes to draw; default 0.5")
       ->check(CLI::Range(0.0, 1.0));
   app->add_option("--opacity", options->draw.opacity, "of masks on drawn pictures; default 0.6")
@@ -175,7 +207,11 @@ Command add_predict(CLI::App& program) {
             ESPALIER_CHECK(options->tiles.tile == 0 || predict.task().name() == std::string("segmentation"),
                            "--tile puts masks together, and ", options->model, " is a model for ",
                            predict.task().name(), "; leave it out");
+            ESPALIER_CHECK(options->coco.empty() || predict.task().name() == std::string("detection"),
+                           "--coco numbers boxes, and ", options->model, " is a model for ",
+                           predict.task().name(), "; leave it out");
             const std::vector<std::string> pictures = pictures_of(options->paths);
+            const Numbers numbers(options->coco, pictures, labels);
             Folder folder(options->out, pictures);
             Json predictions = Json::array(), errors = Json::array();
             for (const std::string& picture : pictures) {
@@ -189,6 +225,7 @@ Command add_predict(CLI::App& program) {
                 else
                   prediction = predict(image);
                 Json entry = {{"image", picture}, {"best", predict.task().describe(prediction, labels)}};
+                numbers.apply(entry);
                 entry.update(folder.write(picture, image, prediction, labels, options->draw));
                 predictions.push_back(std::move(entry));
                 output.text(line_of(predictions.back(), options->draw.threshold));

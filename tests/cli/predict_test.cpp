@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "command_line.h"
 #include "io/file.h"
@@ -87,6 +88,57 @@ TEST_F(PredictTest, DetectorsDrawBoxesAndWriteCocoResults) {
       write_model(folder / "few.safetensors", "yolov3_mobilenet_v1", 3, {{"keep_top_k", 5}});
   EXPECT_EQ(boxes(few, {}), 5u);
   EXPECT_EQ(boxes(few, {"--set", "task.keep_top_k=3"}), 3u);
+}
+
+TEST_F(PredictTest, ResultsTakeTheNumbersOfACocoFile) {
+  const std::string model = write_model(folder / "det.safetensors", "yolov3_mobilenet_v1", 2);
+  const std::string coco = folder / "val.json";
+  const auto write = [&](const Json& images, const Json& categories) {
+    std::ofstream(coco) << Json{
+        {"images", images}, {"categories", categories}, {"annotations", Json::array()}};
+  };
+  const Json images = {{{"id", 70}, {"file_name", "more/a.jpg"}},
+                       {{"id", 41}, {"file_name", "pictures/a.jpg"}}};
+  const Json kinds = {
+      {{"id", 9}, {"name", "kind 0"}}, {{"id", 3}, {"name", "kind 1"}}, {{"id", 5}, {"name", "x"}}};
+  const auto predict = [&](const std::vector<std::string>& paths) {
+    std::vector<std::string> arguments = {"predict", model, "--out", folder / "out",
+                                          "--coco",  coco,  "--json"};
+    arguments.insert(arguments.end(), paths.begin(), paths.end());
+    return run(arguments);
+  };
+  write(images, kinds);
+  const test::Ran ran = predict({pictures});
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  std::set<int> seen;
+  for (const Json& found : Json::parse(read_file(folder / "out/predictions.json"))) {
+    const bool first = found.at("file_name") == pictures + "/a.jpg";
+    EXPECT_EQ(found.at("image_id"), first ? 41 : 70);
+    EXPECT_EQ(found.at("category_id"), found.at("category") == "kind 0" ? 9 : 3);
+    seen.insert(found.at("image_id").get<int>());
+    seen.insert(found.at("category_id").get<int>());
+  }
+  EXPECT_EQ(seen, (std::set<int>{3, 9, 41, 70}));
+  const auto expect_error = [&](const std::vector<std::string>& paths, const std::string& part) {
+    const test::Ran failed = predict(paths);
+    EXPECT_EQ(failed.code, kBadInput);
+    EXPECT_NE(failed.err.find(part), std::string::npos) << failed.err;
+    EXPECT_EQ(std::count(failed.err.begin(), failed.err.end(), '\n'), 1) << failed.err;
+  };
+  write_picture(folder / "other/b.jpg", 30, 30);
+  expect_error({pictures, folder / "other"}, "other/b.jpg: " + coco + " has no image of this file_name");
+  fs::create_directories(folder / "other");
+  fs::copy(pictures + "/a.jpg", folder / "other/a.jpg");
+  expect_error({folder / "other/a.jpg"}, "has several images of this name");
+  write(images, {kinds[0], {{"id", 3}, {"name", "kind one"}}});
+  expect_error({pictures}, coco + ": has no category 'kind 1', which the model knows; did you mean");
+  // One image of a name is it whatever its folder.
+  write(Json::array({images[0]}), kinds);
+  EXPECT_EQ(predict({folder / "other/a.jpg"}).json().at("predictions")[0].at("image_id"), 70);
+  const std::string masks = write_model(folder / "seg.safetensors", "unet", 2);
+  const test::Ran wrong = run({"predict", masks, pictures, "--coco", coco});
+  EXPECT_EQ(wrong.code, kBadInput);
+  EXPECT_NE(wrong.err.find("--coco numbers boxes"), std::string::npos) << wrong.err;
 }
 
 TEST_F(PredictTest, SegmentersWriteMasksOfThePicturesSize) {
