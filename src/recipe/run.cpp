@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <set>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -61,7 +62,7 @@ StageSpec bench_stage_of(const Recipe& recipe) {
   return stage;
 }
 
-const char* kStateWords[] = {"done", "continues", "runs again", "runs"};
+const char* kStateWords[] = {"done", "continues", "runs again", "runs", "taken back"};
 
 /// What a train stage learns from; empty for most.
 std::string teacher_name(const StageSpec& stage) {
@@ -73,9 +74,12 @@ class Inputs {
  public:
   Inputs(Workbench& bench, const fs::path& out) : bench_(bench), recipe_(bench.recipe()), out_(out) {}
 
+  /// For a plan: the stage's folder is NAME.old until it is taken back.
+  void set_aside(const std::string& stage) { aside_.insert(stage); }
+
   fs::path model_of(const std::string& from) const {
     if (from == "scratch") return {};
-    return recipe_.find(from) ? out_ / from / kModelFile : fs::path(from);
+    return recipe_.find(from) ? folder_of(from) / kModelFile : fs::path(from);
   }
 
   fs::path teacher_of(const StageSpec& stage) const {
@@ -92,7 +96,7 @@ class Inputs {
   fs::path sensitivity_of(const StageSpec& stage) const {
     if (stage.kind != "prune") return {};
     const std::string name = stage.options.at("sensitivity");
-    return recipe_.find(name)  ? out_ / name / kSensitivityFile
+    return recipe_.find(name)  ? folder_of(name) / kSensitivityFile
            : name == "DEFAULT" ? default_sensitivities(recipe_.model.name)
                                : fs::path(name);
   }
@@ -139,9 +143,14 @@ class Inputs {
  private:
   Json hash(const fs::path& file) const { return fs::exists(file) ? Json(file_hash(file)) : Json(nullptr); }
 
+  fs::path folder_of(const std::string& stage) const {
+    return out_ / (aside_.contains(stage) ? stage + ".old" : stage);
+  }
+
   Workbench& bench_;
   const Recipe& recipe_;
   fs::path out_;
+  std::set<std::string> aside_;
 };
 
 std::vector<const StageSpec*> variants_of(const Recipe& recipe) {
@@ -214,16 +223,22 @@ class Runner {
   }
 
  private:
-  /// Says how it stands; true when there is something to do.
+  /// Says how it stands, and takes back what was put aside; true when there is something to do.
   bool announce(const StageSpec& stage, const StageState& state) {
     if (interrupt_requested())
       throw Interrupted("interrupted before " + stage.name + "; the same command continues here");
     const std::string head = fmt::format("[{}/{}] {}", ++number_, total_, headline(recipe_, stage));
-    const bool done = state.what == StageState::What::kFinished;
+    const bool aside = state.what == StageState::What::kSetAside;
+    const bool done = state.what == StageState::What::kFinished || aside;
     std::string how = kStateWords[static_cast<int>(state.what)];
+    if (aside) {
+      run_.take_back(stage.name);
+      how = fmt::format("is as {}.old was made; taken back", stage.name);
+    }
     if (done && state.record.metrics.contains("val"))
       how += ": " + metric_text(bench_.metric_name(), state.record.metrics.at("val"));
-    if (!state.why.empty()) how += ": " + state.why + "; what was there is kept as " + stage.name + ".old";
+    if (!state.why.empty()) how += ": " + state.why;
+    if (!state.why.empty() && !state.empty) how += "; what was there is kept as " + stage.name + ".old";
     spdlog::info("{}{}", head, state.what == StageState::What::kNew ? "" : " (" + how + ")");
     return !done;
   }
@@ -366,7 +381,7 @@ class Runner {
 
 std::string plan_text(const Recipe& recipe, const fs::path& out) {
   Workbench bench(recipe);
-  const Inputs inputs(bench, out);
+  Inputs inputs(bench, out);
   std::vector<std::string> pending;  // stages that will run, whose models are not known yet
   std::string text = fmt::format("{}: {} on {} with {} threads, into {}\n", recipe.name, bench.task().name(),
                                  bench.device_name(), bench.threads(), out.string());
@@ -384,7 +399,9 @@ std::string plan_text(const Recipe& recipe, const fs::path& out) {
       how = kStateWords[static_cast<int>(state.what)];
       if (!state.why.empty()) how += ": " + state.why;
     }
-    if (waits || state.what != StageState::What::kFinished) pending.push_back(stage.name);
+    const bool aside = state.what == StageState::What::kSetAside;
+    if (aside && !waits) inputs.set_aside(stage.name);
+    if (waits || !(aside || state.what == StageState::What::kFinished)) pending.push_back(stage.name);
     text += fmt::format("{:>3}. {} ({})\n", ++number, headline(recipe, stage), how);
   };
   for (const StageSpec& stage : recipe.stages) {

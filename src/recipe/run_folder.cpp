@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -63,12 +64,22 @@ RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
 
 RunFolder::~RunFolder() { ::close(lock_); }
 
-StageState stage_state(const fs::path& root, const std::string& name, const Json& inputs) {
+namespace {
+
+/// Whether a folder has the record of a stage that did not get anywhere, and nothing else.
+bool holds_nothing(const fs::path& folder, const StageRecord& record) {
+  return !record.finished && std::all_of(fs::directory_iterator(folder), {}, [](const auto& entry) {
+    return entry.path().filename() == kRecordFile;
+  });
+}
+
+/// How what lies in one folder stands to `inputs`.
+StageState folder_state(const fs::path& folder, const Json& inputs) {
   StageState state;
-  const fs::path folder = root / name;
   const std::optional<StageRecord> record = read_record(folder / kRecordFile);
   if (!record) return state;
   state.record = *record;
+  state.empty = holds_nothing(folder, *record);
   state.why = first_difference(inputs, record->inputs);
   if (!state.why.empty()) {
     state.what = StageState::What::kStale;
@@ -87,14 +98,45 @@ StageState stage_state(const fs::path& root, const std::string& name, const Json
   return state;
 }
 
+fs::path old_of(const fs::path& folder) { return folder.string() + ".old"; }
+
+void move_folder(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  ESPALIER_CHECK(!error, "cannot move ", from.string(), " to ", to.string(), ": ", error.message());
+}
+
+}  // namespace
+
+StageState stage_state(const fs::path& root, const std::string& name, const Json& inputs) {
+  const fs::path folder = root / name;
+  StageState state = folder_state(folder, inputs);
+  if (state.what == StageState::What::kFinished) return state;
+  StageState old = folder_state(old_of(folder), inputs);
+  if (old.what != StageState::What::kFinished) return state;
+  old.what = StageState::What::kSetAside;
+  return old;
+}
+
+void RunFolder::take_back(const std::string& name) const {
+  const fs::path folder = stage(name), old = old_of(folder), between = folder.string() + ".swap";
+  std::error_code error;
+  if (folder_state(folder, {}).empty)
+    fs::remove_all(folder, error);
+  else if (fs::exists(folder))  // it is not where a call ended between these lines
+    move_folder(folder, between);
+  move_folder(old, folder);
+  if (fs::exists(between)) move_folder(between, old);
+}
+
 void RunFolder::begin(const std::string& name, const Json& inputs, const StageState& state) const {
   const fs::path folder = stage(name);
   std::error_code error;
-  if (state.what == StageState::What::kStale) {
-    const fs::path old = folder.string() + ".old";
-    fs::remove_all(old, error);
-    fs::rename(folder, old, error);
-    ESPALIER_CHECK(!error, "cannot put ", folder.string(), " aside: ", error.message());
+  if (state.what == StageState::What::kStale && state.empty) {
+    fs::remove_all(folder, error);  // not worth the place of what is in NAME.old
+  } else if (state.what == StageState::What::kStale) {
+    fs::remove_all(old_of(folder), error);
+    move_folder(folder, old_of(folder));
   }
   fs::create_directories(folder, error);
   ESPALIER_CHECK(!error, "cannot make the folder ", folder.string(), ": ", error.message());

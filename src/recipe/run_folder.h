@@ -32,9 +32,10 @@ struct StageRecord {
 
 /// Whether a stage must run, and why, for people.
 struct StageState {
-  enum class What { kFinished, kUnfinished, kStale, kNew };
+  enum class What { kFinished, kUnfinished, kStale, kNew, kSetAside };  ///< the last: finished, as NAME.old
   What what = What::kNew;
-  std::string why;  ///< of kStale: "epochs is 8, was 4"
+  std::string why;     ///< of kStale: "epochs is 8, was 4"
+  bool empty = false;  ///< begun, and nothing was made
   StageRecord record;
 };
 
@@ -56,8 +57,10 @@ class RunFolder {
     return stage_state(root_, name, inputs);
   }
   /// Makes the stage's folder and notes its inputs, so that an interrupted stage is only continued when they
-  /// are the same. What a stale one had made is kept as NAME.old.
+  /// are the same. What a stale one had made is kept as NAME.old; one that holds nothing is dropped.
   void begin(const std::string& name, const Json& inputs, const StageState& state) const;
+  /// Of kSetAside: NAME.old becomes NAME, and what was there NAME.old.
+  void take_back(const std::string& name) const;
   /// Hashes the outputs and writes the record: the stage is finished.
   void finish(const std::string& name, StageRecord record, const std::vector<std::string>& outputs) const;
 

@@ -65,6 +65,57 @@ TEST_F(RunFolderTest, AnUnfinishedStageIsContinuedOnlyWithTheSameInputs) {
   EXPECT_EQ(run.state("baseline", changed).why, "model is \"abd\", was \"abc\"");
 }
 
+TEST_F(RunFolderTest, WhatWasFinishedBeforeIsTakenBack) {
+  const RunFolder run(root);
+  make_stage(run, "baseline");
+  Json changed = inputs;
+  changed["options"]["epochs"] = 8;
+  run.begin("baseline", changed, run.state("baseline", changed));
+  write(run.stage("baseline") / "checkpoint", "half");
+  const StageState state = run.state("baseline", inputs);
+  EXPECT_EQ(state.what, What::kSetAside);
+  EXPECT_EQ(state.record.metrics.at("top1"), 0.5);
+  run.take_back("baseline");
+  EXPECT_EQ(run.state("baseline", inputs).what, What::kFinished);
+  EXPECT_TRUE(fs::exists(root / "baseline.old" / "checkpoint")) << "the two have changed places";
+  EXPECT_FALSE(fs::exists(root / "baseline.swap"));
+}
+
+TEST_F(RunFolderTest, TakingBackGoesOnWhereItEnded) {
+  const RunFolder run(root);
+  make_stage(run, "baseline");
+  fs::rename(run.stage("baseline"), root / "baseline.old");
+  fs::create_directories(root / "baseline.swap");
+  write(root / "baseline.swap" / "checkpoint", "half");
+  EXPECT_EQ(run.state("baseline", inputs).what, What::kSetAside);
+  run.take_back("baseline");
+  EXPECT_EQ(run.state("baseline", inputs).what, What::kFinished);
+  EXPECT_TRUE(fs::exists(root / "baseline.old" / "checkpoint"));
+}
+
+TEST_F(RunFolderTest, WhatDidNotGetAnywhereReplacesNothing) {
+  const RunFolder run(root);
+  make_stage(run, "baseline");
+  Json refused = inputs, third = inputs;
+  refused["options"]["batch"] = 500;
+  third["options"]["epochs"] = 9;
+  run.begin("baseline", refused, run.state("baseline", refused));
+  run.begin("baseline", third, run.state("baseline", third));
+  EXPECT_TRUE(fs::exists(root / "baseline.old" / "model"));
+  EXPECT_EQ(run.state("baseline", third).what, What::kUnfinished);
+  run.take_back("baseline");
+  EXPECT_EQ(run.state("baseline", inputs).what, What::kFinished);
+  EXPECT_FALSE(fs::exists(root / "baseline.old"));
+}
+
+TEST_F(RunFolderTest, WhatWasPutAsideAndChangedIsMadeAgain) {
+  const RunFolder run(root);
+  make_stage(run, "baseline");
+  fs::rename(run.stage("baseline"), root / "baseline.old");
+  write(root / "baseline.old" / "model", "other");
+  EXPECT_EQ(run.state("baseline", inputs).what, What::kNew);
+}
+
 TEST_F(RunFolderTest, OutputsThatWereTouchedOrDeletedAreMadeAgain) {
   const RunFolder run(root);
   make_stage(run, "baseline");
