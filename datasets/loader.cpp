@@ -98,8 +98,7 @@ class Loader final : public BatchSource {
     ESPALIER_CHECK(!pipeline_.output_sizes().empty(),
                    "transforms: the size of the result depends on the picture, so pictures do not "
                    "fit into one batch; add center_crop, resize or random_resized_crop");
-    ESPALIER_CHECK(batches() > 0, data_.name, ": has ", data_.size(), " pictures, fewer than one batch of ",
-                   options.batch, "; set data.batch to at most ", data_.size(), " or add pictures");
+    batches_ = batch_count(data_.name, data_.size(), options);
     order_.resize(data_.samples.size());
   }
   ~Loader() override { abandon(); }
@@ -131,10 +130,7 @@ class Loader final : public BatchSource {
     return true;
   }
 
-  int64_t batches() const override {
-    const int64_t n = data_.size(), b = options_.batch;
-    return options_.drop_last ? n / b : (n + b - 1) / b;
-  }
+  int64_t batches() const override { return batches_; }
   int64_t samples() const override { return options_.drop_last ? batches() * options_.batch : data_.size(); }
   uint64_t hash() const override {
     const uint64_t both[] = {data_.hash, pipeline_.hash()};
@@ -304,6 +300,7 @@ class Loader final : public BatchSource {
   const Dataset data_;
   const Pipeline pipeline_;
   const LoaderOptions options_;
+  int64_t batches_ = 0;  ///< of an epoch
   mutable ImageCache cache_;
   const int threads_;
   tbb::task_arena arena_;
@@ -327,6 +324,14 @@ LoaderOptions train_loader_options(int batch, uint64_t seed, int64_t cache_bytes
 
 LoaderOptions eval_loader_options(int batch, int64_t cache_bytes) {
   return {.batch = batch, .cache_bytes = cache_bytes, .annotate = true};
+}
+
+int64_t batch_count(const std::string& name, int64_t pictures, const LoaderOptions& options) {
+  const int64_t n = pictures, b = options.batch;
+  const int64_t batches = options.drop_last ? n / b : (n + b - 1) / b;
+  ESPALIER_CHECK(batches > 0, name, ": has ", n, " pictures, fewer than one batch of ", b,
+                 "; set batch to at most ", n, " or add pictures");
+  return batches;
 }
 
 std::unique_ptr<BatchSource> make_loader(Dataset data, Pipeline pipeline, const LoaderOptions& options) {

@@ -27,6 +27,9 @@ struct LoaderOptions {
 LoaderOptions train_loader_options(int batch, uint64_t seed, int64_t cache_bytes = 0);
 LoaderOptions eval_loader_options(int batch, int64_t cache_bytes = 0);
 
+/// How many batches an epoch has of so many pictures. Throws Error, beginning with `name`, for none.
+int64_t batch_count(const std::string& name, int64_t pictures, const LoaderOptions& options);
+
 /// What a loader gives depends on data, pipeline, seed, epoch and batch size, never on threads, prefetch or
 /// cache. start(epoch, first_batch) enters an epoch anywhere. A picture that cannot be read is an Error from
 /// next(), for the batch it belongs to. Targets are those of the data set's task (tasks/batch.h). Throws

@@ -226,6 +226,19 @@ int64_t picture_count(const SyntheticOptions& options) {
   return (int64_t{o.train} + o.val + o.test) * (find_layout(o.layout).by_class ? o.classes : 1);
 }
 
+int64_t training_picture_count(const SyntheticOptions& options) {
+  const SyntheticOptions o = checked(options);
+  return int64_t{o.train} * (find_layout(o.layout).by_class ? o.classes : 1);
+}
+
+std::vector<std::string> labels_of(const SyntheticOptions& options) {
+  const SyntheticOptions o = checked(options);
+  const std::vector<std::string>& all = find_layout(o.layout).labels();
+  std::vector<std::string> labels(all.begin(), all.begin() + o.classes);
+  if (o.layout == std::string("image_folder")) std::sort(labels.begin(), labels.end());
+  return labels;
+}
+
 const std::vector<std::string>& drawn_labels(const std::string& layout) {
   return find_layout(layout).labels();
 }

@@ -37,6 +37,11 @@ bool must_draw(const std::filesystem::path& folder);
 
 /// How many pictures that makes, in all splits together.
 int64_t picture_count(const SyntheticOptions& options);
+/// How many of them are for training.
+int64_t training_picture_count(const SyntheticOptions& options);
+
+/// The classes of a data set that these options make, in the order in which its reader numbers them.
+std::vector<std::string> labels_of(const SyntheticOptions& options);
 
 /// The names of what is drawn, for a layout; as many as `classes` can be.
 const std::vector<std::string>& drawn_labels(const std::string& layout);

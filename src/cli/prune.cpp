@@ -55,6 +55,7 @@ Command add_prune(CLI::App& program) {
             if (!data && recalibrate.empty()) recalibrate = "0";
             const Recipe recipe = step_recipe(options->step, options->model, recalibrate != "0");
             Workbench bench(recipe);
+            check_plan(bench);
             Json all = Json::array();
             for (const StageSpec& stage : recipe.stages) {
               // A list of budgets makes "small_75.safetensors" and "small_50.safetensors".

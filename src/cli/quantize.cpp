@@ -23,6 +23,7 @@ Command add_quantize(CLI::App& program) {
   return {app, [options](const Output& output) -> int {
             const Recipe recipe = step_recipe(options->step, options->model);
             Workbench bench(recipe);
+            check_plan(bench);
             if (!options->work.empty()) {
               std::error_code code;
               std::filesystem::create_directories(options->work, code);

@@ -19,6 +19,7 @@ Command add_sensitivity(CLI::App& program) {
   return {app, [options](const Output& output) -> int {
             const Recipe recipe = step_recipe(options->step, options->model);
             Workbench bench(recipe);
+            check_plan(bench);
             const StageJob job = {.bench = bench,
                                   .stage = recipe.stages.at(0),
                                   .model_in = options->model,

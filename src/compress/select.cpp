@@ -323,9 +323,14 @@ std::optional<double> tolerance_that_removes(const Graph& graph, const Sensitivi
   return Selector(graph, sensitivity, options, nullptr).least_loss();
 }
 
+void check_options(const Graph& graph, const SelectOptions& options) {
+  check(options);
+  filter_groups(graph, channel_groups(graph), options.groups);
+}
+
 PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options,
                             const LatencyTable* latency) {
-  check(options);
+  check_options(graph, options);
   check_same_groups(sensitivity, graph, "sensitivities");
   check_orders(graph, sensitivity, options);
   ESPALIER_CHECK(latency || (!options.keep_latency && !options.latency_ms),

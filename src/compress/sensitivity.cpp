@@ -72,18 +72,10 @@ class Measurement {
         file_(file),
         options_(options),
         ratios_(checked_ratios(options.ratios)),
+        groups_(groups_to_measure(graph, options)),
         sweep_(graph, task, source, options.memory) {
-    ESPALIER_CHECK(options.stop_loss >= 0 && options.stop_loss <= 1, "sensitivity: stop_loss ",
-                   options.stop_loss,
-                   " is no share of the metric; give 0 .. 1, where 1 measures every ratio");
     ESPALIER_CHECK(find_criterion(options.criterion).score || options.scores, "sensitivity: criterion ",
                    options.criterion, " needs pictures to score channels by, and none were given");
-    const std::vector<ChannelGroup> groups = channel_groups(graph);
-    ESPALIER_CHECK(!groups.empty(), "sensitivity: the model has no channels that could be removed");
-    const std::vector<bool> wanted = filter_groups(graph, groups, options.groups);
-    for (size_t g = 0; g < groups.size(); ++g)
-      if (wanted[g]) groups_.push_back(groups[g]);
-    ESPALIER_CHECK(!groups_.empty(), "sensitivity: include and exclude leave no group to measure");
     result_ = {.metric_name = task.metric_name(),
                .stop_loss = options.stop_loss,
                .criterion = options.criterion,
@@ -305,6 +297,20 @@ bool Sensitivity::complete() const {
     return std::all_of(ratios.begin(), ratios.end(),
                        [&](double r) { return point_at(g, r) || ended_before(g, r, stop_loss); });
   });
+}
+
+std::vector<ChannelGroup> groups_to_measure(const Graph& graph, const SensitivityOptions& options) {
+  checked_ratios(options.ratios);
+  ESPALIER_CHECK(options.stop_loss >= 0 && options.stop_loss <= 1, "sensitivity: stop_loss ",
+                 options.stop_loss, " is no share of the metric; give 0 .. 1, where 1 measures every ratio");
+  const std::vector<ChannelGroup> groups = channel_groups(graph);
+  ESPALIER_CHECK(!groups.empty(), "sensitivity: the model has no channels that could be removed");
+  const std::vector<bool> wanted = filter_groups(graph, groups, options.groups);
+  std::vector<ChannelGroup> chosen;
+  for (size_t g = 0; g < groups.size(); ++g)
+    if (wanted[g]) chosen.push_back(groups[g]);
+  ESPALIER_CHECK(!chosen.empty(), "sensitivity: include and exclude leave no group to measure");
+  return chosen;
 }
 
 Sensitivity measure_sensitivity(const Graph& graph, const Task& task, BatchSource& source,

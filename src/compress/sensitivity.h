@@ -82,6 +82,10 @@ struct SensitivityOptions {
   std::string note;  ///< goes into the file
 };
 
+/// The groups that a sweep with these options measures. Throws Error for options out of range, patterns that
+/// match nothing, and where no group is left.
+std::vector<ChannelGroup> groups_to_measure(const Graph& graph, const SensitivityOptions& options);
+
 /// Measures the curve of every group with physically smaller graphs in Sessions. What stands before a group
 /// in the network is computed once per batch, not once per ratio and group. `file` is written atomically
 /// after every point; when it exists with the same model, data and criterion, measuring continues

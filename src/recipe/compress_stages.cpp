@@ -26,12 +26,21 @@ std::vector<std::string> patterns_of(const Json& options, const char* key) {
   return options.at(key).get<std::vector<std::string>>();
 }
 
-Model load_float_model(const StageJob& job) {
-  Model model = load_model(job.model_in);
+Model load_float_model(const std::filesystem::path& file, const std::string& kind) {
+  Model model = load_model(file);
   for (const Graph::Value& value : model.graph.values)
-    ESPALIER_CHECK(!value.param.defined() || value.param.dtype() == DType::kF32, job.model_in.string(),
-                   ": is an INT8 model, and ", job.stage.kind, " needs the FP32 one that it was made from");
+    ESPALIER_CHECK(!value.param.defined() || value.param.dtype() == DType::kF32, file.string(),
+                   ": is an INT8 model, and ", kind, " needs the FP32 one that it was made from");
   return model;
+}
+
+SensitivityOptions sensitivity_options(const Json& options, const Model& model) {
+  const Json& memory = options.at("memory");
+  return {.ratios = options.at("ratios").get<std::vector<double>>(),
+          .criterion = options.at("criterion"),
+          .stop_loss = options.at("stop_loss"),
+          .groups = group_filter(options, model),
+          .memory = memory.is_string() ? parse_bytes(memory.get<std::string>()) : memory.get<int64_t>()};
 }
 
 namespace {
@@ -48,24 +57,19 @@ ChannelScores scores_on_pictures(const StageJob& job, const Model& model, const 
 }  // namespace
 
 Json sensitivity_stage(const StageJob& job) {
-  const Model model = load_float_model(job);
+  const Model model = load_float_model(job.model_in, job.stage.kind);
   job.bench.check_model(model, job.model_in.string());
   const Json& options = job.stage.options;
   const auto source =
       job.bench.evaluation_batches(options.at("list"), model.preprocessing, job.bench.recipe().data.batch,
                                    options.at("images").is_null() ? -1 : options.at("images").get<int64_t>());
   const auto task = job.bench.task_of(model);
-  const Json& memory = options.at("memory");
-  const Sensitivity measured = measure_sensitivity(
-      model.graph.to(job.bench.device()), *task, *source, job.sensitivity,
-      {.ratios = options.at("ratios").get<std::vector<double>>(),
-       .criterion = options.at("criterion"),
-       .scores = [&] { return scores_on_pictures(job, model, *task); },
-       .stop_loss = options.at("stop_loss"),
-       .groups = group_filter(options, model),
-       .memory = memory.is_string() ? parse_bytes(memory.get<std::string>()) : memory.get<int64_t>(),
-       .note = job.bench.recipe().data.spec.root.filename().string() + "/" +
-               options.at("list").get<std::string>()});
+  SensitivityOptions sweep = sensitivity_options(options, model);
+  sweep.scores = [&] { return scores_on_pictures(job, model, *task); };
+  sweep.note =
+      job.bench.recipe().data.spec.root.filename().string() + "/" + options.at("list").get<std::string>();
+  const Sensitivity measured =
+      measure_sensitivity(model.graph.to(job.bench.device()), *task, *source, job.sensitivity, sweep);
   spdlog::info("sensitivities:\n{}", sensitivity_table(measured));
   return {{"baseline", measured.baseline},
           {"groups", measured.groups.size()},

@@ -23,7 +23,7 @@ namespace {
 class Int8Job {
  public:
   explicit Int8Job(const StageJob& job)
-      : job_(job), options_(job.stage.options), model_(load_float_model(job)) {
+      : job_(job), options_(job.stage.options), model_(load_float_model(job.model_in, job.stage.kind)) {
     job.bench.check_model(model_, job.model_in.string());
     const int batch = job.bench.recipe().data.batch;
     batches_ = options_.at("calibration_batches");
@@ -39,9 +39,7 @@ class Int8Job {
 
   Json run() {
     form_.prepared = prepare_for_quantization(model_.graph);
-    form_.options = {.per_channel = options_.at("weights") == "per_channel",
-                     .paddlex_compat = options_.at("paddlex_compat"),
-                     .keep_fp32 = patterns_of(options_, "keep_fp32")};
+    form_.options = quantize_options(options_);
     quantizable_items(form_.prepared,
                       form_.options);  // a pattern that matches nothing is said before the work
     equalise();
@@ -140,8 +138,7 @@ class Int8Job {
         !form_.options.paddlex_compat, job_.stage.name,
         ": finetune learns scales, which paddlex_compat takes from histograms; leave one of them out");
     const Recipe& recipe = job_.bench.recipe();
-    const auto data =
-        job_.bench.training_batches(o.at("batch").is_null() ? recipe.data.batch : o.at("batch").get<int>());
+    const auto data = job_.bench.training_batches(training_batch(o, recipe));
     Model rounded = model_;
     rounded.graph = add_fake_quantization(form_.prepared, form_.ranges, form_.options);
     TrainOptions train{.epochs = epochs,
@@ -217,6 +214,12 @@ class Int8Job {
 };
 
 }  // namespace
+
+QuantizeOptions quantize_options(const Json& options) {
+  return {.per_channel = options.at("weights") == "per_channel",
+          .paddlex_compat = options.at("paddlex_compat"),
+          .keep_fp32 = patterns_of(options, "keep_fp32")};
+}
 
 Json int8_stage(const StageJob& job) {
   try {

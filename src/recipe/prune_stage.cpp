@@ -133,7 +133,7 @@ PruningPlan select_on_all_images(const StageJob& job, const Model& model, const 
 }  // namespace
 
 Json prune_stage(const StageJob& job) {
-  Model model = load_float_model(job);
+  Model model = load_float_model(job.model_in, job.stage.kind);
   const Json& options = job.stage.options;
   Sensitivity sensitivity = load_sensitivity(job.sensitivity);
   const std::string place = job.sensitivity.string();

@@ -211,6 +211,7 @@ class Runner {
   }
 
   Json stages() {
+    check_plan(bench_);
     write_atomically(run_.root() / "recipe.json", recipe_.complete.dump(2) + "\n");
     bench_.make_data();
     Json metrics = Json::object();
@@ -381,6 +382,7 @@ class Runner {
 
 std::string plan_text(const Recipe& recipe, const fs::path& out) {
   Workbench bench(recipe);
+  check_plan(bench);
   Inputs inputs(bench, out);
   std::vector<std::string> pending;  // stages that will run, whose models are not known yet
   std::string text = fmt::format("{}: {} on {} with {} threads, into {}\n", recipe.name, bench.task().name(),

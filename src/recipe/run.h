@@ -9,7 +9,7 @@
 namespace espalier {
 
 /// One line a stage: what it does, from which model, whether it is done, would continue or runs again and
-/// why. Looks only; nothing is made.
+/// why. Looks only; nothing is made. Throws Error for what would be refused on the way.
 std::string plan_text(const Recipe& recipe, const std::filesystem::path& out);
 
 /// Runs every stage that is not done, evaluates and times every variant, and writes out/result.json, which it

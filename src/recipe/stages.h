@@ -11,6 +11,7 @@
 #include "compress/select.h"
 #include "datasets/dataset.h"
 #include "io/model_file.h"
+#include "passes/quantize.h"
 #include "recipe/recipe.h"
 #include "tasks/task.h"
 #include "train/loop.h"
@@ -43,12 +44,16 @@ class Workbench {
   void make_data();
   /// One line: how many pictures of how many classes.
   std::string data_text();
+  /// Of pictures still to be drawn too.
   const std::vector<std::string>& labels();
   /// Of pictures still to be drawn too.
   bool has_test() const;
 
   /// Shuffled and augmented. Throws Error listing every unreadable picture unless the recipe says skip.
   std::unique_ptr<BatchSource> training_batches(int batch);
+  /// How many batches an epoch of these has, of pictures still to be drawn too. Throws Error as they would
+  /// for none.
+  int64_t training_steps(int batch);
   /// In order, by the given evaluation transforms (a model brings its own). At most `max_images`, a
   /// reproducible choice; -1: all.
   std::unique_ptr<BatchSource> evaluation_batches(const std::string& list, const Json& transforms, int batch,
@@ -61,12 +66,14 @@ class Workbench {
 
  private:
   const Dataset& dataset(Split split, bool checked);
+  bool to_draw() const;
 
   const Recipe& recipe_;
   Device device_ = Device::kCpu;
   std::string processor_;
   std::unique_ptr<Task> task_;
   std::map<std::pair<Split, bool>, Dataset> datasets_;
+  std::vector<std::string> drawn_labels_;  ///< of pictures still to be drawn
 };
 
 /// One stage at work.
@@ -99,8 +106,29 @@ StageFunction find_stage_function(const std::string& kind);
 /// What a train stage's checked keys mean to the loop. Throws Error for what does not fit together.
 TrainOptions train_options(const Json& options);
 
+/// What a train stage says about the loss.
+Json loss_options(const Json& options);
+/// The `batch` of a section that trains; data.batch by default.
+int training_batch(const Json& options, const Recipe& recipe);
+
 /// The recipe's network for the data's classes, with model.weights where it names them.
 Model new_model(Workbench& bench);
+/// The same without weights.
+Model untrained_model(Workbench& bench);
+/// How many classes it tells apart. Throws Error, about model.classes, where the data have others.
+int class_count(Workbench& bench);
+/// A model to train on. Throws Error for one of other classes, of another size, or in INT8.
+Model load_trainable(Workbench& bench, const std::filesystem::path& file);
+/// A teacher sees what the student sees. Throws Error for one that is not made for that.
+Model load_teacher(Workbench& bench, const std::filesystem::path& file);
+/// Side of the pictures that it was made for.
+int input_size(const Model& model);
+/// The entry of a pipeline that scales pixels, or null.
+Json normalization(const Json& transforms);
+
+/// Tries what can be tried before the first stage begins, on the network as it will be made: files, patterns,
+/// class weights, batches, schedules. Throws Error at the first that would be refused later, with its place.
+void check_plan(Workbench& bench);
 
 /// What a prune stage's checked keys mean to the selection of channels on a device. Throws Error for what
 /// does not fit.
@@ -108,8 +136,14 @@ SelectOptions select_options(const Json& options, const Model& model, Device dev
 /// What `keep_multiple_of` is there.
 int channel_multiple(const Json& options, Device device);
 
-/// The model of a stage that needs FP32. Throws Error for an INT8 one.
-Model load_float_model(const StageJob& job);
+/// The model of a kind of stage that needs FP32. Throws Error for an INT8 one.
+Model load_float_model(const std::filesystem::path& file, const std::string& kind);
+
+/// What a sensitivity stage's keys mean to the sweep, but for the scores of criteria that need pictures.
+SensitivityOptions sensitivity_options(const Json& options, const Model& model);
+
+/// What an int8 stage's keys mean to the choice of layers.
+QuantizeOptions quantize_options(const Json& options);
 
 /// Whether a prune stage's budget is counted in milliseconds.
 bool has_latency_budget(const Json& options);

@@ -18,7 +18,18 @@ TimeUnit unit_of(const std::string& name) {
   return name == "run" ? TimeUnit::kRun : name == "epochs" ? TimeUnit::kEpochs : TimeUnit::kSteps;
 }
 
-/// What a train stage says about the loss.
+DistillOptions distillation(const StageJob& job) {
+  if (job.teacher.empty()) return {};
+  const Json& options = job.stage.options.at("distill");
+  return {.teacher = std::make_shared<Graph>(load_teacher(job.bench, job.teacher).graph),
+          .name = job.teacher.string(),
+          .hash = file_hash(job.teacher),
+          .weight = options.at("weight"),
+          .temperature = options.at("temperature")};
+}
+
+}  // namespace
+
 Json loss_options(const Json& options) {
   Json task = Json::object();
   if (options.at("label_smoothing").get<double>() > 0)
@@ -27,56 +38,76 @@ Json loss_options(const Json& options) {
   return task;
 }
 
-void check_input_size(const Model& model, int size, const std::string& file) {
-  const Shape input = model.graph.values[model.graph.inputs.at(0)].meta.shape;
-  ESPALIER_CHECK(input[1] == size && input[2] == size, file, ": was made for ", input[1], "x", input[2],
-                 " pictures but data.size is ", size, "; set data.size=", input[1]);
+int training_batch(const Json& options, const Recipe& recipe) {
+  return options.at("batch").is_null() ? recipe.data.batch : options.at("batch").get<int>();
 }
 
-/// The entry of a pipeline that scales pixels, or null.
+int input_size(const Model& model) {
+  return static_cast<int>(model.graph.values[model.graph.inputs.at(0)].meta.shape[1]);
+}
+
+namespace {
+
+void check_input_size(const Model& model, int size, const std::string& file) {
+  const int input = input_size(model);
+  ESPALIER_CHECK(input == size, file, ": was made for ", input, "x", input, " pictures but data.size is ",
+                 size, "; set data.size=", input);
+}
+
+}  // namespace
+
 Json normalization(const Json& transforms) {
   for (const Json& entry : transforms)
     if (entry.value("name", "") == "normalize") return entry;
   return nullptr;
 }
 
-/// The teacher sees what the student sees, so it must be made for that.
-DistillOptions distillation(const StageJob& job, const Json& preprocessing) {
-  if (job.teacher.empty()) return {};
-  const std::string file = job.teacher.string();
-  const Model teacher = load_model(job.teacher);
-  job.bench.check_model(teacher, file);
-  check_input_size(teacher, job.bench.recipe().data.size, file);
-  ESPALIER_CHECK(normalization(teacher.preprocessing) == normalization(preprocessing), file,
-                 ": the teacher's pixels are scaled by ", normalization(teacher.preprocessing).dump(),
-                 " but data.transforms.eval has ", normalization(preprocessing).dump(),
+Model load_teacher(Workbench& bench, const std::filesystem::path& path) {
+  const std::string file = path.string();
+  Model teacher = load_model(path);
+  bench.check_model(teacher, file);
+  check_input_size(teacher, bench.recipe().data.size, file);
+  const Json theirs = normalization(teacher.preprocessing),
+             ours = normalization(bench.recipe().data.eval_transforms);
+  ESPALIER_CHECK(theirs == ours, file, ": the teacher's pixels are scaled by ", theirs.dump(),
+                 " but data.transforms.eval has ", ours.dump(),
                  "; take a teacher that was trained on the same");
-  const Json& options = job.stage.options.at("distill");
-  return {.teacher = std::make_shared<Graph>(teacher.graph),
-          .name = file,
-          .hash = file_hash(job.teacher),
-          .weight = options.at("weight"),
-          .temperature = options.at("temperature")};
+  return teacher;
 }
 
-}  // namespace
+Model load_trainable(Workbench& bench, const std::filesystem::path& path) {
+  Model model = load_float_model(path, "train");
+  bench.check_model(model, path.string());
+  check_input_size(model, bench.recipe().data.size, path.string());
+  return model;
+}
 
-Model new_model(Workbench& bench) {
+int class_count(Workbench& bench) {
+  const int given = bench.recipe().model.classes, classes = static_cast<int>(bench.labels().size());
+  ESPALIER_CHECK(given == 0 || given == classes, "is ", given, " but the data have ", classes,
+                 "; leave the key out, the data decide");
+  return classes;
+}
+
+Model untrained_model(Workbench& bench) {
   const Recipe& recipe = bench.recipe();
   Model model;
   ModelSpec spec = recipe.model;
-  const int classes = static_cast<int>(bench.labels().size());
-  ESPALIER_CHECK(spec.classes == 0 || spec.classes == classes, "model.classes is ", spec.classes,
-                 " but the data have ", classes, "; leave the key out, the data decide");
-  spec.classes = classes;
+  spec.classes = class_count(bench);
   model.task = find_model(spec.name).task;
   model.labels = bench.labels();
   model.architecture = complete_spec(spec);
   model.graph = build_model(spec, recipe.data.size, recipe.seed);
   model.metrics = Json::object();
   model.lineage = Json::array();
+  return model;
+}
+
+Model new_model(Workbench& bench) {
+  const Recipe& recipe = bench.recipe();
+  Model model = untrained_model(bench);
   if (!recipe.weights.empty()) {
-    const ImportReport report = import_weights(model.graph, spec.name, recipe.weights);
+    const ImportReport report = import_weights(model.graph, recipe.model.name, recipe.weights);
     std::string fresh;
     for (const std::string& name : report.initialised)
       fresh += (fresh.empty() ? "; newly initialised: " : ", ") + name;
@@ -134,27 +165,19 @@ Json train_stage(const StageJob& job) {
   Workbench& bench = job.bench;
   const Recipe& recipe = bench.recipe();
   const Json& options = job.stage.options;
-  const int batch = options.at("batch").is_null() ? recipe.data.batch : options.at("batch").get<int>();
 
-  Model model;
-  if (job.model_in.empty()) {
-    model = new_model(bench);
-  } else {
-    model = load_float_model(job);
-    bench.check_model(model, job.model_in.string());
-    check_input_size(model, recipe.data.size, job.model_in.string());
-  }
+  Model model = job.model_in.empty() ? new_model(bench) : load_trainable(bench, job.model_in);
   model.preprocessing = recipe.data.eval_transforms;
   model.task_options = bench.task_options(model);
   const auto task = bench.task_of(model, loss_options(options));
-  const auto source = bench.training_batches(batch);
+  const auto source = bench.training_batches(training_batch(options, recipe));
   const auto eval = bench.evaluation_batches("val", model.preprocessing, recipe.data.batch);
 
   TrainOptions train = train_options(options);
   train.seed = recipe.seed;
   train.device = bench.device();
   train.folder = job.folder;
-  train.distill = distillation(job, model.preprocessing);
+  train.distill = distillation(job);
   const std::string identity = options.dump() + (job.model_in.empty() ? "" : file_hash(job.model_in));
   train.recipe_hash = fnv1a(identity.data(), identity.size());
   const TrainResult result =

@@ -58,15 +58,15 @@ std::unique_ptr<Task> Workbench::task_of(const Model& model, const Json& extra) 
 
 void Workbench::make_data() {
   const DataSection& data = recipe_.data;
-  if (!data.make || !must_draw(data.spec.root)) return;
+  if (!to_draw()) return;
   spdlog::info("drawing {} pictures into {}", picture_count(*data.make), data.spec.root.string());
   make_pictures(data.spec.root, *data.make);
 }
 
+bool Workbench::to_draw() const { return recipe_.data.make && must_draw(recipe_.data.spec.root); }
+
 bool Workbench::has_test() const {
-  const DataSection& data = recipe_.data;
-  if (data.make && must_draw(data.spec.root)) return data.make->test > 0;
-  return has_split(data.spec, Split::kTest);
+  return to_draw() ? recipe_.data.make->test > 0 : has_split(recipe_.data.spec, Split::kTest);
 }
 
 const Dataset& Workbench::dataset(Split split, bool checked) {
@@ -89,8 +89,7 @@ const Dataset& Workbench::dataset(Split split, bool checked) {
 
 std::string Workbench::data_text() {
   const std::filesystem::path& root = recipe_.data.spec.root;
-  if (recipe_.data.make && must_draw(root))
-    return fmt::format("data: {} is not there, its pictures will be drawn", root.string());
+  if (to_draw()) return fmt::format("data: {} is not there, its pictures will be drawn", root.string());
   std::string text = fmt::format("data: {}, {} classes", root.string(), labels().size());
   for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
     if (has_split(recipe_.data.spec, split))
@@ -99,6 +98,7 @@ std::string Workbench::data_text() {
 }
 
 const std::vector<std::string>& Workbench::labels() {
+  if (to_draw()) return drawn_labels_ = labels_of(*recipe_.data.make);
   for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
     if (has_split(recipe_.data.spec, split)) return dataset(split, false).labels;
   return dataset(Split::kTrain, false).labels;  // says what is missing
@@ -112,6 +112,14 @@ std::unique_ptr<BatchSource> Workbench::training_batches(int batch) {
   return make_loader(dataset(Split::kTrain, true), Pipeline(recipe_.data.train_transforms), options);
 }
 
+int64_t Workbench::training_steps(int batch) {
+  const LoaderOptions options = train_loader_options(batch, recipe_.seed);
+  if (to_draw())
+    return batch_count(recipe_.data.spec.root.string(), training_picture_count(*recipe_.data.make), options);
+  const Dataset& data = dataset(Split::kTrain, false);
+  return batch_count(data.name, data.size(), options);
+}
+
 std::unique_ptr<BatchSource> Workbench::evaluation_batches(const std::string& list, const Json& transforms,
                                                            int batch, int64_t max_images) {
   Dataset data = dataset(split_of(list), true);
@@ -123,7 +131,7 @@ std::unique_ptr<BatchSource> Workbench::evaluation_batches(const std::string& li
 }
 
 std::string Workbench::data_hash(const std::string& list) {
-  if (recipe_.data.make && must_draw(recipe_.data.spec.root)) return "";
+  if (to_draw()) return "";
   const Json& transforms = list == "train" ? recipe_.data.train_transforms : recipe_.data.eval_transforms;
   // The word tells these from records that knew only the files' names.
   return "contents " + hex(dataset(split_of(list), false).hash ^ Pipeline(transforms).hash());

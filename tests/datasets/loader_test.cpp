@@ -233,7 +233,7 @@ TEST_F(LoaderTest, ErrorsOfATransformNameThePicture) {
 
 TEST_F(LoaderTest, RefusesWhatCannotWork) {
   EXPECT_ERROR(make_loader(data, train, train_loader_options(24, 1)),
-               "has 23 pictures, fewer than one batch of 24; set data.batch to at most 23");
+               "has 23 pictures, fewer than one batch of 24; set batch to at most 23");
   EXPECT_NO_THROW(make_loader(data, eval, eval_loader_options(24)));
   EXPECT_ERROR(make_loader(data, train, eval_loader_options(0)), "data.batch is 0");
   const Pipeline open(Json::array({Json{{"name", "resize_short"}}, Json{{"name", "normalize"}}}));
