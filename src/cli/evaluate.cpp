@@ -40,6 +40,8 @@ Command add_evaluate(CLI::App& program) {
                   "detection: CSV file to write, precision and recall of every class at IoU 0.5");
   return {app, [options](const Output& output) -> int {
             options->step.kind = "evaluate";
+            check_output("--curves", options->curves,
+                         {{options->model, "the model that is read"}, {options->step.recipe, "the recipe"}});
             const Recipe recipe = step_recipe(options->step, options->model);
             Workbench bench(recipe);
             const Model model = load_model(options->model);

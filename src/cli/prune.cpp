@@ -10,10 +10,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// A list of budgets makes "small_75.safetensors" and "small_50.safetensors".
+fs::path file_of(const StageSpec& stage, fs::path out) {
+  const std::string name = out.stem().string() + stage.name.substr(stage.kind.size());
+  return out.replace_filename(name + out.extension().string());
+}
+
+fs::path selection_of(fs::path out) { return out.replace_extension(kSelectionFile); }
+fs::path latencies_of(fs::path out) { return out.replace_filename(kLatencyFile); }
+
 /// One model; what it decided goes beside it.
 Json cut(Workbench& bench, const StageSpec& stage, const fs::path& model, const std::string& sensitivity,
          const fs::path& whole, const fs::path& out) {
-  const fs::path selection = fs::path(out).replace_extension(kSelectionFile);
+  const fs::path selection = selection_of(out);
   const StageJob job = {.bench = bench,
                         .stage = stage,
                         .model_in = model,
@@ -23,7 +32,7 @@ Json cut(Workbench& bench, const StageSpec& stage, const fs::path& model, const 
                         .whole = whole,
                         .model_out = out,
                         .selection = selection,
-                        .latencies = fs::path(out).replace_filename(kLatencyFile)};
+                        .latencies = latencies_of(out)};
   Json metrics = prune_stage(job);
   metrics["model"] = out.string();
   metrics["selection"] = selection.string();
@@ -54,16 +63,22 @@ Command add_prune(CLI::App& program) {
             std::string& recalibrate = options->step.flags["recalibrate"];
             if (!data && recalibrate.empty()) recalibrate = "0";
             const Recipe recipe = step_recipe(options->step, options->model, recalibrate != "0");
+            const std::string whole = options->step.flags["share_of"];
+            for (const StageSpec& stage : recipe.stages) {
+              const fs::path out = file_of(stage, options->out);
+              for (const fs::path& file : {out, selection_of(out), latencies_of(out)})
+                check_output("--out", file,
+                             {{options->model, "the model that is read"},
+                              {*sensitivity, "the file of sensitivities that is read"},
+                              {whole, "the model of --share-of"},
+                              {options->step.recipe, "the recipe"}});
+            }
             Workbench bench(recipe);
             check_plan(bench);
             Json all = Json::array();
             for (const StageSpec& stage : recipe.stages) {
-              // A list of budgets makes "small_75.safetensors" and "small_50.safetensors".
-              fs::path out = options->out;
-              out.replace_filename(out.stem().string() + stage.name.substr(stage.kind.size()) +
-                                   out.extension().string());
-              all.push_back(
-                  cut(bench, stage, options->model, *sensitivity, options->step.flags["share_of"], out));
+              const fs::path out = file_of(stage, options->out);
+              all.push_back(cut(bench, stage, options->model, *sensitivity, whole, out));
               output.text(out.string() + ": " + all.back().at("summary").get<std::string>());
               output.text("what each group keeps: " + all.back().at("selection").get<std::string>());
             }

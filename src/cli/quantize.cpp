@@ -21,6 +21,8 @@ Command add_quantize(CLI::App& program) {
       "a folder for layer_errors.json and for what is measured: with it an interrupted search goes on");
   add_stage_flags(app, "int8", options->step);
   return {app, [options](const Output& output) -> int {
+            check_output("--out", options->out,
+                         {{options->model, "the model that is read"}, {options->step.recipe, "the recipe"}});
             const Recipe recipe = step_recipe(options->step, options->model);
             Workbench bench(recipe);
             check_plan(bench);

@@ -17,6 +17,8 @@ Command add_sensitivity(CLI::App& program) {
   app->add_option("--out", options->out, "the JSON file, written after every point")->required();
   add_stage_flags(app, "sensitivity", options->step);
   return {app, [options](const Output& output) -> int {
+            check_output("--out", options->out,
+                         {{options->model, "the model that is read"}, {options->step.recipe, "the recipe"}});
             const Recipe recipe = step_recipe(options->step, options->model);
             Workbench bench(recipe);
             check_plan(bench);

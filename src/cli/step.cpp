@@ -80,6 +80,15 @@ void add_stage_flags(CLI::App* app, const std::string& kind, StepOptions& option
   add_flags(app, find_stage_kind(kind)->keys, "", options, without);
 }
 
+void check_output(const std::string& flag, const std::filesystem::path& out,
+                  const std::vector<InputFile>& inputs) {
+  for (const InputFile& input : inputs) {
+    std::error_code unknown;  // a file that is not there is no other one
+    ESPALIER_CHECK(!std::filesystem::equivalent(out, input.path, unknown), flag, ": ", out.string(), " is ",
+                   input.what, "; name another one");
+  }
+}
+
 Recipe step_recipe(const StepOptions& options, const std::string& from, bool needs_data) {
   Document document;
   document.file = "command line";

@@ -37,6 +37,15 @@ void add_machine_options(CLI::App* app, MachineOptions& options);
 void add_stage_flags(CLI::App* app, const std::string& kind, StepOptions& options,
                      const std::vector<std::string>& without = {});
 
+/// A file that is read, and what it is to people.
+struct InputFile {
+  std::string path, what;  ///< "the model that is read"
+};
+
+/// Throws Error where the file `out`, named by `flag`, is one of those that are read.
+void check_output(const std::string& flag, const std::filesystem::path& out,
+                  const std::vector<InputFile>& inputs);
+
 /// A recipe with this one stage, which reads `from` (a model file or "scratch"). Without data (`needs_data`
 /// false) its data section is empty and must not be used.
 Recipe step_recipe(const StepOptions& options, const std::string& from, bool needs_data = true);

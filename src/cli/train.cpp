@@ -7,6 +7,20 @@
 
 namespace espalier {
 
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A stage that runs again moves the one folder and removes the other.
+void check_folders(const fs::path& out, const std::string& model) {
+  if (!fs::exists(model)) return;
+  const std::string parent = fs::absolute(model).parent_path().string();
+  for (const char* folder : {"train", "train.old"})
+    check_output("--out", out / folder, {{parent, "the folder of " + model + ", which is read"}});
+}
+
+}  // namespace
+
 Command add_train(CLI::App& program) {
   struct Options {
     StepOptions step;
@@ -21,10 +35,11 @@ Command add_train(CLI::App& program) {
   app->add_option("--out", options->out, "folder; the model becomes OUT/train/model.safetensors")->required();
   add_stage_flags(app, "train", options->step);
   return {app, [options](const Output& output) -> int {
+            check_folders(options->out, options->from);
+            check_folders(options->out, options->step.flags["distill.from"]);
             const Recipe recipe = step_recipe(options->step, options->from);
             const Json metrics = run_stages(recipe, options->out).at("train");
-            const std::string model =
-                (std::filesystem::path(options->out) / "train" / "model.safetensors").string();
+            const std::string model = (fs::path(options->out) / "train" / "model.safetensors").string();
             output.text(
                 fmt::format("{}: {}", model, metric_text(metrics.at("val").at("name"), metrics.at("val"))));
             Json object = metrics;
