@@ -75,7 +75,8 @@ class Predictor {
 /// Writes what is seen on each picture into a folder; nothing without one.
 class Folder {
  public:
-  Folder(fs::path folder, const std::vector<std::string>& pictures) : folder_(std::move(folder)) {
+  Folder(fs::path folder, const std::vector<std::string>& pictures, const std::string& task)
+      : folder_(std::move(folder)) {
     if (folder_.empty()) return;
     std::error_code error;
     fs::create_directories(folder_, error);
@@ -84,6 +85,15 @@ class Folder {
     for (const std::string& picture : pictures)
       ESPALIER_CHECK(!fs::equivalent(fs::absolute(picture).parent_path(), folder_), picture,
                      ": lies in the folder of --out, where the drawn pictures go; name another one");
+    if (is_ours()) return;
+    check_free(kList);
+    for (const std::string& picture : pictures) {
+      const std::string name = name_of(picture);
+      if (task == "segmentation") check_free(name + ".png");
+      if (task != "classification") check_free(name + ".jpg");
+    }
+    names_.clear();
+    write_list(Json::array());  // so that the same command may write again what it did not finish
   }
 
   /// Under the picture's own name, with a number where two have the same. Returns the files' names.
@@ -91,8 +101,7 @@ class Folder {
              const std::vector<std::string>& labels, const DrawOptions& options) {
     Json files = Json::object();
     if (folder_.empty()) return files;
-    std::string name = fs::path(picture).stem().string();
-    if (const int times = names_[name]++; times > 0) name += str(".", times + 1);
+    const std::string name = name_of(picture);
     const Mask& mask = prediction.mask;
     if (!mask.empty()) {
       files["mask"] = name + ".png";
@@ -118,10 +127,32 @@ class Folder {
         entry.update(found);
         text += (text.empty() ? "[\n" : ",\n") + entry.dump();
       }
-    write_atomically(folder_ / "predictions.json", (text.empty() ? "[" : text + "\n") + "]\n");
+    write_atomically(folder_ / kList, (text.empty() ? "[" : text + "\n") + "]\n");
   }
 
  private:
+  static constexpr const char* kList = "predictions.json";
+
+  std::string name_of(const std::string& picture) {
+    const std::string name = fs::path(picture).stem().string();
+    const int times = names_[name]++;
+    return times > 0 ? str(name, ".", times + 1) : name;
+  }
+
+  /// Whether an earlier call wrote its list here; then the rest is of that call, too.
+  bool is_ours() const {
+    if (!fs::exists(folder_ / kList)) return false;
+    const Json list = Json::parse(read_file(folder_ / kList), nullptr, false);
+    return list.is_array() && std::all_of(list.begin(), list.end(), [](const Json& entry) {
+             return entry.is_object() && entry.contains("image_id") && entry.contains("file_name");
+           });
+  }
+
+  void check_free(const std::string& name) const {
+    ESPALIER_CHECK(!fs::exists(folder_ / name), (folder_ / name).string(),
+                   ": is there already, and no earlier predict wrote it; name an empty folder with --out");
+  }
+
   fs::path folder_;
   std::map<std::string, int> names_;
 };
@@ -179,9 +210,11 @@ Command add_predict(CLI::App& program) {
   app->add_option("MODEL", options->model, "a model file, FP32 or INT8; it knows how to prepare pictures")
       ->required();
   app->add_option("PATH", options->paths, "pictures, or folders of them")->required();
-  app->add_option("--out", options->out,
-                  "folder for predictions.json (boxes as COCO's results), pictures with boxes or masks drawn "
-                  "on them, and masks as PNG whose numbers are the classes");
+  app->add_option(
+      "--out", options->out,
+      "folder for predictions.json (boxes as COCO's results), pictures with boxes or masks drawn "
+      "on them, and masks as PNG whose numbers are the classes; only what an earlier predict wrote there "
+      "is written over");
   app->add_option(
       "--coco", options->coco,
       "annotation file whose ids results take, of pictures by file name and of classes by name; by "
@@ -212,7 +245,7 @@ Command add_predict(CLI::App& program) {
                            predict.task().name(), "; leave it out");
             const std::vector<std::string> pictures = pictures_of(options->paths);
             const Numbers numbers(options->coco, pictures, labels);
-            Folder folder(options->out, pictures);
+            Folder folder(options->out, pictures, predict.task().name());
             Json predictions = Json::array(), errors = Json::array();
             for (const std::string& picture : pictures) {
               if (interrupt_requested()) throw Interrupted("interrupted before " + picture);

@@ -158,6 +158,24 @@ TEST_F(PredictTest, SegmentersWriteMasksOfThePicturesSize) {
   EXPECT_EQ(read_index_png(folder / "tiles/a.png").width, 90);
 }
 
+TEST_F(PredictTest, WhatOthersWroteIsNotWrittenOver) {
+  const std::string model = write_model(folder / "seg.safetensors", "unet", 2), masks = folder / "masks";
+  fs::create_directories(masks);
+  std::ofstream(masks + "/a.png") << "a mask that somebody drew";
+  const std::vector<std::string> predict = {"predict", model, pictures, "--out", masks};
+  const test::Ran refused = run(predict);
+  EXPECT_EQ(refused.code, kBadInput);
+  EXPECT_NE(refused.err.find("masks/a.png: is there already"), std::string::npos) << refused.err;
+  EXPECT_EQ(read_file(masks + "/a.png"), "a mask that somebody drew");
+  fs::remove(masks + "/a.png");
+  std::ofstream(masks + "/predictions.json") << "{\"mine\": true}";
+  EXPECT_EQ(run(predict).code, kBadInput);
+  EXPECT_EQ(read_file(masks + "/predictions.json"), "{\"mine\": true}");
+  fs::remove(masks + "/predictions.json");
+  EXPECT_EQ(run(predict).code, kOk);
+  EXPECT_EQ(run(predict).code, kOk) << "a second run writes what the first one wrote";
+}
+
 TEST_F(PredictTest, EvaluatePrintsATableOfTheClasses) {
   const std::string model = write_model(folder / "seg.safetensors", "unet", 2);
   std::ofstream(pictures + "/val_list.txt") << "a.jpg a.png\n";
