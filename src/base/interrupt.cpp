@@ -23,6 +23,9 @@ extern "C" void on_signal(int signal) {
 void watch_for_interrupts() {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
+  // A terminal that closes; who started the program by nohup wants it to go on.
+  if (std::signal(SIGHUP, on_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a write past the limit then fails, and says so
 }
 
 bool interrupt_requested() { return requested; }

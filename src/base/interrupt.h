@@ -11,7 +11,8 @@ class Interrupted : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// From now on the first SIGINT or SIGTERM only sets the flag; the second one ends the program at once.
+/// From now on the first SIGINT, SIGTERM or SIGHUP (unless it is ignored) only sets the flag; the second one
+/// ends the program at once. A limit on the size of files makes writing fail instead of ending it.
 void watch_for_interrupts();
 bool interrupt_requested();
 /// Sets or clears the flag, as the signal does.
