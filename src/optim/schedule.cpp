@@ -40,6 +40,9 @@ Schedule::Schedule(const ScheduleOptions& options, int64_t steps_per_epoch, int6
   ESPALIER_CHECK(o.warmup >= 0 && std::isfinite(o.warmup), "schedule: the warm-up lasts ", o.warmup, " ",
                  words(o.warmup_unit), "; it cannot be negative");
   warmup_ = steps_of(o.warmup, o.warmup_unit);
+  const bool in_epochs = o.warmup_unit == TimeUnit::kEpochs;
+  ESPALIER_CHECK(warmup_ <= total_ || !in_epochs, "schedule.warmup_epochs is ", o.warmup, " but epochs is ",
+                 epochs, "; set schedule.warmup_epochs");
   ESPALIER_CHECK(warmup_ <= total_, "schedule: the warm-up lasts ", warmup_, " steps but the run only ",
                  total_, "; shorten the warm-up or train longer");
   if (o.name == "polynomial")
@@ -57,10 +60,14 @@ Schedule::Schedule(const ScheduleOptions& options, int64_t steps_per_epoch, int6
     // One behind the end is as the reference's default of 30, 60, 90 epochs in a short run: it never comes.
     boundaries_.push_back(steps_of(o.at[i], o.at_unit));
   }
-  if (!boundaries_.empty())
-    ESPALIER_CHECK(warmup_ <= boundaries_[0], "schedule: the warm-up lasts ", warmup_,
-                   " steps but the rate falls first at step ", boundaries_[0],
-                   "; shorten the warm-up or move the first boundary");
+  if (boundaries_.empty()) return;
+  ESPALIER_CHECK(warmup_ <= boundaries_[0] || !in_epochs, "schedule.warmup_epochs is ", o.warmup,
+                 " but the rate falls first after ",
+                 static_cast<double>(boundaries_[0]) / static_cast<double>(steps_per_epoch),
+                 " epochs; set schedule.warmup_epochs or schedule.at");
+  ESPALIER_CHECK(warmup_ <= boundaries_[0], "schedule: the warm-up lasts ", warmup_,
+                 " steps but the rate falls first at step ", boundaries_[0],
+                 "; shorten the warm-up or move the first boundary");
 }
 
 double Schedule::rate(int64_t step) const {

@@ -91,7 +91,10 @@ TEST(ScheduleTest, ImpossibleValuesAreErrors) {
   says(complaint({.name = "cosine", .end = 1.5}), "end is 1.5");
   says(complaint({.name = "polynomial", .power = -1}), "power is -1");
   says(complaint({.at = {1}, .warmup = 11, .warmup_unit = TimeUnit::kSteps}), "falls first at step 10");
-  says(complaint({.name = "constant", .warmup = 11}), "lasts 110 steps but the run only 100");
+  says(complaint({.name = "constant", .warmup = 101, .warmup_unit = TimeUnit::kSteps}),
+       "lasts 101 steps but the run only 100");
+  says(complaint({.name = "constant", .warmup = 11}), "warmup_epochs is 11 but epochs is 10");
+  says(complaint({.at = {1}, .warmup = 2}), "warmup_epochs is 2 but the rate falls first after 1 epochs");
   says(complaint({.warmup = -1}), "cannot be negative");
   says(complaint({.warmup_start = 2}), "warmup_start is 2");
   says(complaint({}, 0), "at least 1");
