@@ -108,7 +108,7 @@ Document parse_yaml(const std::string& text, const std::string& file) {
 
 Document read_yaml(const std::filesystem::path& path) { return parse_yaml(read_file(path), path.string()); }
 
-void set_value(Document& document, const std::string& path, const std::string& value,
+Json set_value(Document& document, const std::string& path, const std::string& value,
                const std::string& place) {
   Json parsed;
   Document given;
@@ -121,7 +121,9 @@ void set_value(Document& document, const std::string& path, const std::string& v
   Json* at = &document.root;
   std::string walked;
   for (size_t begin = 0; begin <= path.size();) {
-    const size_t end = std::min(path.find('.', begin), path.size());
+    size_t end = std::min(path.find('.', begin), path.size());
+    // A bound's key is stage.quantity.
+    if (walked == "expect" && end < path.size()) end = std::min(path.find('.', end + 1), path.size());
     const std::string key = path.substr(begin, end - begin);
     begin = end + 1;
     ESPALIER_CHECK(!key.empty(), place, ": expected KEY=VALUE with a key like data.batch");
@@ -139,13 +141,14 @@ void set_value(Document& document, const std::string& path, const std::string& v
     walked = join(walked, key);
     if (!document.places.contains(walked)) document.places[walked] = place;
   }
-  *at = std::move(parsed);
+  *at = parsed;
   const auto below = [&](const auto& entry) { return entry.first.starts_with(path + "."); };
   std::erase_if(document.places, below);
   std::erase_if(document.texts, below);
   for (auto& [p, where] : given.places) document.places[p] = where;
   document.texts.erase(path);
   for (auto& [p, text] : given.texts) document.texts[p] = text;
+  return parsed;
 }
 
 }  // namespace espalier

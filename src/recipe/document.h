@@ -18,6 +18,8 @@ struct Document {
   Json root = Json::object();
   std::map<std::string, std::string> places;  ///< path -> "recipes/x.yaml:12" or "--set data.batch=0"
   std::map<std::string, std::string> texts;   ///< path -> a scalar as it was written
+  std::vector<std::string> notes;             ///< for people: what overrides did beside what they say
+  bool flags = false;  ///< one step of a command line: what it reads are files, and its keys are flags
 
   /// Where a path was given; for a path that was not, the nearest enclosing one.
   std::string place(const std::string& path) const;
@@ -31,8 +33,9 @@ Document read_yaml(const std::filesystem::path& path);
 Document parse_yaml(const std::string& text, const std::string& file);
 
 /// Sets `path` to the YAML in `value`, as if the document had said so. Sections on the way are made.
-/// Throws Error when the value is no YAML or the path runs through a scalar or past the end of a list.
-void set_value(Document& document, const std::string& path, const std::string& value,
+/// Returns the value. Throws Error when it is no YAML or the path runs through a scalar or past the end of a
+/// list.
+Json set_value(Document& document, const std::string& path, const std::string& value,
                const std::string& place);
 
 }  // namespace espalier

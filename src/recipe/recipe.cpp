@@ -35,6 +35,11 @@ std::string kind_of(const Document& document, const std::string& path, const Jso
   return kind;
 }
 
+std::string replaced(std::string text, char from, char to) {
+  std::replace(text.begin(), text.end(), from, to);
+  return text;
+}
+
 const Json& options_of(const Json& entry, const std::string& kind) {
   static const Json empty = Json::object();
   if (entry.is_string() || entry.at(kind).is_null()) return empty;
@@ -63,19 +68,73 @@ std::string stage_path(const Document& document, const std::string& key) {
   return key;
 }
 
+/// Takes the key at `rest` ("optimizer.lr") out of a section, and all of `given` where that is one.
+bool take_out(Json& section, const std::string& rest, const Json& given) {
+  if (!section.is_object()) return false;
+  const size_t dot = rest.find('.');
+  const auto found = section.find(rest.substr(0, dot));
+  if (found == section.end()) return false;
+  if (dot != std::string::npos) return take_out(*found, rest.substr(dot + 1), given);
+  if (!given.is_object() || !found->is_object()) {
+    section.erase(found);
+    return true;
+  }
+  bool any = false;
+  for (const auto& [key, value] : given.items()) any |= take_out(*found, key, value);
+  return any;
+}
+
+/// Who says training.epochs=2 wants it of all trainings, whatever they say themselves.
+void set_all_trainings(Document& document, const std::string& key, const Json& given,
+                       const std::string& place) {
+  if (!document.root.contains("stages") || !document.root.at("stages").is_array()) return;
+  Json& stages = document.root.at("stages");
+  for (size_t i = 0; i < stages.size(); ++i) {
+    if (kind_of(document, str("stages.", i), stages[i]) != "train") continue;
+    if (!take_out(stages[i].at("train"), key, given)) continue;
+    const std::string path = str("stages.", i, ".train.", key);
+    std::erase_if(document.places, [&](const auto& entry) {
+      return entry.first == path || entry.first.starts_with(path + ".");
+    });
+    document.notes.push_back(place + ": " + name_of(stages[i], "train") +
+                             " takes it too, in place of its own");
+  }
+}
+
+void apply_override(Document& document, const std::string& override) {
+  const size_t equals = override.find('=');
+  const std::string place = "--set " + override;
+  const std::string path = stage_path(document, override.substr(0, equals));
+  // A stage written as a bare word becomes one with keys.
+  if (document.root.contains("stages") && document.root.at("stages").is_array())
+    for (Json& entry : document.root.at("stages"))
+      if (entry.is_string()) entry = Json{{entry.get<std::string>(), Json::object()}};
+  const Json given = set_value(document, path, override.substr(equals + 1), place);
+  constexpr std::string_view kShared = "training.";
+  // Flags of a step alone are said of it.
+  if (path.starts_with(kShared) && !document.flags)
+    set_all_trainings(document, path.substr(kShared.size()), given, place);
+}
+
 void apply_overrides(Document& document, const Overrides& overrides) {
   for (const std::string& override : overrides) {
     const size_t equals = override.find('=');
-    const std::string place = "--set " + override;
-    ESPALIER_CHECK(equals != std::string::npos && equals > 0, place,
+    ESPALIER_CHECK(equals != std::string::npos && equals > 0, "--set ", override,
                    ": expected KEY=VALUE, for example data.batch=16");
-    const std::string path = stage_path(document, override.substr(0, equals));
-    // A stage written as a bare word becomes one with keys.
-    if (document.root.contains("stages") && document.root.at("stages").is_array())
-      for (Json& entry : document.root.at("stages"))
-        if (entry.is_string()) entry = Json{{entry.get<std::string>(), Json::object()}};
-    set_value(document, path, override.substr(equals + 1), place);
   }
+  // What is said of one stage goes above what is said of all, in either order.
+  for (const bool shared : {true, false})
+    for (const std::string& override : overrides)
+      if (override.starts_with("training.") == shared) apply_override(document, override);
+}
+
+/// The timing at the end of a run is a stage whether it is written or not, so that its keys can be set.
+void add_bench(Document& document) {
+  if (!document.root.contains("stages") || !document.root.at("stages").is_array()) return;
+  Json& stages = document.root.at("stages");
+  for (size_t i = 0; i < stages.size(); ++i)
+    if (kind_of(document, str("stages.", i), stages[i]) == "bench") return;
+  if (!stages.empty()) stages.push_back(Json{{"bench", Json::object()}});
 }
 
 /// The shared section under a train stage's own keys, key by key.
@@ -231,7 +290,8 @@ class StageReader {
   /// One of `names` or a model file.
   void check_model_name(const std::string& path, const std::string& name,
                         const std::vector<std::string>& names) const {
-    if (!name.ends_with(".safetensors") && std::find(names.begin(), names.end(), name) == names.end())
+    if (!document_.flags && !name.ends_with(".safetensors") &&
+        std::find(names.begin(), names.end(), name) == names.end())
       document_.fail_at(path,
                         "'" + name + "' is no earlier stage that makes a model" + did_you_mean(name, names));
   }
@@ -277,7 +337,7 @@ class StageReader {
       given = names.back();
     }
     const std::string name = given;
-    if (name != "DEFAULT" && !name.ends_with(".json") &&
+    if (!document_.flags && name != "DEFAULT" && !name.ends_with(".json") &&
         std::find(names.begin(), names.end(), name) == names.end())
       document_.fail_at(stage.path + ".sensitivity",
                         "'" + name + "' is no earlier sensitivity stage, no .json file and not DEFAULT" +
@@ -290,6 +350,9 @@ class StageReader {
   void check_prune(const StageSpec& stage) const {
     const auto given = std::count_if(kBudgetKeys.begin(), kBudgetKeys.end(),
                                      [&](const char* key) { return !stage.options.at(key).is_null(); });
+    if (given != 1 && document_.flags)
+      fail(str("prune: ", given ? "more than one" : "none", " of ", budget_flags(),
+               " is given; say exactly one"));
     if (given != 1)
       document_.fail_at(stage.path, str(given ? "more than one" : "none", " of ", kBudgetKeysText,
                                         " is given; say exactly one"));
@@ -299,6 +362,12 @@ class StageReader {
     if (stage.options.at("keep_macs").is_null() && stage.options.at("keep_parameters").is_null() &&
         stage.options.at("keep_bytes").is_null())
       document_.fail_at(stage.path + ".share_of", "is for keep_macs, keep_parameters and keep_bytes");
+  }
+
+  static std::string budget_flags() {
+    std::string text;
+    for (const char* key : kBudgetKeys) text += (text.empty() ? "--" : ", --") + replaced(key, '_', '-');
+    return text;
   }
 
   void check_models(const StageSpec& stage) const {
@@ -366,7 +435,9 @@ const StageSpec* Recipe::find(const std::string& stage) const {
 }
 
 Recipe load_recipe(const fs::path& file, const Overrides& overrides) {
-  return make_recipe(read_yaml(file), file.stem().string(), overrides);
+  Document document = read_yaml(file);
+  add_bench(document);
+  return make_recipe(std::move(document), file.stem().string(), overrides);
 }
 
 Recipe make_recipe(Document document, const std::string& name, const Overrides& overrides) {

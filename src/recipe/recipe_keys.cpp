@@ -241,7 +241,8 @@ std::vector<Key> recipe_keys() {
       choice("precision", "tf32", {"tf32", "fp32", "bf16"},
              "of what the GPU's dense convolutions multiply; sums, weights, norms, losses and the optimizer "
              "are fp32 in any case. The CPU computes in fp32"),
-      section("training", training_keys(), "what all train stages share; a stage's own keys win"),
+      section("training", training_keys(),
+              "what all train stages share; a stage's own keys win, but not over --set training.KEY"),
       of_kind(Kind::kOpen, "stages", nullptr, "list of stages, each 'kind: {keys}'"),
       of_kind(Kind::kOpen, "expect", nullptr,
               "bounds checked at the end: 'stage.quantity: {min: x, max: y}'"),

@@ -212,6 +212,7 @@ class Runner {
 
   Json stages() {
     check_plan(bench_);
+    for (const std::string& note : recipe_.document.notes) spdlog::info("{}", note);
     write_atomically(run_.root() / "recipe.json", recipe_.complete.dump(2) + "\n");
     bench_.make_data();
     Json metrics = Json::object();
@@ -388,6 +389,7 @@ std::string plan_text(const Recipe& recipe, const fs::path& out) {
   std::string text = fmt::format("{}: {} on {} with {} threads, into {}\n", recipe.name, bench.task().name(),
                                  bench.device_name(), bench.threads(), out.string());
   text += bench.data_text() + "\n";
+  for (const std::string& note : recipe.document.notes) text += note + "\n";
   int number = 0;
   const auto line = [&](const StageSpec& stage, const std::vector<std::string>& needs, const Json& now) {
     const bool waits = std::any_of(needs.begin(), needs.end(), [&](const std::string& need) {

@@ -4,7 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "base/error.h"
+#include "support/temporary_directory.h"
 
 namespace espalier {
 namespace {
@@ -89,6 +93,61 @@ TEST(RecipeTest, OverridesReachSectionsAndStagesByName) {
   EXPECT_EQ(r.model.options.at("padding"), "tensorflow");
   EXPECT_EQ(r.find("baseline")->options.at("schedule").at("at").size(), 1u);
   EXPECT_EQ(r.find("baseline")->options.at("schedule").at("gamma"), 0.1);
+}
+
+TEST(RecipeTest, AnOverrideOfAllTrainingsGoesAboveTheirOwnKeys) {
+  Recipe r = recipe(kSmall, {"training.epochs=3"});
+  EXPECT_EQ(r.find("baseline")->options.at("epochs"), 3);
+  EXPECT_EQ(r.find("control")->options.at("epochs"), 3);
+  EXPECT_EQ(r.document.notes,
+            (std::vector<std::string>{"--set training.epochs=3: control takes it too, in place of its own"}));
+  EXPECT_EQ(error(kSmall, {"training.epochs=0"}),
+            "--set training.epochs=0: training.epochs: is 0; it must be in [1, 100000]");
+  for (const Overrides& both : {Overrides{"training.epochs=3", "control.epochs=7"},
+                                Overrides{"control.epochs=7", "training.epochs=3"}}) {
+    r = recipe(kSmall, both);
+    EXPECT_EQ(r.find("baseline")->options.at("epochs"), 3);
+    EXPECT_EQ(r.find("control")->options.at("epochs"), 7) << "what is said of one stage goes above";
+  }
+  const std::string nested = with("epochs: 2}", "optimizer: {lr: 0.5, momentum: 0.8}}");
+  for (const char* set : {"training.optimizer.lr=0.2", "training.optimizer={lr: 0.2}"}) {
+    const Json optimizer = recipe(nested, {set}).find("control")->options.at("optimizer");
+    EXPECT_EQ(optimizer.at("lr"), 0.2) << set;
+    EXPECT_EQ(optimizer.at("momentum"), 0.8) << set;
+  }
+}
+
+TEST(RecipeTest, OverridesReachBounds) {
+  const Recipe r = recipe(kSmall, {"expect.baseline.top1.min=0.1", "expect.pruned.macs_share={max: 0.5}"});
+  ASSERT_EQ(r.expect.size(), 3u);
+  EXPECT_EQ(*r.expect.at(0).min, 0.1);
+  EXPECT_EQ(r.expect.at(0).place, "r.yaml:17");
+  EXPECT_EQ(r.expect.at(2).quantity, "macs_share");
+  EXPECT_EQ(r.expect.at(2).place, "--set expect.pruned.macs_share={max: 0.5}");
+  EXPECT_NE(error(kSmall, {"expect.baseline=0.1"}).find("expected stage.quantity"), std::string::npos);
+}
+
+TEST(RecipeTest, TheTimingOfAFileIsAStageToSet) {
+  const test::TemporaryDirectory directory;
+  const std::filesystem::path file = directory.path() / "r.yaml";
+  std::ofstream(file) << "data: {root: x}\nstages: [train]\n";
+  const Recipe r = load_recipe(file, {"bench.seconds=0.1"});
+  ASSERT_EQ(r.stages.size(), 2u);
+  EXPECT_EQ(r.find("bench")->options.at("seconds"), 0.1);
+  std::ofstream(file) << kSmall;
+  EXPECT_EQ(load_recipe(file).stages.size(), 7u) << "there is one already";
+}
+
+TEST(RecipeTest, AWarmUpThatDoesNotFitIsCountedInEpochs) {
+  const std::string warm = with("  optimizer: {lr: 0.01}", "  schedule: {name: cosine, warmup_epochs: 3}");
+  EXPECT_EQ(error(warm, {"training.epochs=2"}),
+            "r.yaml:9: stages.0.train: schedule.warmup_epochs is 3 but epochs is 2; set "
+            "schedule.warmup_epochs");
+  const std::string falls = with("  optimizer: {lr: 0.01}", "  schedule: {at: [0.5], warmup_epochs: 3}");
+  EXPECT_EQ(
+      error(falls),
+      "r.yaml:9: stages.0.train: schedule.warmup_epochs is 3 but the rate falls first after 2 epochs; set "
+      "schedule.warmup_epochs or schedule.at");
 }
 
 TEST(RecipeTest, OverridesAreCheckedLikeTheFile) {
