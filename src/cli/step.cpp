@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "compress/select.h"
 #include "datasets/dataset.h"
+#include "datasets/transforms.h"
 #include "io/model_file.h"
+#include "recipe/stages.h"
 
 namespace espalier {
 
@@ -41,6 +43,29 @@ bool is_list(const std::string& kind, const std::string& path, const std::string
       return key.kind == Key::Kind::kIntegers || key.kind == Key::Kind::kNumbers ||
              key.kind == Key::Kind::kTexts;
   return path == "schedule.at";
+}
+
+/// Without a recipe, a model's task, size and preprocessing are what its data are read for.
+void take_from(const Model& model, const StepOptions& options, Document& document) {
+  document.root["model"]["name"] = model.architecture.at("name");
+  if (options.data.empty()) return;
+  const auto given = [&](const std::string& key) {
+    return std::any_of(options.overrides.begin(), options.overrides.end(),
+                       [&](const std::string& override) { return override.starts_with(key); });
+  };
+  Json& data = document.root["data"];
+  data["format"] = likely_format(model.task, options.data);
+  if (given("data.size=")) return;  // a size that is not the model's is said by who needs it
+  const int size = input_size(model);
+  data["size"] = size;
+  if (given("data.transforms")) return;
+  Json training = default_train_transforms(model.task, size);
+  for (Json& entry : training)
+    if (entry == "normalize" || (entry.is_object() && entry.value("name", "") == "normalize"))
+      if (const Json scaled = normalization(model.preprocessing); !scaled.is_null()) entry = scaled;
+  data["transforms"]["train"] = training;
+  if (options.kind == "train")
+    data["transforms"]["eval"] = model.preprocessing;  // other steps leave it as it is
 }
 
 }  // namespace
@@ -97,12 +122,10 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
     document = read_yaml(options.recipe);
     name = std::filesystem::path(options.recipe).stem().string();
     document.root.erase("expect");
-  } else if (from.ends_with(".safetensors")) {
-    // Keys of the model's own task can be overridden, and its data are of that task.
-    const Model model = load_model(from);
-    document.root["model"]["name"] = model.architecture.at("name");
-    if (!options.data.empty()) document.root["data"]["format"] = likely_format(model.task, options.data);
+  } else if (from != "scratch") {
+    take_from(load_model(from), options, document);
   }
+  document.flags = true;
   ESPALIER_CHECK(!needs_data || !options.recipe.empty() || !options.data.empty(),
                  "name the data set with --data DIR, or a recipe that does with --recipe FILE");
   if (!options.data.empty()) {
@@ -115,8 +138,10 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
   // A step without a stage of its own still needs a list that holds one.
   const std::string kind = options.kind.empty() ? "evaluate" : options.kind;
   document.root["stages"] = Json::array({Json{{kind, Json::object()}}});
+  document.places["stages.0." + kind] = "command line";
   const StageKind& about = *find_stage_kind(kind);
-  if (about.reads_model) document.root["stages"][0][kind]["from"] = from;
+  // A file that is called like the stage is still a file.
+  if (about.reads_model) document.root["stages"][0][kind]["from"] = from == kind ? "./" + from : from;
   for (const auto& [key, value] : options.flags) {
     if (value.empty()) continue;
     const bool wrap = is_list(kind, key, value) && !value.starts_with("[");

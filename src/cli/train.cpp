@@ -30,8 +30,10 @@ Command add_train(CLI::App& program) {
   CLI::App* app =
       program.add_subcommand("train", "train a network, new or read; the same command again continues");
   add_data_options(app, options->step);
-  app->add_option("--from", options->from,
-                  "a model file to go on from (retraining); a new network by default");
+  app->add_option(
+      "--from", options->from,
+      "a model file to go on from (retraining); without a recipe it also says size and preprocessing; a new "
+      "network by default");
   app->add_option("--out", options->out, "folder; the model becomes OUT/train/model.safetensors")->required();
   add_stage_flags(app, "train", options->step);
   return {app, [options](const Output& output) -> int {

@@ -259,6 +259,47 @@ TEST_F(FlowTest, StepsAloneFromFlags) {
   EXPECT_EQ(read_file(*folder / "s.json"), read_file(sensitivity)) << "the same sweep gives the same file";
 }
 
+TEST_F(FlowTest, AModelFileMayHaveAnyName) {
+  const std::string plain = *folder / "baseline.model";
+  fs::copy(model("baseline"), plain);
+  const test::Ran measured = run(with_data({"evaluate", plain, "--json"}));
+  ASSERT_EQ(measured.code, kOk) << measured.err;
+  EXPECT_EQ(measured.json().at("value"), result().at("variants").at("baseline").at("val").at("value"));
+  const test::Ran cut = run({"prune", plain, "--sensitivity", out + "/sensitivity/sensitivity.json",
+                             "--keep-macs", "0.9", "--min-channels", "4", "--out", *folder / "cut.model"});
+  EXPECT_EQ(cut.code, kOk) << cut.err;
+  const test::Ran missing = run(with_data({"evaluate", *folder / "nosuch", "--json"}));
+  EXPECT_EQ(missing.code, kBadInput);
+  EXPECT_NE(missing.err.find("/nosuch: "), std::string::npos) << missing.err;
+}
+
+TEST_F(FlowTest, PruneWithoutABudgetNamesItsFlags) {
+  const test::Ran ran = run({"prune", model("baseline"), "--sensitivity",
+                             out + "/sensitivity/sensitivity.json", "--out", *folder / "none.safetensors"});
+  EXPECT_EQ(ran.code, kBadInput);
+  EXPECT_EQ(ran.err,
+            "espalier: prune: none of --tolerance, --keep-macs, --keep-parameters, --keep-bytes, "
+            "--keep-latency, --latency-ms is given; say exactly one\n");
+}
+
+TEST_F(FlowTest, RetrainingTakesItsSizeFromTheModel) {
+  const std::vector<std::string> train = {
+      "train", "--data", *folder / "data",     "--from", model("baseline"), "--epochs", "1", "--batch",
+      "16",    "--out",  *folder / "retrained"};
+  const test::Ran ran = run(train);
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  const Model again = load_model(*folder / "retrained/train/model.safetensors");
+  EXPECT_EQ(again.preprocessing, load_model(model("baseline")).preprocessing);
+  std::vector<std::string> other = train;
+  other.insert(other.end(), {"--set", "data.size=64"});
+  const test::Ran refused = run(other);
+  EXPECT_EQ(refused.code, kBadInput);
+  EXPECT_NE(refused.err.find("was made for 32x32 pictures but data.size is 64; set data.size=32"),
+            std::string::npos)
+      << refused.err;
+  EXPECT_FALSE(fs::exists(*folder / "retrained/train.old"));
+}
+
 TEST_F(FlowTest, PruneMakesOneModelPerTarget) {
   const auto prune = [&](const std::string& budget, const std::string& target, const std::string& file) {
     return run({"prune", model("baseline"), "--sensitivity", out + "/sensitivity/sensitivity.json", budget,
