@@ -149,8 +149,11 @@ TEST_F(PredictTest, SegmentersWriteMasksOfThePicturesSize) {
   EXPECT_EQ(mask.width, 70);
   EXPECT_EQ(mask.height, 80);
   const double share = static_cast<double>(std::count(mask.values.begin(), mask.values.end(), 1)) / (70 * 80);
-  for (const Json& found : ran.json().at("predictions")[1].at("best"))
-    if (found.at("category_id") == 1) EXPECT_DOUBLE_EQ(found.at("share").get<double>(), share);
+  for (const Json& found : ran.json().at("predictions")[1].at("best")) {
+    if (found.at("category_id") == 1) {
+      EXPECT_DOUBLE_EQ(found.at("share").get<double>(), share);
+    }
+  }
   EXPECT_TRUE(fs::exists(folder / "out/a.jpg"));
   const test::Ran tiled =
       run({"predict", model, pictures, "--out", folder / "tiles", "--tile", "32", "--pad", "16"});
