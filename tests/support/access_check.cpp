@@ -153,6 +153,7 @@ void on_write(const void* at, int64_t bytes, const void* code) {
 
 }  // namespace
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the compiler's names
 extern "C" {
 
 #define ESPALIER_ACCESSES(bytes)                                                       \
@@ -183,3 +184,4 @@ uint32_t __tsan_atomic32_fetch_add(volatile uint32_t* p, uint32_t v, int) {
   return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);
 }
 }
+// NOLINTEND(bugprone-reserved-identifier)
