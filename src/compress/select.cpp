@@ -42,22 +42,6 @@ Budget budget_of(const SelectOptions& o) {
   return given[0];
 }
 
-void check(const SelectOptions& o) {
-  const Budget budget = budget_of(o);
-  ESPALIER_CHECK(!o.tolerance || o.rule == SelectionRule::kTolerance, "prune: rule ", name(o.rule),
-                 " is for a budget, and tolerance is given; give keep_macs, keep_parameters or keep_bytes");
-  if (!o.criterion.empty()) find_criterion(o.criterion);
-  ESPALIER_CHECK(!o.tolerance || (*o.tolerance >= 0 && *o.tolerance <= 1), "prune: tolerance ",
-                 o.tolerance.value_or(0), " is no share of the metric; give 0 .. 1");
-  ESPALIER_CHECK(o.tolerance || (budget.value > 0 && (budget.absolute || budget.value <= 1)),
-                 "prune: ", budget.key, " ", budget.value,
-                 budget.absolute ? " is no time; give milliseconds" : " is no share; give 0 < share <= 1");
-  ESPALIER_CHECK(o.keep_multiple_of >= 1 && o.min_channels >= 1, "prune: keep_multiple_of is ",
-                 o.keep_multiple_of, " and min_channels ", o.min_channels, "; both must be at least 1");
-  ESPALIER_CHECK(o.max_ratio >= 0 && o.max_ratio < 1, "prune: max_ratio ", o.max_ratio,
-                 " would leave nothing; give 0 <= max_ratio < 1");
-}
-
 /// Which channels go by a criterion that needs pictures is known for one model only.
 void check_orders(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& o) {
   const std::string& criterion = o.criterion.empty() ? sensitivity.criterion : o.criterion;
@@ -323,14 +307,25 @@ std::optional<double> tolerance_that_removes(const Graph& graph, const Sensitivi
   return Selector(graph, sensitivity, options, nullptr).least_loss();
 }
 
-void check_options(const Graph& graph, const SelectOptions& options) {
-  check(options);
-  filter_groups(graph, channel_groups(graph), options.groups);
+void check_options(const SelectOptions& o) {
+  const Budget budget = budget_of(o);
+  ESPALIER_CHECK(!o.tolerance || o.rule == SelectionRule::kTolerance, "prune: rule ", name(o.rule),
+                 " is for a budget, and tolerance is given; give keep_macs, keep_parameters or keep_bytes");
+  if (!o.criterion.empty()) find_criterion(o.criterion);
+  ESPALIER_CHECK(!o.tolerance || (*o.tolerance >= 0 && *o.tolerance <= 1), "prune: tolerance ",
+                 o.tolerance.value_or(0), " is no share of the metric; give 0 .. 1");
+  ESPALIER_CHECK(o.tolerance || (budget.value > 0 && (budget.absolute || budget.value <= 1)),
+                 "prune: ", budget.key, " ", budget.value,
+                 budget.absolute ? " is no time; give milliseconds" : " is no share; give 0 < share <= 1");
+  ESPALIER_CHECK(o.keep_multiple_of >= 1 && o.min_channels >= 1, "prune: keep_multiple_of is ",
+                 o.keep_multiple_of, " and min_channels ", o.min_channels, "; both must be at least 1");
+  ESPALIER_CHECK(o.max_ratio >= 0 && o.max_ratio < 1, "prune: max_ratio ", o.max_ratio,
+                 " would leave nothing; give 0 <= max_ratio < 1");
 }
 
 PruningPlan select_channels(const Graph& graph, const Sensitivity& sensitivity, const SelectOptions& options,
                             const LatencyTable* latency) {
-  check_options(graph, options);
+  check_options(options);
   check_same_groups(sensitivity, graph, "sensitivities");
   check_orders(graph, sensitivity, options);
   ESPALIER_CHECK(latency || (!options.keep_latency && !options.latency_ms),

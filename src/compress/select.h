@@ -63,8 +63,8 @@ int kept_channels(int channels, double ratio, const SelectOptions& options);
 std::optional<double> tolerance_that_removes(const Graph& graph, const Sensitivity& sensitivity,
                                              const SelectOptions& options);
 
-/// Throws Error for options out of range, and patterns that match nothing in the graph.
-void check_options(const Graph& graph, const SelectOptions& options);
+/// Throws Error for options that contradict each other or are out of range.
+void check_options(const SelectOptions& options);
 
 /// Budgets of latency are counted with `latency`, which is of the same graph; where it is given, the plan
 /// says what it predicts. Decides for every group of the graph. Groups that the curves do not cover stay

@@ -131,7 +131,7 @@ class PlanCheck {
     SelectOptions select;
     at(stage.path, [&] { select = select_options(o, model, bench_.device()); });
     check_groups(stage, model, select.groups);
-    at(stage.path, [&] { check_options(model.graph, select); });
+    at(stage.path, [&] { check_options(select); });
     const Json& whole = o.at("share_of");
     if (!whole.is_null() && is_file(whole))
       at(stage.path + ".share_of", [&] { load_model(whole.get<std::string>()); });

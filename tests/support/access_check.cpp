@@ -1,6 +1,5 @@
 #include "support/access_check.h"
 
-#include <dlfcn.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -120,10 +119,8 @@ void AccessCheck::fail(const std::string& what, const unsigned char* at, const v
   error_ = (is_shared(at) ? fmt::format("byte {} of shared memory is ", at - shared_)
                           : fmt::format("address {} is ", static_cast<const void*>(at))) +
            what;
-  Dl_info place;
-  if (code && dladdr(code, &place))
-    error_ += fmt::format(" (addr2line -Cife {} {:#x})", place.dli_fname,
-                          static_cast<const char*>(code) - static_cast<const char*>(place.dli_fbase) - 1);
+  const std::string place = place_in_program(code);
+  if (!place.empty()) error_ += " (addr2line -Cife " + place + ")";
 }
 
 void Watched::read(const void* at, int64_t bytes, const void* code) const {
@@ -137,8 +134,7 @@ void Watched::write(const void* at, int64_t bytes, const void* code) const {
 
 }  // namespace espalier::test
 
-// --- what -fsanitize=thread calls
-// --------------------------------------------------------------------------------
+// --- what -fsanitize=thread calls ---
 
 namespace {
 

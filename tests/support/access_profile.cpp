@@ -14,31 +14,31 @@ namespace {
 constexpr int kBanks = 32, kWord = 4, kSector = 32;
 
 /// "file:line" of a return address: of the innermost call that is not one of warp.h's words.
-std::string place_of(const void* code) {
-  Dl_info place;
+std::string line_of(const void* code) {
   std::string first;
-  if (dladdr(code, &place)) {
-    const std::string command =
-        fmt::format("addr2line -ie {} {:#x}", place.dli_fname,
-                    static_cast<const char*>(code) - static_cast<const char*>(place.dli_fbase) - 1);
-    if (FILE* pipe = popen(command.c_str(), "r")) {
-      std::array<char, 512> text{};
-      bool found = false;
-      while (!found && fgets(text.data(), text.size(), pipe)) {
-        std::string line = text.data();
-        line = line.substr(0, line.find_first_of(" \n"));
-        found = line.find("/warp.h:") == std::string::npos && line.find("/warpgroup.h:") == std::string::npos;
-        if (first.empty() || found) first = line;
-      }
-      while (fgets(text.data(), text.size(), pipe)) {
-      }
-      pclose(pipe);
-    }
+  const std::string place = place_in_program(code);
+  FILE* pipe = place.empty() ? nullptr : popen(("addr2line -ie " + place).c_str(), "r");
+  if (!pipe) return fmt::format("{}", code);
+  std::array<char, 512> text{};
+  for (bool found = false; fgets(text.data(), text.size(), pipe);) {
+    if (found) continue;  // reads what is left, or addr2line would be cut off
+    std::string line = text.data();
+    line = line.substr(0, line.find_first_of(" \n"));
+    found = line.find("/warp.h:") == std::string::npos && line.find("/warpgroup.h:") == std::string::npos;
+    if (first.empty() || found) first = line;
   }
+  pclose(pipe);
   return first.empty() ? fmt::format("{}", code) : first;
 }
 
 }  // namespace
+
+std::string place_in_program(const void* code) {
+  Dl_info place;
+  if (!code || !dladdr(code, &place)) return "";
+  return fmt::format("{} {:#x}", place.dli_fname,
+                     static_cast<const char*>(code) - static_cast<const char*>(place.dli_fbase) - 1);
+}
 
 AccessProfile::Counts& AccessProfile::Counts::operator+=(const Counts& other) {
   requests += other.requests;
@@ -111,7 +111,7 @@ AccessProfile::Totals AccessProfile::totals() const {
 
 std::string AccessProfile::report() const {
   std::map<std::pair<std::string, bool>, Counts> lines;
-  for (const auto& [key, counts] : places_) lines[{place_of(key.first), key.second}] += counts;
+  for (const auto& [key, counts] : places_) lines[{line_of(key.first), key.second}] += counts;
   std::vector<std::pair<std::pair<std::string, bool>, Counts>> sorted(lines.begin(), lines.end());
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
     return a.second.passes - a.second.least > b.second.passes - b.second.least;

@@ -14,6 +14,9 @@
 
 namespace espalier::test {
 
+/// What addr2line is asked of a return address: "PROGRAM OFFSET" of the call; empty where nobody knows.
+std::string place_in_program(const void* code);
+
 class AccessProfile {
  public:
   struct Counts {

@@ -334,10 +334,6 @@ void Machine::enter() {
   _longjmp(m.scheduler_, 1);
 }
 
-}  // namespace
-
-namespace {
-
 /// Of all launches, where ESPALIER_ACCESS_PROFILE asks for it.
 struct ProgramsProfile {
   AccessProfile of_all;
