@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "kernels/device_cuda.h"
+#include "kernels/exact_blocks.h"
 #include "kernels/gpu_obstacle.h"
 
 namespace espalier {
@@ -23,9 +24,9 @@ constexpr size_t kHugePage = size_t{2} << 20;
 void* allocate_cpu(size_t bytes) {
   // Large blocks are aligned for huge pages: page faults cost more than the arithmetic of a batch norm.
   const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, rounded);
-  if (!memory)
+  const size_t rounded = exact_blocks() ? bytes : (bytes + alignment - 1) / alignment * alignment;
+  void* memory = nullptr;
+  if (posix_memalign(&memory, alignment, rounded) != 0)
     throw OutOfMemory(
         str("out of memory: ", bytes, " bytes were asked for on the CPU; lower the batch or the image size"));
   if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);

@@ -121,7 +121,7 @@ run() {
     local test
     for test in test_ops test_tensor; do
       [ -x "$bundle/bin/$test" ] || continue
-      ESPALIER_AUTOTUNE=off ESPALIER_NAN_FILL=0 note "$tool.$test" "$program" --tool "$tool" --error-exitcode 9 \
+      ESPALIER_AUTOTUNE=off ESPALIER_NAN_FILL=0 ESPALIER_BLOCKS=exact note "$tool.$test" "$program" --tool "$tool" --error-exitcode 9 \
         "$bundle/bin/$test" --gtest_filter='*/cuda*:-*OutOfMemory*'
     done
   }

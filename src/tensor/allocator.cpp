@@ -11,6 +11,7 @@
 #endif
 
 #include "base/error.h"
+#include "kernels/exact_blocks.h"
 #include "kernels/launch_graph.h"
 
 namespace espalier::allocator {
@@ -40,6 +41,7 @@ Pool& pool(Device device) {
 
 /// Sizes in steps of an eighth of their power of two, so that near-equal requests share blocks.
 size_t rounded(size_t bytes) {
+  if (kernels::exact_blocks()) return std::max<size_t>(bytes, 1);
   if (bytes <= 256) return 256;
   const size_t step = std::bit_floor(bytes) / 8;
   return (bytes + step - 1) / step * step;
@@ -75,10 +77,11 @@ void* take(Device device, size_t bytes, size_t* granted) {
   size_t size = rounded(bytes);
   const std::lock_guard lock(p.mutex);
   // Best fit; a block more than a quarter too large is left for a request of its own size.
+  const size_t most = kernels::exact_blocks() ? size : size + size / 4;
   std::multimap<size_t, void*>& free = blocks ? blocks->free : p.free;
   const auto found = free.lower_bound(size);
   void* memory;
-  if (found != free.end() && found->first <= size + size / 4) {
+  if (found != free.end() && found->first <= most) {
     size = found->first;
     memory = found->second;
     free.erase(found);
@@ -104,6 +107,8 @@ void give_back(Device device, void* memory, size_t granted) {
     p.owners.erase(owner);
     return kernels::release_lasting(device, memory, granted);
   }
+  if (owner == p.owners.end() && kernels::exact_blocks() && !kernels::recording(device))
+    return kernels::release(device, memory, granted);
   (owner == p.owners.end() ? p.free : owner->second->free).emplace(granted, memory);
   p.statistics.cached += static_cast<int64_t>(granted);
 }

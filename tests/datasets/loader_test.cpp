@@ -7,6 +7,7 @@
 #include <set>
 
 #include "datasets/pictures.h"
+#include "support/kernel_settings.h"
 #include "support/temporary_directory.h"
 #include "tensor/allocator.h"
 
@@ -192,6 +193,7 @@ TEST_F(LoaderTest, BatchesOwnTheirMemory) {
 }
 
 TEST_F(LoaderTest, ASteadyStateAsksTheSystemForNothing) {
+  const test::ReusedBlocks reused;
   const auto source = make_loader(data, train, train_loader_options(4, 1));
   epoch_of(*source, 0);
   const int64_t calls = allocator::statistics(Device::kCpu).system_calls;

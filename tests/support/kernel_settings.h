@@ -1,19 +1,26 @@
 #pragma once
 // Settings of the kernels that a test changes for a while.
 
+#include "kernels/exact_blocks.h"
 #include "kernels/reference_only.h"
 
 namespace espalier::test {
 
-/// Turns the fast paths off while it lives.
-class ReferenceKernels {
+template <bool (*kGet)(), void (*kSet)(bool), bool kOn>
+class Setting {
  public:
-  ReferenceKernels() : before_(kernels::reference_only()) { kernels::set_reference_only(true); }
-  ~ReferenceKernels() { kernels::set_reference_only(before_); }
-  ReferenceKernels(const ReferenceKernels&) = delete;
+  Setting() : before_(kGet()) { kSet(kOn); }
+  ~Setting() { kSet(before_); }
+  Setting(const Setting&) = delete;
 
  private:
   bool before_;
 };
+
+/// Turns the fast paths off while it lives.
+using ReferenceKernels = Setting<kernels::reference_only, kernels::set_reference_only, true>;
+/// Keeps freed blocks for reuse, also under a memory checker; or hands each back, also without one.
+using ReusedBlocks = Setting<kernels::exact_blocks, kernels::set_exact_blocks, false>;
+using ExactBlocks = Setting<kernels::exact_blocks, kernels::set_exact_blocks, true>;
 
 }  // namespace espalier::test

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "support/kernel_settings.h"
 #include "tensor/allocator.h"
 
 namespace espalier {
@@ -72,6 +73,7 @@ TEST(Tensor, FreshOnesAreNaNInTests) {
 }
 
 TEST(Allocator, ReusesWhatWasFreed) {
+  const test::ReusedBlocks reused;
   void* first;
   { first = Tensor({1000}).data(); }
   const int64_t calls = allocator::statistics(Device::kCpu).system_calls;
@@ -100,9 +102,27 @@ TEST(Allocator, DoesNotWasteALargeBlockOnASmallRequest) {
 }
 
 TEST(Allocator, GivesCachedBlocksBackOnRequest) {
+  const test::ReusedBlocks reused;
   { const Tensor t({1 << 16}); }
   EXPECT_GT(allocator::statistics(Device::kCpu).cached, 0);
   allocator::release_cached(Device::kCpu);
+  EXPECT_EQ(allocator::statistics(Device::kCpu).cached, 0);
+}
+
+/// What a memory checker needs, to see reads beyond a tensor and of one that is gone.
+TEST(Allocator, GivesEachTensorABlockOfItsOwnSizeWhenAsked) {
+  const auto in_use_by = [](int n) {
+    const int64_t before = allocator::statistics(Device::kCpu).in_use;
+    const Tensor t({n});
+    return allocator::statistics(Device::kCpu).in_use - before;
+  };
+  {
+    const test::ReusedBlocks reused;
+    EXPECT_GT(in_use_by(1001), 4 * 1001);
+  }
+  allocator::release_cached(Device::kCpu);
+  const test::ExactBlocks exact;
+  for (int n : {1, 1001, 1 << 20, (1 << 20) + 1}) EXPECT_EQ(in_use_by(n), 4 * n);
   EXPECT_EQ(allocator::statistics(Device::kCpu).cached, 0);
 }
 
