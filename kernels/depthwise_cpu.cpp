@@ -8,323 +8,19 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 #include <vector>
 
-#include "kernels/conv2d_tile.h"
+#include "kernels/depthwise_tiles_cpu.h"
 #include "kernels/normed_conv_cpu.h"
 #include "kernels/scratch.h"
-#include "kernels/simd.h"
+#include "kernels/team.h"
 
 namespace espalier::kernels {
 
-using simd::kLanes;
-using simd::Vector;
+using namespace depthwise;
 
 namespace {
-
-int blocks_of(int channels) { return (channels + kLanes - 1) / kLanes; }
-
-Vector load_part(const float* p, int n) { return n >= kLanes ? simd::load(p) : simd::load(p, n); }
-void store_part(float* p, Vector v, int n) { n >= kLanes ? simd::store(p, v) : simd::store(p, v, n); }
-
-int64_t share(int64_t count, int thread, int threads) { return count * thread / threads; }
-
-/// `rows` vectors of channels as [block][row][lanes], filled up with zeros.
-std::vector<float> in_blocks(const float* values, int rows, int channels) {
-  const int blocks = blocks_of(channels);
-  std::vector<float> v(static_cast<size_t>(blocks) * rows * kLanes);
-  for (int b = 0; b < blocks && values; ++b)
-    for (int r = 0; r < rows; ++r)
-      std::copy_n(values + int64_t{r} * channels + b * kLanes, std::min(kLanes, channels - b * kLanes),
-                  v.begin() + (int64_t{b} * rows + r) * kLanes);
-  return v;
-}
-
-/// Copies one line of an image into blocks, each vector through f(block, vector, vector of second or zero).
-/// Four pixels at a time: what f needs of a block is loaded once for them.
-template <class Load>
-void fill_line(int width, int channels, int64_t block_stride, float* to, const Load& load) {
-  const int blocks = blocks_of(channels);
-  int v = 0;
-  for (; v + 4 <= width; v += 4)
-    for (int b = 0; b < blocks; ++b) {
-      const auto at = load(b);
-      float* out = to + b * block_stride + v * kLanes;
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) simd::store(out + i * kLanes, at(v + i));
-    }
-  for (; v < width; ++v)
-    for (int b = 0; b < blocks; ++b) simd::store(to + b * block_stride + v * kLanes, load(b)(v));
-}
-
-/// Lines of an image in working memory. A line is made when it is first asked for.
-class Ring {
- public:
-  /// Lines of `width` pixels with `before` zeros in front and `after` behind.
-  Ring(float* memory, int lines, int blocks, int before, int width, int after)
-      : memory_(memory),
-        before_(before),
-        pixels_(before + width + after),
-        line_(int64_t{blocks} * pixels_ * kLanes),
-        have_(static_cast<size_t>(lines), -1) {
-    std::fill_n(memory_, line_ * lines, 0.0f);
-  }
-  static size_t floats(int lines, int blocks, int before, int width, int after) {
-    return static_cast<size_t>(lines) * blocks * (before + width + after) * kLanes;
-  }
-
-  int64_t block_stride() const { return int64_t{pixels_} * kLanes; }
-
-  /// The line's first pixel, before which `before` zeros lie; make(first pixel) fills it when it is new.
-  template <class Make>
-  const float* line(int64_t id, const Make& make) {
-    const size_t slot = static_cast<size_t>(id % static_cast<int64_t>(have_.size()));
-    float* at = memory_ + static_cast<int64_t>(slot) * line_ + before_ * kLanes;
-    if (have_[slot] != id) {
-      make(at);
-      have_[slot] = id;
-    }
-    return at;
-  }
-
- private:
-  float* memory_;
-  int before_, pixels_;
-  int64_t line_;
-  std::vector<int64_t> have_;
-};
-
-constexpr int kMostLines = 8;  ///< of a filter: a tile has a pointer for each
-
-/// Some neighbouring pixels of an output line, one block of channels.
-struct ForwardTile {
-  std::array<const float*, kMostLines> x;  ///< the lines under the filter, at the tile's first column
-  const float *w, *bias, *residual;        ///< w [R*S][lanes] of the first of the lines
-  const float* pivot;                      ///< whole vectors
-  float *y, *sums;                         ///< sums [2][lanes] of y - pivot and of its square, or null
-  int lines, S, stride, channels;
-  int64_t pixel;  ///< of y and residual
-  Activation act;
-};
-
-template <int QT>
-void finish_forward(const ForwardTile& t, const Vector (&sum)[QT]) {
-  if (t.sums) {
-    const Vector pivot = simd::load(t.pivot);
-    Vector first = simd::load(t.sums), second = simd::load(t.sums + kLanes);
-#pragma GCC unroll 16
-    for (int q = 0; q < QT; ++q) {
-      const Vector d = simd::subtract(sum[q], pivot);
-      first = simd::add(first, d);
-      second = simd::fma(d, d, second);
-      store_part(t.y + q * t.pixel, sum[q], t.channels);
-    }
-    simd::store(t.sums, first);
-    simd::store(t.sums + kLanes, second);
-    return;
-  }
-  const VectorActivation act(t.act);
-  const Vector bias = t.bias ? load_part(t.bias, t.channels) : simd::zero();
-#pragma GCC unroll 16
-  for (int q = 0; q < QT; ++q) {
-    Vector v = simd::add(sum[q], bias);
-    if (t.residual) v = simd::add(v, load_part(t.residual + q * t.pixel, t.channels));
-    store_part(t.y + q * t.pixel, act(v), t.channels);
-  }
-}
-
-template <int S, int kStride, int QT>
-void forward_tile(const ForwardTile& t) {
-  Vector sum[QT];
-#pragma GCC unroll 16
-  for (int q = 0; q < QT; ++q) sum[q] = simd::zero();
-  for (int r = 0; r < t.lines; ++r) {
-    Vector filter[S];
-#pragma GCC unroll 16
-    for (int s = 0; s < S; ++s) filter[s] = simd::load(t.w + (r * S + s) * kLanes);
-    const float* x = t.x[static_cast<size_t>(r)];
-#pragma GCC unroll 32
-    for (int i = 0; i < (QT - 1) * kStride + S; ++i) {
-      Vector in = simd::load(x + i * kLanes);
-      simd::hold(in);
-#pragma GCC unroll 16
-      for (int q = 0; q < QT; ++q)
-        if (const int s = i - q * kStride; s >= 0 && s < S) sum[q] = simd::fma(in, filter[s], sum[q]);
-    }
-  }
-  finish_forward<QT>(t, sum);
-}
-
-void forward_any(const ForwardTile& t) {
-  Vector sum[1] = {simd::zero()};
-  for (int r = 0; r < t.lines; ++r)
-    for (int s = 0; s < t.S; ++s)
-      sum[0] = simd::fma(simd::load(t.x[static_cast<size_t>(r)] + s * kLanes),
-                         simd::load(t.w + (r * t.S + s) * kLanes), sum[0]);
-  finish_forward<1>(t, sum);
-}
-
-/// A block of channels and some neighbouring input pixels of one line, whose gradients the lines of dy make.
-struct BackwardTile {
-  std::array<const float*, kMostLines>
-      dy;                         ///< at the first column that s = 0 meets at the tile's first pixel
-  std::array<int, kMostLines> r;  ///< the filter's line that meets it
-  const float *w, *z, *x;         ///< w [R*S][lanes]; x null without a norm
-  const float *factor, *mean;
-  float *dx, *dw, *sums;  ///< dw [R*S][lanes], added to; dx may be null
-  int lines, S, stride, channels;
-  int first, last;  ///< the pixels of the tile that exist, counted from z
-  int64_t pixel;    ///< of x and dx
-  Activation act;
-};
-
-template <int VT>
-void finish_backward(const BackwardTile& t, const Vector (&dz)[VT], bool whole) {
-  if (!t.dx) return;
-  const int first = whole ? 0 : t.first, last = whole ? VT : t.last;
-  if (!t.x) {
-#pragma GCC unroll 16
-    for (int v = 0; v < VT; ++v)
-      if (v >= first && v < last) store_part(t.dx + v * t.pixel, dz[v], t.channels);
-    return;
-  }
-  const Vector slope = simd::broadcast(t.act.slope), cap = simd::broadcast(t.act.cap);
-  const Vector factor = simd::load(t.factor), mean = simd::load(t.mean);
-  Vector sum = simd::load(t.sums), product = simd::load(t.sums + kLanes);
-#pragma GCC unroll 16
-  for (int v = 0; v < VT; ++v) {
-    if (v < first || v >= last) continue;
-    const Vector z = simd::load(t.z + v * kLanes), x = load_part(t.x + v * t.pixel, t.channels);
-    Vector g = simd::if_greater(z, simd::zero(), dz[v], simd::multiply(slope, dz[v]));
-    g = simd::if_greater(cap, z, g, simd::zero());
-    sum = simd::add(sum, g);
-    product = simd::fma(g, simd::subtract(x, mean), product);
-    store_part(t.dx + v * t.pixel, simd::multiply(g, factor), t.channels);
-  }
-  simd::store(t.sums, sum);
-  simd::store(t.sums + kLanes, product);
-}
-
-/// Stride 1, filters of 3 columns: dy column v - s meets pixel v.
-template <int VT>
-void backward_tile_1(const BackwardTile& t) {
-  constexpr int S = 3;
-  Vector dz[VT], z[VT];
-#pragma GCC unroll 16
-  for (int v = 0; v < VT; ++v) {
-    dz[v] = simd::zero();
-    z[v] = simd::load(t.z + v * kLanes);
-    simd::hold(z[v]);
-  }
-  for (int i = 0; i < t.lines; ++i) {
-    const int at = t.r[static_cast<size_t>(i)] * S * kLanes;
-    Vector filter[S], total[S];
-#pragma GCC unroll 16
-    for (int s = 0; s < S; ++s) {
-      filter[s] = simd::load(t.w + at + s * kLanes);
-      total[s] = simd::load(t.dw + at + s * kLanes);
-    }
-    const float* dy = t.dy[static_cast<size_t>(i)];
-#pragma GCC unroll 32
-    for (int q = 1 - S; q < VT; ++q) {
-      Vector g = simd::load(dy + q * kLanes);
-      simd::hold(g);
-#pragma GCC unroll 16
-      for (int s = 0; s < S; ++s)
-        if (const int v = q + s; v >= 0 && v < VT) {
-          dz[v] = simd::fma(g, filter[s], dz[v]);
-          total[s] = simd::fma(g, z[v], total[s]);
-        }
-    }
-#pragma GCC unroll 16
-    for (int s = 0; s < S; ++s) simd::store(t.dw + at + s * kLanes, total[s]);
-  }
-  finish_backward<VT>(t, dz, true);
-}
-
-/// Stride 2, filters of 3 columns: dy column j meets pixel 2j with s = 0, 2j + 1 with s = 1 and 2j + 2 with
-/// s = 2. The tile is JT pairs of pixels, the first at an even padded column.
-template <int JT>
-void backward_tile_2(const BackwardTile& t) {
-  constexpr int S = 3, VT = 2 * JT;
-  Vector dz[VT];
-#pragma GCC unroll 16
-  for (int v = 0; v < VT; ++v) dz[v] = simd::zero();
-  for (int i = 0; i < t.lines; ++i) {
-    const int at = t.r[static_cast<size_t>(i)] * S * kLanes;
-    Vector filter[S], total[S];
-#pragma GCC unroll 16
-    for (int s = 0; s < S; ++s) {
-      filter[s] = simd::load(t.w + at + s * kLanes);
-      total[s] = simd::load(t.dw + at + s * kLanes);
-    }
-    const float* dy = t.dy[static_cast<size_t>(i)];
-    Vector before = simd::load(dy - kLanes);
-#pragma GCC unroll 16
-    for (int j = 0; j < JT; ++j) {
-      Vector g = simd::load(dy + j * kLanes);
-      simd::hold(g);
-      Vector even = simd::load(t.z + 2 * j * kLanes);
-      simd::hold(even);
-      const Vector odd = simd::load(t.z + (2 * j + 1) * kLanes);
-      dz[2 * j] = simd::fma(before, filter[2], simd::fma(g, filter[0], dz[2 * j]));
-      dz[2 * j + 1] = simd::fma(g, filter[1], dz[2 * j + 1]);
-      total[0] = simd::fma(g, even, total[0]);
-      total[1] = simd::fma(g, odd, total[1]);
-      total[2] = simd::fma(before, even, total[2]);
-      before = g;
-    }
-#pragma GCC unroll 16
-    for (int s = 0; s < S; ++s) simd::store(t.dw + at + s * kLanes, total[s]);
-  }
-  finish_backward<VT>(t, dz, t.first == 0 && t.last >= VT);
-}
-
-/// One pixel, any filter and stride; `column` is its padded column.
-void backward_any(const BackwardTile& t, int column) {
-  Vector dz[1] = {simd::zero()};
-  const Vector z = simd::load(t.z);
-  for (int i = 0; i < t.lines; ++i)
-    for (int s = column % t.stride; s < t.S; s += t.stride) {
-      const int at = (t.r[static_cast<size_t>(i)] * t.S + s) * kLanes;
-      const Vector g = simd::load(t.dy[static_cast<size_t>(i)] + (column - s) / t.stride * kLanes);
-      dz[0] = simd::fma(g, simd::load(t.w + at), dz[0]);
-      simd::store(t.dw + at, simd::fma(g, z, simd::load(t.dw + at)));
-    }
-  finish_backward<1>(t, dz, true);
-}
-
-using ForwardFunction = void (*)(const ForwardTile&);
-using BackwardFunction = void (*)(const BackwardTile&);
-constexpr int kForwardPixels = simd::kRegisters >= 32 ? 8 : 4;
-constexpr int kBackwardPixels = 7, kBackwardPairs = 4;
-
-template <int S, int kStride, int... Q>
-constexpr auto forward_row(std::integer_sequence<int, Q...>) {
-  return std::array<ForwardFunction, sizeof...(Q) + 1>{nullptr, forward_tile<S, kStride, Q + 1>...};
-}
-template <int... V>
-constexpr auto backward_row_1(std::integer_sequence<int, V...>) {
-  return std::array<BackwardFunction, sizeof...(V) + 1>{nullptr, backward_tile_1<V + 1>...};
-}
-template <int... J>
-constexpr auto backward_row_2(std::integer_sequence<int, J...>) {
-  return std::array<BackwardFunction, sizeof...(J) + 1>{nullptr, backward_tile_2<J + 1>...};
-}
-
-constexpr std::make_integer_sequence<int, kForwardPixels> kForwardCounts;
-constexpr auto kForward31 = forward_row<3, 1>(kForwardCounts), kForward32 = forward_row<3, 2>(kForwardCounts),
-               kForward51 = forward_row<5, 1>(kForwardCounts), kForward52 = forward_row<5, 2>(kForwardCounts);
-constexpr auto kBackward1 = backward_row_1(std::make_integer_sequence<int, kBackwardPixels>());
-constexpr auto kBackward2 = backward_row_2(std::make_integer_sequence<int, kBackwardPairs>());
-
-const ForwardFunction* forward_functions(int S, int stride) {
-  if (S == 3) return stride == 1 ? kForward31.data() : stride == 2 ? kForward32.data() : nullptr;
-  if (S == 5) return stride == 1 ? kForward51.data() : stride == 2 ? kForward52.data() : nullptr;
-  return nullptr;
-}
 
 /// visit(first, count) for nearly equal parts of at most `most`.
 template <class Visit>
@@ -382,74 +78,6 @@ std::vector<float> middle_pixel(const ConvShape& s, const float* x, const InputN
 struct InputRing;
 struct GradientRing;
 
-/// Lines of z into a ring: normalised and activated, or as they are.
-struct InputLines {
-  const ConvShape& s;
-  const float* x;
-  const InputNorm& norm;
-  std::vector<float> factor, offset;
-
-  InputLines(const ConvShape& shape, const float* x, const InputNorm& norm)
-      : s(shape),
-        x(x),
-        norm(norm),
-        factor(in_blocks(norm.factor, 1, s.C)),
-        offset(in_blocks(norm.offset, 1, s.C)) {}
-
-  void make(int64_t line, int64_t block_stride, float* to) const {
-    const float* from = x + line * s.W * s.C;
-    if (!norm.factor) {
-      fill_line(s.W, s.C, block_stride, to, [&](int b) {
-        return [at = from + b * kLanes, n = s.C - b * kLanes, C = s.C](int v) {
-          return load_part(at + int64_t{v} * C, n);
-        };
-      });
-      return;
-    }
-    const VectorActivation act(norm.act);
-    fill_line(s.W, s.C, block_stride, to, [&](int b) {
-      return [at = from + b * kLanes, n = s.C - b * kLanes, C = s.C, &act,
-              f = simd::load(factor.data() + b * kLanes), o = simd::load(offset.data() + b * kLanes)](int v) {
-        return act(simd::fma(f, load_part(at + int64_t{v} * C, n), o));
-      };
-    });
-  }
-};
-
-/// Lines of the whole gradient of y.
-struct GradientLines {
-  const ConvShape& s;
-  const OutputGradient<>& dy;
-  std::vector<float> constant, slope, mean;
-
-  GradientLines(const ConvShape& shape, const OutputGradient<>& dy)
-      : s(shape),
-        dy(dy),
-        constant(in_blocks(dy.constant, 1, s.C)),
-        slope(in_blocks(dy.slope, 1, s.C)),
-        mean(in_blocks(dy.mean, 1, s.C)) {}
-
-  void make(int64_t line, int64_t block_stride, float* to) const {
-    const int64_t first = line * s.Q() * s.C;
-    if (!dy.slope) {
-      fill_line(s.Q(), s.C, block_stride, to, [&](int b) {
-        return [at = dy.g + first + b * kLanes, n = s.C - b * kLanes, C = s.C](int q) {
-          return load_part(at + int64_t{q} * C, n);
-        };
-      });
-      return;
-    }
-    fill_line(s.Q(), s.C, block_stride, to, [&](int b) {
-      return [g = dy.g + first + b * kLanes, y = dy.y + first + b * kLanes, n = s.C - b * kLanes, C = s.C,
-              c = simd::load(constant.data() + b * kLanes), m = simd::load(slope.data() + b * kLanes),
-              middle = simd::load(mean.data() + b * kLanes)](int q) {
-        const Vector distance = simd::subtract(load_part(y + int64_t{q} * C, n), middle);
-        return simd::add(load_part(g + int64_t{q} * C, n), simd::fma(m, distance, c));
-      };
-    });
-  }
-};
-
 }  // namespace
 
 namespace cpu {
@@ -472,8 +100,8 @@ bool normed_depthwise_forward(const ConvShape& s, const float* x, const InputNor
     Ring ring(scratch<InputRing>(Ring::floats(s.R, blocks, s.pad.left, s.W, after)), s.R, blocks, s.pad.left,
               s.W, after);
     std::vector<float> sums(sum_floats);
-    const int64_t last = share(int64_t{s.N} * P, thread + 1, team);
-    for (int64_t row = share(int64_t{s.N} * P, thread, team); row < last; ++row) {
+    const int64_t last = begin_of_share(int64_t{s.N} * P, thread + 1, team);
+    for (int64_t row = begin_of_share(int64_t{s.N} * P, thread, team); row < last; ++row) {
       const int64_t image = row / P;
       const int top = static_cast<int>(row % P) * s.stride - s.pad.top;
       const auto [r0, r1] = lines_inside(s.R, top, s.H);
@@ -543,8 +171,8 @@ bool normed_depthwise_backward(const ConvShape& s, const float* x, const InputNo
     Ring gradients(scratch<GradientRing>(Ring::floats(s.R, blocks, gradient_before, Q, gradient_after)), s.R,
                    blocks, gradient_before, Q, gradient_after);
     std::vector<float> dw(filter_floats), sums(sum_floats);
-    const int64_t last = share(int64_t{s.N} * s.H, thread + 1, team);
-    for (int64_t row = share(int64_t{s.N} * s.H, thread, team); row < last; ++row) {
+    const int64_t last = begin_of_share(int64_t{s.N} * s.H, thread + 1, team);
+    for (int64_t row = begin_of_share(int64_t{s.N} * s.H, thread, team); row < last; ++row) {
       const int64_t image = row / s.H;
       const int h = static_cast<int>(row % s.H) + s.pad.top;
       BackwardTile t{};

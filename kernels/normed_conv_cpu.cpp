@@ -9,18 +9,16 @@
 
 #include "kernels/conv2d_tile.h"
 #include "kernels/simd.h"
+#include "kernels/team.h"
 
 namespace espalier::kernels::cpu {
 
 using simd::kLanes;
+using simd::load_part;
+using simd::store_part;
 using simd::Vector;
 
 namespace {
-
-Vector load_part(const float* p, int n) { return n >= kLanes ? simd::load(p) : simd::load(p, n); }
-void store_part(float* p, Vector v, int n) { n >= kLanes ? simd::store(p, v) : simd::store(p, v, n); }
-
-int64_t share(int64_t count, int thread, int threads) { return count * thread / threads; }
 
 /// Rows that stay in a first-level cache while the channels of a block run down them.
 int64_t block_rows(int channels) { return std::max<int64_t>(8, 4096 / channels); }
@@ -57,8 +55,8 @@ void normalize_backward(int64_t rows, int channels, const float* x, const InputN
     const int thread = omp_get_thread_num(), team = omp_get_num_threads();
     double* total = totals.data() + size * thread;
     const Vector slope = simd::broadcast(norm.act.slope), cap = simd::broadcast(norm.act.cap);
-    const int64_t end = share(rows, thread + 1, team);
-    for (int64_t first = share(rows, thread, team); first < end; first += block) {
+    const int64_t end = begin_of_share(rows, thread + 1, team);
+    for (int64_t first = begin_of_share(rows, thread, team); first < end; first += block) {
       const int64_t last = std::min(end, first + block);
       for (int c = 0; c < channels; c += kLanes) {
         const int n = channels - c;

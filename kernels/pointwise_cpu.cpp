@@ -8,15 +8,17 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/conv2d_tile.h"
-#include "kernels/matrix_tile.h"
 #include "kernels/normed_conv_cpu.h"
+#include "kernels/pointwise_tiles_cpu.h"
 #include "kernels/scratch.h"
 #include "kernels/team.h"
 
 namespace espalier::kernels {
 
+using namespace pointwise;
 using simd::kLanes;
+using simd::load_part;
+using simd::store_part;
 using simd::Vector;
 
 namespace {
@@ -35,9 +37,6 @@ int block_rows(int floats_a_row) {
   constexpr int kFloats = 64 << 10;
   return std::clamp(kFloats / floats_a_row / 14 * 14, 28, 168);
 }
-
-Vector load_part(const float* p, int n) { return n >= kLanes ? simd::load(p) : simd::load(p, n); }
-void store_part(float* p, Vector v, int n) { n >= kLanes ? simd::store(p, v) : simd::store(p, v, n); }
 
 struct Matrices {
   const ConvShape& s;
@@ -107,116 +106,6 @@ struct Matrices {
   }
 };
 
-/// y = act(a b + bias + residual), or y = a b with sums of y - pivot and its square.
-struct ForwardTile {
-  const float *a, *b, *bias, *residual;
-  const float* pivot;
-  float *y, *sum, *square;  // these and pivot null unless moments are wanted
-  int64_t a_row, b_block, y_row;
-  int depth, channels;
-  Activation act;
-
-  template <int MR, int NR>
-  static void run(const ForwardTile& t) {
-    TileSums<MR, NR> v;
-    multiply_rows<MR, NR>(t.a, t.a_row, t.b, t.b_block, t.depth, v);
-    const VectorActivation act(t.act);
-#pragma GCC unroll 16
-    for (int j = 0; j < NR; ++j) {
-      const int n = t.channels - j * kLanes;
-      float* y = t.y + j * kLanes;
-      if (t.sum) {
-        const Vector pivot = simd::load(t.pivot + j * kLanes);
-        Vector sum = simd::load(t.sum + j * kLanes), square = simd::load(t.square + j * kLanes);
-#pragma GCC unroll 16
-        for (int m = 0; m < MR; ++m) {
-          const Vector d = simd::subtract(v[m][j], pivot);
-          sum = simd::add(sum, d);
-          square = simd::fma(d, d, square);
-          store_part(y + m * t.y_row, v[m][j], n);
-        }
-        simd::store(t.sum + j * kLanes, sum);
-        simd::store(t.square + j * kLanes, square);
-      } else {
-        const Vector bias = t.bias ? load_part(t.bias + j * kLanes, n) : simd::zero();
-#pragma GCC unroll 16
-        for (int m = 0; m < MR; ++m) {
-          Vector out = simd::add(v[m][j], bias);
-          if (t.residual) out = simd::add(out, load_part(t.residual + j * kLanes + m * t.y_row, n));
-          store_part(y + m * t.y_row, act(out), n);
-        }
-      }
-    }
-  }
-};
-
-/// dx = (a b) * act'(z) * factor, with sums of G = (a b) * act'(z) and of G * (x - mean); dx = a b without a
-/// norm.
-struct BackwardXTile {
-  const float *a, *b;
-  const float *z, *x, *factor, *mean;  // z null without a norm; factor and mean whole vectors
-  float *dx, *sum, *product;
-  int64_t a_row, b_block, z_row, x_row;
-  int depth, channels;
-  Activation act;
-
-  template <int MR, int NR>
-  static void run(const BackwardXTile& t) {
-    TileSums<MR, NR> v;
-    multiply_rows<MR, NR>(t.a, t.a_row, t.b, t.b_block, t.depth, v);
-    const Vector slope = simd::broadcast(t.act.slope), cap = simd::broadcast(t.act.cap);
-#pragma GCC unroll 16
-    for (int j = 0; j < NR; ++j) {
-      const int n = t.channels - j * kLanes;
-      float* dx = t.dx + j * kLanes;
-      if (!t.z) {
-#pragma GCC unroll 16
-        for (int m = 0; m < MR; ++m) store_part(dx + m * t.x_row, v[m][j], n);
-        continue;
-      }
-      const Vector factor = simd::load(t.factor + j * kLanes), mean = simd::load(t.mean + j * kLanes);
-      Vector sum = simd::load(t.sum + j * kLanes), product = simd::load(t.product + j * kLanes);
-#pragma GCC unroll 16
-      for (int m = 0; m < MR; ++m) {
-        const Vector z = simd::load(t.z + j * kLanes + m * t.z_row);
-        const Vector x = load_part(t.x + j * kLanes + m * t.x_row, n);
-        Vector g = simd::if_greater(z, simd::zero(), v[m][j], simd::multiply(slope, v[m][j]));
-        g = simd::if_greater(cap, z, g, simd::zero());
-        sum = simd::add(sum, g);
-        product = simd::fma(g, simd::subtract(x, mean), product);
-        store_part(dx + m * t.x_row, simd::multiply(g, factor), n);
-      }
-      simd::store(t.sum + j * kLanes, sum);
-      simd::store(t.product + j * kLanes, product);
-    }
-  }
-};
-
-/// dw += a^T b over the rows of a block.
-struct BackwardWTile {
-  const float *a, *b;
-  float* dw;
-  int64_t a_step, b_step, dw_row;
-  int depth;
-
-  template <int MR, int NR>
-  static void run(const BackwardWTile& t) {
-    TileSums<MR, NR> v;
-#pragma GCC unroll 16
-    for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 16
-      for (int j = 0; j < NR; ++j) v[m][j] = simd::zero();
-    multiply_columns<MR, NR>(t.a, t.a_step, t.b, t.b_step, t.depth, v);
-#pragma GCC unroll 16
-    for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 16
-      for (int j = 0; j < NR; ++j) {
-        float* dw = t.dw + m * t.dw_row + j * kLanes;
-        simd::store(dw, simd::add(simd::load(dw), v[m][j]));
-      }
-  }
-};
-
 /// w [K,depth] as [ceil(K / lanes)][depth][lanes], by the whole team.
 void pack_transposed(const float* w, int K, int depth, float* to) {
 #pragma omp for schedule(static)
@@ -271,8 +160,6 @@ class PairSums {
   std::vector<double> total_;
 };
 
-int64_t share(int64_t count, int thread, int threads) { return count * thread / threads; }
-
 /// Few rows leave threads idle, long windows are oneDNN's.
 bool suits(const Matrices& m, const InputNorm& norm) {
   constexpr int kShortWindow = 64;
@@ -326,8 +213,8 @@ bool normed_conv2d_forward(const ConvShape& s, const float* x, const InputNorm& 
                                           .channels = kLanes});
       if (thread == 0) first_row = pivot;
     }
-    const int64_t last = share(m.rows, thread + 1, team);
-    for (int64_t first = share(m.rows, thread, team); first < last; first += block) {
+    const int64_t last = begin_of_share(m.rows, thread + 1, team);
+    for (int64_t first = begin_of_share(m.rows, thread, team); first < last; first += block) {
       const int count = static_cast<int>(std::min<int64_t>(block, last - first));
       const float* a = left_rows(first, count);
       for (int k = 0; k < s.K;) {
@@ -392,8 +279,8 @@ bool normed_conv2d_backward(const ConvShape& s, const float* x, const InputNorm&
     float* right_rows =
         completed ? scratch<GradientRows>(static_cast<size_t>(block) * right_stride) : nullptr;
     std::vector<float> sums(normed ? 2 * static_cast<size_t>(width) : 0);
-    const int64_t last = share(m.rows, thread + 1, team);
-    for (int64_t first = share(m.rows, thread, team); first < last; first += block) {
+    const int64_t last = begin_of_share(m.rows, thread + 1, team);
+    for (int64_t first = begin_of_share(m.rows, thread, team); first < last; first += block) {
       const int count = static_cast<int>(std::min<int64_t>(block, last - first));
       if (completed)
         m.complete(dy, constant.data(), slope.data(), center.data(), first, count, right_rows, right_stride);

@@ -102,6 +102,10 @@ inline Vector if_greater(Vector a, Vector b, Vector yes, Vector no) { return a >
 
 #endif
 
+/// Of the n channels that are left, those of one vector; the lanes beyond are 0.
+inline Vector load_part(const float* p, int n) { return n >= kLanes ? load(p) : load(p, n); }
+inline void store_part(float* p, Vector v, int n) { n >= kLanes ? store(p, v) : store(p, v, n); }
+
 /// Keeps a loaded value in a register: g++ would rather load it again with every sum it goes into.
 inline void hold(Vector& v) {
 #if defined(__x86_64__)

@@ -14,15 +14,17 @@ struct Team {
   int step = 0;
 };
 
+/// Where the items begin that one of `threads` takes of `count`: nearly equal ranges in order.
+constexpr int64_t begin_of_share(int64_t count, int thread, int threads) { return count * thread / threads; }
+
 /// A half-open range of work items.
 struct Share {
   int first, last;
 
   Share(int first, int last) : first(first), last(last) {}
-  /// What one of `threads` takes of `count` items: nearly equal ranges in order.
   Share(int count, int thread, int threads)
-      : first(static_cast<int>(int64_t{count} * thread / threads)),
-        last(static_cast<int>(int64_t{count} * (thread + 1) / threads)) {}
+      : first(static_cast<int>(begin_of_share(count, thread, threads))),
+        last(static_cast<int>(begin_of_share(count, thread + 1, threads))) {}
   int count() const { return last - first; }
 };
 
