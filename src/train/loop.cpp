@@ -4,8 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <cmath>
-#include <exception>
-#include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -18,7 +16,9 @@
 #include "tensor/allocator.h"
 #include "train/checkpoint.h"
 #include "train/divergence.h"
+#include "train/epoch_batches.h"
 #include "train/fitting_batch.h"
+#include "train/parameters.h"
 #include "train/run_log.h"
 #include "train/step_clock.h"
 #include "train/training_step.h"
@@ -43,35 +43,6 @@ void check_options(const TrainOptions& o) {
                  o.checkpoint_steps, " steps or ", o.checkpoint_minutes, " minutes; neither can be negative");
 }
 
-/// Of what the parameters belong to, without their values.
-std::string structure_hash(const Graph& graph) {
-  std::string text = graph_to_json(graph).dump();
-  for (const Graph::Value& v : graph.values)
-    if (v.param.defined()) text += str(v.name, v.meta);
-  return fmt::format("{:016x}", fnv1a(text.data(), text.size()));
-}
-
-NamedTensors parameters_of_all(const Graph& graph, bool copied) {
-  NamedTensors tensors;
-  for (const Graph::Value& v : graph.values)
-    if (v.param.defined()) {
-      const Tensor host = v.param.to(Device::kCpu).detached();
-      tensors.emplace_back(v.name, copied && host.data() == v.param.data() ? host.clone() : host);
-    }
-  return tensors;
-}
-
-void take_parameters(const Graph& graph, const NamedTensors& tensors, const fs::path& file) {
-  const std::map<std::string, Tensor> by_name(tensors.begin(), tensors.end());
-  for (const Graph::Value& v : graph.values) {
-    if (!v.param.defined()) continue;
-    const auto found = by_name.find(v.name);
-    ESPALIER_CHECK(found != by_name.end() && found->second.meta() == v.meta, file.string(),
-                   ": has no fitting parameter ", v.name, "; remove it to train from the start");
-    v.param.copy_from(found->second.to(v.param.device()));
-  }
-}
-
 std::map<std::string, Tensor> as_map(const NamedTensors& tensors) { return {tensors.begin(), tensors.end()}; }
 
 class Trainer {
@@ -81,13 +52,14 @@ class Trainer {
       : model_(model),
         task_(task),
         data_(data),
+        batches_(data),
         eval_(eval),
         o_(options),
         callbacks_(callbacks),
         graph_(model.graph.to(options.device)),
         fused_(graph_),
         objective_(task, o_.distill, model.graph, options.device),
-        schedule_(options.schedule, checked_batches(data), options.epochs),
+        schedule_(options.schedule, batches_.count(), options.epochs),
         stop_(options.early_stop),
         log_(options, task.metric_name()) {
     check_options(options);
@@ -98,7 +70,6 @@ class Trainer {
     if (o_.ema > 0) ema_ = std::make_unique<Ema>(graph_, o_.ema);
     step_ = std::make_unique<TrainingStep>(fused_, task_, objective_, *optimizer_, ema_.get(), o_.clip,
                                            o_.device);
-    steps_per_epoch_ = data.batches();
   }
 
   TrainResult run() {
@@ -112,12 +83,6 @@ class Trainer {
   }
 
  private:
-  static int64_t checked_batches(BatchSource& data) {
-    ESPALIER_CHECK(data.batches() > 0, "training: the data set of ", data.samples(),
-                   " pictures fills no batch; make the batch smaller or add pictures");
-    return data.batches();
-  }
-
   // --- the folder ---
 
   Json identity() const {
@@ -125,7 +90,7 @@ class Trainer {
                 {"model", structure_hash(model_.graph)},
                 {"training data", fmt::format("{:016x}", data_.hash())},
                 {"evaluation data", fmt::format("{:016x}", eval_.hash())},
-                {"batches an epoch", steps_per_epoch_},
+                {"batches an epoch", batches_.count()},
                 {"epochs", o_.epochs},
                 {"optimizer", optimizer_->name()},
                 {"ema", o_.ema},
@@ -177,18 +142,18 @@ class Trainer {
       save_best();
     if (state_.finished)
       spdlog::info("training has ended before: {} epochs, {}", state_.history.size(), path.string());
-    else if (state_.step_in_epoch == steps_per_epoch_)
+    else if (state_.step_in_epoch == batches_.count())
       spdlog::info("training goes on with the evaluation after epoch {} of {}", state_.epoch + 1, o_.epochs);
     else
       spdlog::info("training goes on at epoch {} of {}, step {} of {}", state_.epoch + 1, o_.epochs,
-                   state_.step_in_epoch + 1, steps_per_epoch_);
+                   state_.step_in_epoch + 1, batches_.count());
   }
 
   void save() {
     if (o_.folder.empty()) return;
     const Stopwatch time;
     Checkpoint c;
-    c.parameters = parameters_of_all(graph_, false);
+    c.parameters = parameters_on_host(graph_, false);
     c.optimizer = optimizer_->state();
     if (ema_) c.ema = ema_->state();
     c.best = best_;
@@ -222,51 +187,19 @@ class Trainer {
   // --- steps ---
 
   void train_epoch() {
-    if (state_.step_in_epoch == steps_per_epoch_) return;  // resumed before the evaluation
-    data_.start(state_.epoch, state_.step_in_epoch);
-    ahead_ = {};
-    while (state_.step_in_epoch < steps_per_epoch_) {
+    if (state_.step_in_epoch == batches_.count()) return;  // resumed before the evaluation
+    batches_.start(state_.epoch, state_.step_in_epoch);
+    while (state_.step_in_epoch < batches_.count()) {
       const Stopwatch step_time;
-      waited_ = 0;
-      const Batch batch = next_batch();
+      const Batch batch = batches_.next();
       StepReport report = step_or_explain(batch);
-      clock_.add(batch.size(), step_time.seconds(), waited_);
+      clock_.add(batch.size(), step_time.seconds(), batches_.take_waited());
       tell(report);
       if (interrupt_requested()) interrupted();
       const bool due =
           (o_.checkpoint_steps > 0 && state_.step_in_epoch % o_.checkpoint_steps == 0) ||
           (o_.checkpoint_minutes > 0 && since_checkpoint_.seconds() > 60 * o_.checkpoint_minutes);
-      if (due && state_.step_in_epoch < steps_per_epoch_) save();
-    }
-  }
-
-  /// Number `number` of the epoch, counting from 0.
-  Batch read_batch(int64_t number) {
-    const Stopwatch time;
-    Batch batch;
-    ESPALIER_CHECK(data_.next(batch), "training: the data ended after ", number, " batches of epoch ",
-                   state_.epoch + 1, ", ", steps_per_epoch_, " were promised");
-    waited_ += time.seconds();
-    return batch;
-  }
-
-  Batch next_batch() {
-    if (ahead_.failure) std::rethrow_exception(ahead_.failure);
-    if (!ahead_.batch) return read_batch(state_.step_in_epoch);
-    Batch batch = std::move(*ahead_.batch);
-    ahead_ = {};
-    return batch;
-  }
-
-  /// The batch after the one that a GPU is at. What fails is said when its turn comes.
-  void read_ahead() {
-    if (state_.step_in_epoch + 1 >= steps_per_epoch_) return;
-    try {
-      ahead_.batch = read_batch(state_.step_in_epoch + 1);
-      step_->stage(*ahead_.batch);
-    } catch (const OutOfMemory&) {  // it is sent later, with more memory free
-    } catch (...) {
-      ahead_.failure = std::current_exception();
+      if (due && state_.step_in_epoch < batches_.count()) save();
     }
   }
 
@@ -281,7 +214,7 @@ class Trainer {
     step_->forget();
     const int fits = largest_batch_that_fits(fused_, task_, batch, o_.device);
     fail(str("training stopped at step ", state_.step, " (epoch ", state_.epoch + 1, ", step ",
-             state_.step_in_epoch + 1, " of ", steps_per_epoch_, ") with batches of ", batch.size(), ": ",
+             state_.step_in_epoch + 1, " of ", batches_.count(), ") with batches of ", batch.size(), ": ",
              what,
              fits > 0 ? str("; a batch of ", fits, " fits") : std::string("; not even a batch of 1 fits"),
              !o_.folder.empty() && fs::exists(checkpoint_path())
@@ -293,9 +226,11 @@ class Trainer {
     StepReport report{.epoch = state_.epoch, .step = state_.step, .rate = schedule_.rate(state_.step)};
     set_dropout_step(o_.seed, static_cast<uint64_t>(state_.step));
     // The CPU has no time to read ahead in, and the loader does so already.
-    const StepResult came = o_.device == Device::kCpu
-                                ? step_->run(batch, report.rate)
-                                : step_->run(batch, report.rate, [this] { read_ahead(); });
+    const auto read_ahead = [this] {
+      batches_.read_ahead([this](const Batch& next) { step_->stage(next); });
+    };
+    const StepResult came = o_.device == Device::kCpu ? step_->run(batch, report.rate)
+                                                      : step_->run(batch, report.rate, read_ahead);
     report.loss = came.loss;
     report.gradient_norm = came.gradient_norm;
     if (!came.finite) diverged(report, batch);
@@ -316,7 +251,7 @@ class Trainer {
     if (layer.empty()) layer = first_bad_statistic(fused_);
     fail(
         str("training stopped at step ", at.step, " (epoch ", state_.epoch + 1, ", step ",
-            state_.step_in_epoch + 1, " of ", steps_per_epoch_, "): ", what, " at learning rate ", at.rate,
+            state_.step_in_epoch + 1, " of ", batches_.count(), "): ", what, " at learning rate ", at.rate,
             "; ", layer.empty() ? "no single layer shows it" : "first in " + layer,
             "; lower the rate, lengthen the warm-up or set clip",
             best_.empty() || o_.folder.empty()
@@ -327,8 +262,8 @@ class Trainer {
 
   void tell(StepReport& report) {
     report.step_in_epoch = state_.step_in_epoch;
-    report.steps_per_epoch = steps_per_epoch_;
-    report.steps = steps_per_epoch_ * o_.epochs;
+    report.steps_per_epoch = batches_.count();
+    report.steps = batches_.count() * o_.epochs;
     report.mean_loss = state_.loss_sum / static_cast<double>(state_.step_in_epoch);
     report.images_per_second = clock_.images_per_second();
     report.loader_wait = clock_.loader_wait();
@@ -353,7 +288,7 @@ class Trainer {
   void end_epoch() {
     EpochReport report{.epoch = state_.epoch,
                        .steps = state_.step,
-                       .loss = state_.loss_sum / static_cast<double>(steps_per_epoch_),
+                       .loss = state_.loss_sum / static_cast<double>(batches_.count()),
                        .rate = schedule_.rate(state_.step - 1)};
     if (evaluates_after(state_.epoch)) {
       report.metric = measure();
@@ -361,7 +296,7 @@ class Trainer {
       report.best = state_.best_epoch < 0 || report.metric->value > state_.best().value;
       if (report.best) {
         state_.best_epoch = state_.epoch;
-        best_ = parameters_of_all(evaluated(), true);
+        best_ = parameters_on_host(evaluated(), true);
       }
       state_.stopped_early = stop_.update(report.metric->value);
       state_.early_stop = stop_.state;
@@ -395,7 +330,7 @@ class Trainer {
 
   TrainResult finish() {
     const bool best = o_.keep == KeptModel::kBest && !best_.empty();
-    take_parameters(model_.graph, best ? best_ : parameters_of_all(evaluated(), true), checkpoint_path());
+    take_parameters(model_.graph, best ? best_ : parameters_on_host(evaluated(), true), checkpoint_path());
     fused_.require_gradients(false);
     TrainResult result;
     result.epochs = state_.history;
@@ -415,7 +350,9 @@ class Trainer {
 
   Model& model_;
   const Task& task_;
-  BatchSource &data_, &eval_;
+  BatchSource& data_;
+  EpochBatches batches_;  ///< of data_
+  BatchSource& eval_;
   const TrainOptions& o_;
   const TrainCallbacks& callbacks_;
   Graph graph_, fused_;  ///< the same parameters: as it is kept, and as it is trained
@@ -425,15 +362,9 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Ema> ema_;
   std::unique_ptr<TrainingStep> step_;
-  int64_t steps_per_epoch_ = 0;
 
   RunState state_;     ///< with best_ and the optimizer's and averages' state: what a checkpoint restores
   NamedTensors best_;  ///< the parameters of the best epoch
-  struct {
-    std::optional<Batch> batch;
-    std::exception_ptr failure;
-  } ahead_;            ///< what was read while a GPU was busy
-  double waited_ = 0;  ///< for batches, in this step
   bool resumed_ = false;
   double evaluation_seconds_ = 0, saving_seconds_ = 0;
   StepClock clock_;
