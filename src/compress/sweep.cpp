@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cassert>
 #include <set>
+#include <span>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "compress/crew.h"
 #include "kernels/autotuner.h"
 #include "kernels/device.h"
+#include "kernels/gather_channels.h"
 #include "ops/channel_ties.h"
 #include "passes/remove_channels.h"
 
@@ -21,20 +23,14 @@ void stop_if_interrupted() {
 }
 
 /// The given channels of the last axis.
-Tensor gather(const Tensor& from, const std::vector<int>& channels) {
-  const Tensor source = from.to(Device::kCpu);
+Tensor gather(const Tensor& from, std::span<const int32_t> channels) {
   Shape shape = from.shape();
-  const int64_t wide = shape.back(), rows = from.elements() / wide;
-  const auto narrow = static_cast<int64_t>(channels.size());
-  shape[shape.axes() - 1] = static_cast<int>(narrow);
-  const Tensor target(shape);
-  const float* read = source.f32();
-  float* write = target.f32();
-  const int* index = channels.data();
-#pragma omp parallel for
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < narrow; ++c) write[r * narrow + c] = read[r * wide + index[c]];
-  return target.to(from.device());
+  const int wide = shape.back(), narrow = static_cast<int>(channels.size());
+  shape[shape.axes() - 1] = narrow;
+  const Tensor to(shape, from.device()), index = Tensor::from(channels, {narrow}, from.device());
+  kernels::gather_channels(from.device(), from.elements() / wide, wide, narrow, from.f32(), index.s32(),
+                           to.f32());
+  return to;
 }
 
 /// Memory that counts in a total as long as this lives.
@@ -244,10 +240,10 @@ void Sweep::update(Metric& metric, const Piece& piece, const State& state, const
                    const std::vector<int>& removed) const {
   std::map<int, Tensor> values = state.values;
   for (const auto& [v, channels] : places) {
-    std::vector<int> kept;
+    std::vector<int32_t> kept;
     for (size_t c = 0; c < channels.size(); ++c)
       if (channels[c] < 0 || !std::binary_search(removed.begin(), removed.end(), channels[c]))
-        kept.push_back(static_cast<int>(c));
+        kept.push_back(static_cast<int32_t>(c));
     values[v] = gather(values.at(v), kept);
   }
   const Tensors& made = piece.run(values);
