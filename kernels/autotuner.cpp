@@ -1,6 +1,7 @@
 #include "kernels/autotuner.h"
 
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -68,32 +69,51 @@ std::string Autotuner::answer(const Problem& problem) const {
   return found == answers_.end() ? std::string() : found->second.name;
 }
 
-void Autotuner::load() {
+void Autotuner::read() {
+  std::error_code missing;
+  const auto written = std::filesystem::last_write_time(path_, missing);
+  if (missing || written == seen_) return;
+  seen_ = written;
+  saved_.clear();
   std::ifstream in(path_);
   std::string first;
   if (!std::getline(in, first) || first != header(made_for_)) return;
   for (std::string line; std::getline(in, line);) {
     std::istringstream fields(line);
-    std::string name, rest;
+    std::string name;
     Problem problem;
     if (!(fields >> name)) continue;
     for (int number; fields >> number;) problem.push_back(number);
-    if (fields.eof() && !problem.empty()) answers_[problem] = {name};
+    if (fields.eof() && !problem.empty()) saved_[problem] = name;
   }
 }
 
-void Autotuner::save() const {
+bool Autotuner::write() const {
+  // A reader never sees half a file, nor what two programs wrote into one.
+  const std::string unfinished = path_ + '.' + std::to_string(getpid()) + ".part";
+  std::ofstream out(unfinished, std::ios::trunc);
+  out << header(made_for_) << '\n';
+  for (const auto& [problem, name] : saved_) out << name << text_of(problem) << '\n';
+  out.close();  // a full disk shows here
+  if (out && std::rename(unfinished.c_str(), path_.c_str()) == 0) return true;
+  std::remove(unfinished.c_str());
+  return false;
+}
+
+void Autotuner::save() {
   if (path_.empty()) return;
-  // A reader never sees half a file.
-  const std::string unfinished = path_ + ".part";
-  {
-    std::ofstream out(unfinished, std::ios::trunc);
-    out << header(made_for_) << '\n';
-    for (const auto& [problem, answer] : answers_)
-      if (answer.lasts) out << answer.name << text_of(problem) << '\n';
-    if (!out) return;
+  read();  // another program may have added to it
+  for (const auto& [problem, answer] : answers_)
+    if (answer.lasts) saved_[problem] = answer.name;
+  if (write()) {
+    std::error_code gone;
+    seen_ = std::filesystem::last_write_time(path_, gone);
+  } else if (!std::exchange(said_, true)) {
+    spdlog::warn(
+        "{}: cannot be written, so that the next run times the kernels anew and its last digits may differ; "
+        "ESPALIER_TUNING names another file",
+        path_);
   }
-  std::rename(unfinished.c_str(), path_.c_str());
 }
 
 }  // namespace espalier::kernels

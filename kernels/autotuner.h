@@ -3,6 +3,7 @@
 // candidates compute the same numbers up to the order of their sums, so the choice changes last bits; with
 // the file in place a program repeats them.
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -45,11 +46,13 @@ class Autotuner {
 
   /// Remembers answers in `path`, and for this process alone where it is empty. `made_for` names all that
   /// answers depend on beside the problem: the GPU, and the kernels' versions. A file that was made for
-  /// something else, or cannot be read or written, is as good as none; lines that are not of its form are
-  /// passed over.
+  /// something else, or cannot be read, is as good as none, and so is one that cannot be written, which is
+  /// said once; lines that are not of its form are passed over. What other programs add to the file meanwhile
+  /// stays in it.
   Autotuner(std::string path, std::string made_for, Timer timer)
       : path_(std::move(path)), made_for_(std::move(made_for)), timer_(std::move(timer)) {
-    load();
+    read();
+    for (const auto& [problem, name] : saved_) answers_[problem] = {name};
   }
 
   /// Whether there is no answer yet, and timing is wanted.
@@ -68,8 +71,9 @@ class Autotuner {
   std::string answer(const Problem& problem) const;
 
  private:
-  void load();
-  void save() const;
+  void read();  ///< what is saved, if that is not known
+  bool write() const;
+  void save();
 
   struct Answer {
     std::string name;
@@ -79,6 +83,9 @@ class Autotuner {
   Timer timer_;
   mutable std::mutex mutex_;
   std::map<Problem, Answer> answers_;
+  std::map<Problem, std::string> saved_;       ///< what the file holds,
+  std::filesystem::file_time_type seen_ = {};  ///< and since when
+  bool said_ = false;                          ///< that it cannot be written
 };
 
 }  // namespace espalier::kernels

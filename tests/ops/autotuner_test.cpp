@@ -1,9 +1,15 @@
 #include "kernels/autotuner.h"
 
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
+#include <algorithm>
+#include <csignal>
 #include <fstream>
 #include <set>
+#include <sstream>
 
 #include "support/temporary_directory.h"
 
@@ -153,6 +159,65 @@ TEST(Autotuner, WhatCouldNotBeJudgedIsNotSaved) {
   const Autotuner next(path, "card", race.timer());
   EXPECT_TRUE(next.asks_for({1}));
   EXPECT_EQ(next.answer({2}), "a");
+}
+
+TEST(Autotuner, ProgramsThatRunTogetherKeepWhatEachFound) {
+  const TemporaryDirectory directory;
+  const std::string path = (directory.path() / "tuning.txt").string();
+  Race race{{{"a", 2.0f}, {"b", 1.0f}}};
+  const auto all = race.candidates({"a", "b"});
+  Autotuner one(path, "card", race.timer()), other(path, "card", race.timer());
+  one.tune({1}, all, right);
+  other.tune({2}, all, right);
+  const Autotuner next(path, "card", race.timer());
+  EXPECT_EQ(next.answer({1}), "b");
+  EXPECT_EQ(next.answer({2}), "b");
+  EXPECT_TRUE(other.asks_for({1})) << "what it began with holds to its end";
+}
+
+/// A process may write files of so many bytes only, so that a large one cannot be finished.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    handler_ = std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FullDisk() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  FullDisk(const FullDisk&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int) = nullptr;
+};
+
+TEST(Autotuner, AFileThatCannotBeFinishedLeavesTheOldOneAndIsSaidOnce) {
+  const TemporaryDirectory directory;
+  const std::string path = (directory.path() / "tuning.txt").string();
+  Race race{{{"a", 1.0f}}};
+  const auto all = race.candidates({"a"});
+  Autotuner tuner(path, "card", race.timer());
+  tuner.tune({1}, all, right);
+  std::ostringstream lines;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines)));
+  {
+    const FullDisk full(4);
+    for (const int problem : {2, 3}) tuner.tune({problem}, all, right);
+  }
+  spdlog::set_default_logger(before);
+  const std::string said = lines.str();
+  EXPECT_NE(said.find(path + ": cannot be written"), std::string::npos) << said;
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
+  EXPECT_EQ(Autotuner(path, "card", race.timer()).answer({1}), "a");
+  EXPECT_EQ(tuner.answer({3}), "a");
+  for (const auto& entry : std::filesystem::directory_iterator(directory.path()))
+    EXPECT_EQ(entry.path().string(), path) << "something is left behind";
 }
 
 TEST(Autotuner, DamagedFilesAreAsGoodAsNone) {
