@@ -317,14 +317,33 @@ class Trainer {
   MetricResult measure() {
     const Running place(str("the evaluation after epoch ", state_.epoch + 1));
     const Stopwatch time;
-    Session session(evaluated());
+    MetricResult metric = measure_with_memory();
+    metric.details.reset();
+    evaluation_seconds_ = time.seconds();
+    return metric;
+  }
+
+  /// Recorded steps hold on to their memory, which an evaluation may need. When it fails all the same, the
+  /// epoch's steps are done: a resume begins with the evaluation.
+  MetricResult measure_with_memory() {
+    const auto once = [this] {
+      Session session(evaluated());
+      return evaluate(session, task_, eval_);
+    };
     try {
-      MetricResult metric = evaluate(session, task_, eval_);
-      metric.details.reset();
-      evaluation_seconds_ = time.seconds();
-      return metric;
+      try {
+        return once();
+      } catch (const OutOfMemory&) {
+        step_->forget();
+      }
+      return once();
     } catch (const Interrupted&) {
-      interrupted();  // the epoch's steps are done: a resume begins with the evaluation
+      interrupted();
+    } catch (const OutOfMemory& e) {
+      save();
+      throw Error(o_.folder.empty() ? e.what()
+                                    : str(e.what(), "; ", checkpoint_path().string(),
+                                          " holds the epoch's steps, the same command evaluates them"));
     }
   }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/autotuner.h"
 #include "kernels/precision.h"
 #include "ops/ops.h"
 #include "support/device_test.h"
@@ -84,6 +85,7 @@ struct SmallMemory final : test::PassingTask {
 
   SmallMemory(const Task& inner, int left, int fits) : PassingTask(inner), left(left), fits(fits) {}
   Tensor loss(const Tensors& outputs, const Batch& batch) const override {
+    EXPECT_EQ(kernels::Untimed::on(), batch.size() < 8) << "no kernel is timed for sizes that are only tried";
     if (left-- <= 0 && batch.size() > fits) throw OutOfMemory("out of memory: 7 bytes were asked for");
     return inner.loss(outputs, batch);
   }
@@ -111,6 +113,38 @@ TEST_P(DeviceTraining, OutOfMemorySaysWhatFitsAndKeepsTheCheckpoint) {
   EXPECT_EQ(message.find('\n'), std::string::npos);
   EXPECT_EQ(load_checkpoint(folder.path() / kCheckpointFile).progress.at("step"), last == 5 ? 4 : 1);
   expect_says(stop_with(0, 0), "; not even a batch of 1 fits");
+}
+
+/// Classification whose evaluations find no memory for a while.
+struct SmallMemoryToEvaluate final : test::PassingTask {
+  mutable int failures;
+
+  SmallMemoryToEvaluate(const Task& inner, int failures) : PassingTask(inner), failures(failures) {}
+  std::unique_ptr<Metric> metric() const override {
+    if (failures-- > 0) throw OutOfMemory("out of memory: 7 bytes were asked for");
+    return inner.metric();
+  }
+};
+
+TEST_P(DeviceTraining, AnEvaluationWithoutMemoryIsTriedAgainAndLosesNoSteps) {
+  const auto classification = make_task("classification", test::kTinyClasses, Json::object());
+  const auto run_with = [&](int failures, const std::filesystem::path& folder) {
+    test::TinyRun run{test::tiny_model(), {}};
+    test::TinySource data(6, 8, 1), eval(1, 8, 2);
+    const SmallMemoryToEvaluate task(*classification, failures);
+    run.result = train(run.model, task, data, eval, options(folder));
+    return run;
+  };
+  const std::string want = test::bytes_of(run_with(0, {}).model.graph);
+  EXPECT_EQ(test::bytes_of(run_with(1, {}).model.graph), want);
+  const test::TemporaryDirectory folder;
+  const std::string message = message_of([&] { run_with(2, folder.path()); });
+  expect_says(message, "out of memory: 7 bytes");
+  expect_says(message, str(kCheckpointFile, " holds the epoch's steps"));
+  EXPECT_EQ(load_checkpoint(folder.path() / kCheckpointFile).progress.at("step_in_epoch"), 6);
+  const test::TinyRun resumed = run_with(0, folder.path());
+  EXPECT_TRUE(resumed.result.resumed);
+  EXPECT_EQ(test::bytes_of(resumed.model.graph), want);
 }
 
 TEST(FirstOf, TakesWhatBelongsToThePictures) {
