@@ -14,6 +14,7 @@ enum class Precision : unsigned char {
 
 /// "fp32", "tf32" or "bf16"; fp32 for anything else.
 Precision precision_from_name(std::string_view name);
+const char* name(Precision precision);
 
 /// What kernels use until the next set_precision(); fp32 at the start.
 Precision precision();

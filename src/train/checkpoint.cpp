@@ -28,7 +28,8 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
   file.metadata = {{"espalier.checkpoint", kFormat},
                    {"espalier.progress", checkpoint.progress.dump()},
                    {"espalier.identity", checkpoint.identity.dump()},
-                   {"espalier.threads", std::to_string(checkpoint.threads)}};
+                   {"espalier.threads", std::to_string(checkpoint.threads)},
+                   {"espalier.machine", checkpoint.machine}};
   save_safetensors(path, file);
 }
 
@@ -44,6 +45,8 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
                  field("espalier.checkpoint"), ", this program reads ", kFormat,
                  "; go on with the program that wrote it");
   Checkpoint checkpoint;
+  if (const auto at = file.metadata.find("espalier.machine"); at != file.metadata.end())
+    checkpoint.machine = at->second;  // older ones do not say
   try {
     checkpoint.progress = Json::parse(field("espalier.progress"));
     checkpoint.identity = Json::parse(field("espalier.identity"));

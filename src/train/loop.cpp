@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/random.h"
+#include "kernels/precision.h"
 #include "ops/ops.h"
 #include "optim/ema.h"
 #include "passes/prepare_for_training.h"
@@ -99,6 +100,11 @@ class Trainer {
     return all;
   }
 
+  std::string machine() const {
+    if (o_.device == Device::kCpu) return name(Device::kCpu);
+    return str(kernels::cuda_name(), " with ", name(kernels::precision()));
+  }
+
   void open_folder() {
     std::error_code code;
     fs::create_directories(o_.folder, code);
@@ -122,6 +128,9 @@ class Trainer {
           "{}: was written with {} threads, now there are {}; sums are split otherwise, so the end "
           "may differ in the last digits",
           path.string(), c.threads, kernels::threads());
+    if (!c.machine.empty() && c.machine != machine())
+      spdlog::warn("{}: was written on {}, this is {}; sums are rounded otherwise, so the end may differ",
+                   path.string(), c.machine, machine());
     take_parameters(graph_, c.parameters, path);
     try {
       state_ = run_state_from_json(c.progress);
@@ -159,6 +168,7 @@ class Trainer {
     c.best = best_;
     c.identity = identity();
     c.threads = kernels::threads();
+    c.machine = machine();
     c.progress = to_json(state_);
     save_checkpoint(checkpoint_path(), c);
     saving_seconds_ = time.seconds();

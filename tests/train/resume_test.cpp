@@ -245,13 +245,17 @@ TEST_F(ResumeTest, AFolderThatCannotBeMadeIsSaidBeforeTraining) {
   expect_says(message_of([&] { run_tiny(options_in(folder.path() / "file" / "run")); }), "cannot be made");
 }
 
-TEST_F(ResumeTest, AnotherNumberOfThreadsIsSaid) {
+TEST_F(ResumeTest, AnotherNumberOfThreadsOrMachineIsSaid) {
   const test::TemporaryDirectory folder;
   EXPECT_THROW(run_tiny(options_in(folder.path()), 0.25f,
                         [](int e, int64_t b) {
                           if (e == 1 && b == 3) throw Stopped("here");
                         }),
                Stopped);
+  Checkpoint checkpoint = load_checkpoint(folder.path() / kCheckpointFile);
+  EXPECT_EQ(checkpoint.machine, "cpu");
+  checkpoint.machine = "another card with bf16";
+  save_checkpoint(folder.path() / kCheckpointFile, checkpoint);
   std::ostringstream lines;
   const auto before = spdlog::default_logger();
   spdlog::set_default_logger(
@@ -261,6 +265,7 @@ TEST_F(ResumeTest, AnotherNumberOfThreadsIsSaid) {
   spdlog::set_default_logger(before);
   expect_says(lines.str(), "written with 1 threads, now there are 2");
   expect_says(lines.str(), "may differ");
+  expect_says(lines.str(), "was written on another card with bf16, this is cpu; ");
   expect_says(lines.str(), "training goes on at epoch 2 of 4, step 3 of 6");
 }
 
