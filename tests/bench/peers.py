@@ -4,6 +4,7 @@ Layers and numbers of parameters are those of models/*.cpp; weights and inputs a
 on. An engine that fails gives a line with "error", and the others go on; the exit status is 1 then, 2 for wrong usage.
 """
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -175,6 +176,9 @@ def report(o, net, what, batch, size, make):
     """Times what make() gives and prints a line; returns False if it failed."""
     line = {"net": net, "what": what, "batch": batch, "size": size, "threads": o.threads}
     try:
+        if o.device == "cuda":  # what the last one held is not this one's
+            gc.collect()
+            torch.cuda.empty_cache()
         first, times = time_calls(o, make())
         ms = statistics.median(times)
         line |= {"ms": round(ms, 3), "p5": round(times[len(times) // 20], 3),
@@ -220,16 +224,16 @@ def compiled(o, net, mode):
 
 
 def torch_infer(o, name, mode, batch, size):
-    net = build(name).eval().to(o.device, memory_format=torch.channels_last)
-    x = torch.rand(batch, 3, size, size, device=o.device).to(memory_format=torch.channels_last)
+    # Weights of bf16: autocast would round them anew in every call.
+    form = {"device": o.device, "dtype": torch.bfloat16 if o.precision == "bf16" else torch.float32}
+    net = build(name).eval().to(**form, memory_format=torch.channels_last)
+    x = torch.rand(batch, 3, size, size, **form).to(memory_format=torch.channels_last)
     if mode not in ("eager", "graph"):
         net = compiled(o, net, mode)
-    bf16 = torch.autocast(o.device, torch.bfloat16, enabled=o.precision == "bf16")
 
     @torch.inference_mode()
     def run():
-        with bf16:
-            net(x)
+        net(x)
 
     return Recorded(run) if mode == "graph" else run
 
@@ -349,7 +353,7 @@ def parse():
     p.add_argument("--engines", type=listed(*engines), default=engines, help="with commas; on a GPU PyTorch alone")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     p.add_argument("--precision", choices=("fp32", "tf32", "bf16"),
-                   help="of PyTorch; by default fp32 on a CPU, bf16 (autocast) on a GPU")
+                   help="of PyTorch; by default fp32 on a CPU, bf16 on a GPU (all of it; by autocast in a training)")
     p.add_argument("--modes", type=listed(*modes), help="of PyTorch, with commas: " + ", ".join(modes))
     p.add_argument("--batch", type=int, default=0)
     p.add_argument("--size", type=int, default=0, help="pixels of a side")
