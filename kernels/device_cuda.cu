@@ -168,9 +168,27 @@ void refuse_recording() {
   if (is_recording) throw NotRecordable();
 }
 
+namespace {
+
+/// `what` got none.
+[[noreturn]] void out_of_memory(const std::string& what) {
+  cudaGetLastError();
+  size_t free = 0, total = 0;
+  cudaMemGetInfo(&free, &total);
+  cudaGetLastError();
+  const std::string place = running_place();
+  throw OutOfMemory(str(place.empty() ? "" : "in " + place + ": ", "out of memory: ", what, " on GPU ",
+                        gpu.number, " (", gpu.name, "), ", free, " of ", total,
+                        " are free; lower the batch or the image size"));
+}
+
+}  // namespace
+
 void check(int status, const char* call) {
   if (status == cudaSuccess) return;
   const auto error = static_cast<cudaError_t>(status);
+  // Launches, recorded ones above all, take some too.
+  if (error == cudaErrorMemoryAllocation) out_of_memory(str(call, " found none"));
   const std::string place = running_place(), before = launches.names();
   throw std::runtime_error(
       str(place.empty() ? "" : "in " + place + ": ", "CUDA: ", call, ": ", cudaGetErrorString(error), " (",
@@ -180,16 +198,10 @@ void check(int status, const char* call) {
 
 namespace {
 
-/// Throws unless `status` is success: for want of memory an OutOfMemory that says what is free.
-void check_allocation(const Gpu& g, cudaError_t status, size_t bytes, const char* call) {
-  if (status != cudaErrorMemoryAllocation) return check(status, call);
-  cudaGetLastError();
-  size_t free = 0, total = 0;
-  cudaMemGetInfo(&free, &total);
-  const std::string place = running_place();
-  throw OutOfMemory(str(place.empty() ? "" : "in " + place + ": ", "out of memory: ", bytes,
-                        " bytes were asked for on GPU ", g.number, " (", g.name, "), ", free, " of ", total,
-                        " are free; lower the batch or the image size"));
+/// Throws unless `status` is success.
+void check_allocation(cudaError_t status, size_t bytes, const char* call) {
+  if (status == cudaErrorMemoryAllocation) out_of_memory(str(bytes, " bytes were asked for"));
+  check(status, call);
 }
 
 /// Lets this thread call what a recording forbids: it is no part of what is recorded.
@@ -224,7 +236,7 @@ void* allocate(size_t bytes) {
   void* memory = nullptr;
   const cudaError_t status = ask_twice(
       g, [&] { return g.pools ? cudaMallocAsync(&memory, bytes, g.stream) : cudaMalloc(&memory, bytes); });
-  check_allocation(g, status, bytes, g.pools ? "cudaMallocAsync" : "cudaMalloc");
+  check_allocation(status, bytes, g.pools ? "cudaMallocAsync" : "cudaMalloc");
   return memory;
 }
 
@@ -242,7 +254,7 @@ void* allocate_lasting(size_t bytes) {
   const Gpu& g = in_use();
   const BesideRecording beside;
   void* memory = nullptr;
-  check_allocation(g, ask_twice(g, [&] { return cudaMalloc(&memory, bytes); }), bytes, "cudaMalloc");
+  check_allocation(ask_twice(g, [&] { return cudaMalloc(&memory, bytes); }), bytes, "cudaMalloc");
   return memory;
 }
 

@@ -35,7 +35,8 @@ bool recording();
 /// Throws NotRecordable while work is recorded.
 void refuse_recording();
 
-/// Throws std::runtime_error "CUDA: CALL: what happened" unless status, a cudaError_t, is success.
+/// Throws std::runtime_error "CUDA: CALL: what happened" unless status, a cudaError_t, is success;
+/// OutOfMemory where that is what happened.
 void check(int status, const char* call);
 
 }  // namespace espalier::kernels::cuda

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "kernels/device.h"
+#include "kernels/device_cuda.h"
 #include "kernels/gpu_obstacle.h"
 #include "kernels/kernel_name.h"
 #include "support/device_test.h"
@@ -130,6 +131,22 @@ TEST_P(DeviceCopies, OutOfMemorySaysWhatWasAsked) {
 }
 
 ESPALIER_TEST_ON_EVERY_DEVICE(DeviceCopies);
+
+#ifdef ESPALIER_HAS_CUDA
+TEST(CudaErrors, WantOfMemoryIsNoDefectWhoeverFindsNone) {
+  constexpr int kMemoryAllocation = 2, kInvalidValue = 1;  // of cudaError_t
+  try {
+    kernels::cuda::check(kMemoryAllocation, "launch of kernel x");
+    FAIL() << "that is an error";
+  } catch (const OutOfMemory& e) {
+    const std::string text = e.what();
+    EXPECT_NE(text.find("out of memory: launch of kernel x found none"), std::string::npos) << text;
+    EXPECT_NE(text.find("lower the batch or the image size"), std::string::npos) << text;
+  }
+  EXPECT_THROW(kernels::cuda::check(kInvalidValue, "launch of kernel x"), std::runtime_error);
+  EXPECT_NO_THROW(kernels::cuda::check(0, "launch of kernel x"));
+}
+#endif
 
 }  // namespace
 }  // namespace espalier
