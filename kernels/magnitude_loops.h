@@ -33,8 +33,10 @@ struct Range {
     for (int mask = 1; mask < warp::kLanes; mask *= 2) {
       const uint32_t other = warp::bits_of(warp::shuffle_xor(warp::float_of(largest), mask));
       largest = other > largest ? other : largest;
+      negative |= warp::bits_of(warp::shuffle_xor(warp::float_of(negative), mask));
     }
-    if (warp::thread() % warp::kLanes == 0) warp::raise(words, largest);
+    if (warp::thread() % warp::kLanes) return;
+    warp::raise(words, largest);
     if (negative) warp::raise(words + 1, 1);
   }
 };

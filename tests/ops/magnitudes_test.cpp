@@ -74,6 +74,20 @@ TEST(MagnitudeLoops, CountAsAPlainLoopDoes) {
     }
 }
 
+TEST(MagnitudeLoops, ShowANegativeValueWhereverItLies) {
+  for (const int where : {-1, 0, 1, 17, 31, 255, 4999}) {
+    SCOPED_TRACE(where);
+    std::vector<float> values(6000, 1.0f);
+    if (where >= 0) values[static_cast<size_t>(where)] = -0.5f;
+    uint32_t words[2] = {};
+    EmulatedMachine machine;
+    const int64_t blocks = kernels::magnitudes::blocks_for(6000);
+    machine.launch(kernels::magnitudes::Range{6000, blocks, values.data(), words}, blocks, 1);
+    EXPECT_EQ(std::bit_cast<float>(words[0]), 1.0f);
+    EXPECT_EQ(words[1], where >= 0 ? 1u : 0u);
+  }
+}
+
 TEST(MagnitudeLoops, ShowWhatIsNotFinite) {
   for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
                           std::numeric_limits<float>::quiet_NaN()}) {
