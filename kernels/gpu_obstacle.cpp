@@ -5,6 +5,8 @@
 namespace espalier::kernels {
 
 namespace {
+constexpr int kOldest = 8;  ///< they copy asynchronously and multiply TF32
+
 std::string version(int number) { return str(number / 1000, ".", number % 1000 / 10); }
 }  // namespace
 
@@ -22,6 +24,9 @@ std::string obstacle(const GpuFacts& f) {
     return str("there is no GPU ", f.number, ": ", f.count, f.count == 1 ? " answers" : " answer",
                ", counted from 0 and after CUDA_VISIBLE_DEVICES; name another one");
   if (!f.error.empty()) return str("no GPU can be used (", f.error, "); mend that, or use device cpu");
+  if (f.major < kOldest)
+    return str("GPU ", f.number, " (", f.name, ") has architecture ", f.major, f.minor, ", the kernels need ",
+               kOldest, "0 or newer; use another GPU, or device cpu");
   if (!f.runs_our_code)
     return str("GPU ", f.number, " (", f.name, ") has architecture ", f.major, f.minor,
                ", this program was built for ", f.architectures,

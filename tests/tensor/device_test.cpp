@@ -85,9 +85,12 @@ TEST(GpuObstacle, SaysWhatIsInTheWayAndWhatToDo) {
             "there is no GPU 2: 2 answer, counted from 0 and after CUDA_VISIBLE_DEVICES; name another one");
   EXPECT_EQ(with([](GpuFacts& f) { f.error = "system not yet initialized", f.count = 0; }),
             "no GPU can be used (system not yet initialized); mend that, or use device cpu");
-  EXPECT_EQ(with([](GpuFacts& f) { f.major = 7, f.runs_our_code = false; }),
-            "GPU 1 (NVIDIA X) has architecture 70, this program was built for 80;90; build with "
-            "-DESPALIER_CUDA_ARCHITECTURES=70, or use device cpu");
+  EXPECT_EQ(with([](GpuFacts& f) { f.major = 10, f.minor = 3, f.runs_our_code = false; }),
+            "GPU 1 (NVIDIA X) has architecture 103, this program was built for 80;90; build with "
+            "-DESPALIER_CUDA_ARCHITECTURES=103, or use device cpu");
+  EXPECT_EQ(with([](GpuFacts& f) { f.major = 7, f.minor = 5, f.runs_our_code = false; }),
+            "GPU 1 (NVIDIA X) has architecture 75, the kernels need 80 or newer; use another GPU, or device "
+            "cpu");
 }
 
 TEST(KernelName, IsFoundInWhatCompilersWrite) {
