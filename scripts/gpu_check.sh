@@ -126,6 +126,17 @@ run() {
     done
   }
 
+  # bench NAME PROGRAM OPTION ...: benches are built on demand, so that a bundle may lack some.
+  bench() {
+    local name=$1 program=bench_$2
+    shift 2
+    if [ ! -x "$bundle/bin/$program" ]; then
+      printf '%-9s %-28s %s is not in the bundle\n' skipped "$name" "$program" | tee -a "$out/summary.txt"
+      return
+    fi
+    note "$name" "$bundle/bin/$program" "$@"
+  }
+
   # peers NAME OPTION ...: with the libraries that PyTorch brings, not the bundle's.
   peers() {
     local name=$1
@@ -152,24 +163,17 @@ run() {
         ;;
       memcheck | racecheck | initcheck) sanitize "$section" ;;
       bench)
-        local precision
-        if [ -x "$bundle/bin/bench_gpu_layers" ]; then
-          for precision in fp32 tf32 bf16; do
-            note "bench.gpu_layers.$precision" "$bundle/bin/bench_gpu_layers" --precision "$precision"
-          done
-        fi
-        local net
+        local precision net
+        for precision in fp32 tf32 bf16; do
+          bench "bench.gpu_layers.$precision" gpu_layers --precision "$precision"
+        done
         for net in mobilenet_v2 yolov3_mobilenet_v1 unet; do
           for precision in tf32 bf16; do
-            if [ -x "$bundle/bin/bench_train_step" ]; then
-              note "bench.train.$net.$precision" "$bundle/bin/bench_train_step" --device cuda --net "$net" \
-                --precision "$precision" --benchmark_filter=prepared
-            fi
+            bench "bench.train.$net.$precision" train_step --device cuda --net "$net" --precision "$precision" \
+              --benchmark_filter=prepared
           done
-          if [ -x "$bundle/bin/bench_session" ]; then
-            note "bench.latency.$net" "$bundle/bin/bench_session" --device cuda --net "$net" --seconds 2
-            note "bench.latency_cut.$net" "$bundle/bin/bench_session" --device cuda --net "$net" --keep 0.7 --seconds 2
-          fi
+          bench "bench.latency.$net" session --device cuda --net "$net" --seconds 2
+          bench "bench.latency_cut.$net" session --device cuda --net "$net" --keep 0.7 --seconds 2
         done
         ;;
       peers)
