@@ -1,5 +1,7 @@
 #include "kernels/candidate_results.h"
 
+#include <exception>
+
 #include "kernels/bf16.h"
 
 namespace espalier::kernels {
@@ -13,7 +15,10 @@ CandidateResults::CandidateResults(Device device, std::span<const Output> output
 }
 
 CandidateResults::~CandidateResults() {
-  restore();
+  try {
+    restore();
+  } catch (const std::exception&) {  // after a fault every call fails, and what failed first is on its way
+  }
   for (size_t i = 0; i < kept_.size(); ++i)
     if (kept_[i]) release(device_, kept_[i], bytes_of(outputs_[i]));
 }
