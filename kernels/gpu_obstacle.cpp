@@ -10,6 +10,14 @@ constexpr int kOldest = 8;  ///< they copy asynchronously and multiply TF32
 std::string version(int number) { return str(number / 1000, ".", number % 1000 / 10); }
 }  // namespace
 
+bool cuda_is_built() {
+#ifdef ESPALIER_HAS_CUDA
+  return true;
+#else
+  return false;
+#endif
+}
+
 std::string obstacle(const GpuFacts& f) {
   if (!f.built)
     return "this program was built without CUDA; use device cpu, or build with -DESPALIER_CUDA=ON";

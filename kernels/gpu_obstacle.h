@@ -5,6 +5,9 @@
 
 namespace espalier::kernels {
 
+/// Whether the program has CUDA code at all.
+bool cuda_is_built();
+
 /// What CUDA said when it was asked for a GPU.
 struct GpuFacts {
   bool built = false;           ///< the program has CUDA code

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "datasets/loader.h"
+#include "kernels/gpu_obstacle.h"
 #include "kernels/precision.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
@@ -30,7 +31,10 @@ Workbench::Workbench(const Recipe& recipe)
     : recipe_(recipe),
       device_(take_device(recipe.device)),
       processor_(device_ == Device::kCpu ? processor_name() : kernels::cuda_name()) {
-  if (recipe.device.automatic && device_ == Device::kCuda) spdlog::info("device auto: {}", processor_);
+  if (recipe.device.automatic && device_ == Device::kCuda)
+    spdlog::info("device auto: {}", processor_);
+  else if (recipe.device.automatic && kernels::cuda_is_built())
+    spdlog::info("device auto: cpu, because {}", kernels::cuda_obstacle());
   kernels::set_threads(recipe.threads);
   kernels::set_precision(kernels::precision_from_name(recipe.precision));
   task_ = make_task(find_model(recipe.model.name).task, std::max(2, recipe.model.classes), Json::object());
