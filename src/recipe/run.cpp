@@ -3,21 +3,18 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <chrono>
 #include <fstream>
-#include <set>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/version.h"
-#include "compress/sensitivity.h"
 #include "graph/cost.h"
 #include "io/file.h"
 #include "recipe/benchmark.h"
 #include "recipe/result.h"
 #include "recipe/run_folder.h"
-#include "recipe/stages.h"
+#include "recipe/stage_inputs.h"
 
 namespace espalier {
 
@@ -27,167 +24,6 @@ namespace {
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-bool makes_model(const StageSpec& stage) { return find_stage_kind(stage.kind)->writes_model; }
-
-/// A row of the table: every model but those that are only cut and then retrained.
-bool is_variant(const Recipe& recipe, const StageSpec& stage) {
-  if (!makes_model(stage)) return false;
-  const StageSpec* from = recipe.find(stage.from);
-  const bool between_cuts = stage.kind == "train" && from && from->kind == "prune";
-  if (stage.kind != "prune" && !between_cuts) return true;
-  return std::none_of(recipe.stages.begin(), recipe.stages.end(), [&](const StageSpec& other) {
-    if (other.from != stage.name) return false;
-    return between_cuts ? other.kind == "prune" && !other.options.at("share_of").is_null()
-                        : other.kind == "train";
-  });
-}
-
-/// The nearest ancestor that is a row of the table; empty for the first.
-std::string source_of(const Recipe& recipe, const StageSpec& stage) {
-  for (const StageSpec* at = recipe.find(stage.from); at; at = recipe.find(at->from))
-    if (is_variant(recipe, *at)) return at->name;
-  return "";
-}
-
-StageSpec bench_stage_of(const Recipe& recipe) {
-  for (const StageSpec& stage : recipe.stages)
-    if (stage.kind == "bench") return stage;
-  StageSpec stage;
-  stage.kind = stage.name = "bench";
-  Document none;
-  stage.options = check_section(none, "", Json::object(), find_stage_kind("bench")->keys);
-  stage.options.erase("name");
-  return stage;
-}
-
-const char* kStateWords[] = {"done", "continues", "runs again", "runs", "taken back"};
-
-/// What a train stage learns from; empty for most.
-std::string teacher_name(const StageSpec& stage) {
-  return stage.options.contains("distill") ? stage.options.at("distill").at("from").get<std::string>() : "";
-}
-
-/// Where the stages of one recipe stand in one folder.
-class Inputs {
- public:
-  Inputs(Workbench& bench, const fs::path& out) : bench_(bench), recipe_(bench.recipe()), out_(out) {}
-
-  /// For a plan: the stage's folder is NAME.old until it is taken back.
-  void set_aside(const std::string& stage) { aside_.insert(stage); }
-
-  fs::path model_of(const std::string& from) const {
-    if (from == "scratch") return {};
-    return recipe_.find(from) ? folder_of(from) / kModelFile : fs::path(from);
-  }
-
-  fs::path teacher_of(const StageSpec& stage) const {
-    const std::string name = teacher_name(stage);
-    return name.empty() ? fs::path() : model_of(name);
-  }
-
-  /// What a prune stage's shares are of; empty where it is the model that is cut.
-  fs::path whole_of(const StageSpec& stage) const {
-    if (stage.kind != "prune" || stage.options.at("share_of").is_null()) return {};
-    return model_of(stage.options.at("share_of"));
-  }
-
-  fs::path sensitivity_of(const StageSpec& stage) const {
-    if (stage.kind != "prune") return {};
-    const std::string name = stage.options.at("sensitivity");
-    return recipe_.find(name)  ? folder_of(name) / kSensitivityFile
-           : name == "DEFAULT" ? default_sensitivities(recipe_.model.name)
-                               : fs::path(name);
-  }
-
-  /// What a stage is made from. A file that is not there yet counts as nothing.
-  Json of(const StageSpec& stage) const {
-    Json inputs = {{"kind", stage.kind}, {"options", stage.options}, {"seed", recipe_.seed}};
-    if (stage.from == "scratch") {
-      inputs["model"] = recipe_.complete.at("model");
-      if (!recipe_.weights.empty()) inputs["weights"] = hash(recipe_.weights);
-    } else {
-      inputs["model"] = hash(model_of(stage.from));
-    }
-    if (!recipe_.task_options.empty()) inputs["task"] = recipe_.task_options;
-    if (stage.kind == "prune") {
-      inputs["sensitivity"] = hash(sensitivity_of(stage));
-      if (stage.options.at("keep_multiple_of") == "auto")
-        inputs["multiple"] = channel_multiple(stage.options, bench_.device());
-      if (has_latency_budget(stage.options)) inputs["machine"] = bench_.machine();
-      if (const fs::path whole = whole_of(stage); !whole.empty()) inputs["whole"] = hash(whole);
-    }
-    if (const fs::path teacher = teacher_of(stage); !teacher.empty()) inputs["teacher"] = hash(teacher);
-    if (stage.kind == "train") {
-      inputs["train"] = bench_.data_hash("train");
-      if (stage.options.at("batch").is_null()) inputs["options"]["batch"] = recipe_.data.batch;
-    }
-    if (stage.kind == "sensitivity" || stage.kind == "int8")
-      inputs["list"] = bench_.data_hash(stage.options.at("list"));
-    if (stage.kind == "int8") inputs["measured"] = bench_.data_hash(stage.options.at("measure_on"));
-    inputs["val"] = bench_.data_hash("val");
-    if (bench_.has_test() && is_variant(recipe_, stage)) inputs["test"] = bench_.data_hash("test");
-    return inputs;
-  }
-
-  Json of_bench(const StageSpec& stage, const std::vector<const StageSpec*>& variants) const {
-    Json models = Json::object();
-    for (const StageSpec* variant : variants) models[variant->name] = hash(model_of(variant->name));
-    Json inputs = {{"kind", "bench"}, {"options", stage.options}};
-    inputs.update(bench_.machine());
-    inputs["models"] = models;
-    return inputs;
-  }
-
- private:
-  Json hash(const fs::path& file) const { return fs::exists(file) ? Json(file_hash(file)) : Json(nullptr); }
-
-  fs::path folder_of(const std::string& stage) const {
-    return out_ / (aside_.contains(stage) ? stage + ".old" : stage);
-  }
-
-  Workbench& bench_;
-  const Recipe& recipe_;
-  fs::path out_;
-  std::set<std::string> aside_;
-};
-
-std::vector<const StageSpec*> variants_of(const Recipe& recipe) {
-  std::vector<const StageSpec*> variants;
-  for (const StageSpec& stage : recipe.stages)
-    if (is_variant(recipe, stage)) variants.push_back(&stage);
-  return variants;
-}
-
-std::vector<const StageSpec*> benched(const Recipe& recipe, const StageSpec& bench) {
-  if (bench.options.at("models").is_null()) return variants_of(recipe);
-  std::vector<const StageSpec*> stages;
-  for (const std::string name : bench.options.at("models")) stages.push_back(recipe.find(name));
-  return stages;
-}
-
-std::string headline(const Recipe& recipe, const StageSpec& stage) {
-  std::string text = stage.kind == stage.name ? stage.name : stage.name + ": " + stage.kind;
-  if (!stage.from.empty())
-    text +=
-        " from " + (stage.from == "scratch" && !recipe.weights.empty() ? recipe.weights.filename().string()
-                                                                       : stage.from);
-  const auto say = [&](const char* key, const char* words) {
-    if (stage.options.contains(key) && !stage.options.at(key).is_null())
-      text += fmt::format(fmt::runtime(words), stage.options.at(key).dump());
-  };
-  say("epochs", ", {} epochs");
-  if (const std::string teacher = teacher_name(stage); !teacher.empty()) text += ", taught by " + teacher;
-  say("keep_macs", ", keep {} of the MACs");
-  say("keep_parameters", ", keep {} of the parameters");
-  say("keep_bytes", ", keep {} of the bytes");
-  say("keep_latency", ", keep {} of the latency");
-  say("latency_ms", ", at most {} ms");
-  say("tolerance", ", tolerance {}");
-  say("ratios", ", ratios {}");
-  say("calibrator", ", calibrator {}");
-  return text;
 }
 
 /// Runs the stages one after another.
@@ -232,7 +68,7 @@ class Runner {
     const std::string head = fmt::format("[{}/{}] {}", ++number_, total_, headline(recipe_, stage));
     const bool aside = state.what == StageState::What::kSetAside;
     const bool done = state.what == StageState::What::kFinished || aside;
-    std::string how = kStateWords[static_cast<int>(state.what)];
+    std::string how = word_of(state.what);
     if (aside) {
       run_.take_back(stage.name);
       how = fmt::format("is as {}.old was made; taken back", stage.name);
@@ -372,7 +208,7 @@ class Runner {
   const Recipe& recipe_;
   RunFolder run_;
   Workbench bench_;
-  Inputs inputs_;
+  StageInputs inputs_;
   StageSpec bench_stage_;
   std::map<std::string, StageRecord> records_;
   Json timings_ = Json::object();
@@ -380,52 +216,6 @@ class Runner {
 };
 
 }  // namespace
-
-std::string plan_text(const Recipe& recipe, const fs::path& out) {
-  Workbench bench(recipe);
-  check_plan(bench);
-  Inputs inputs(bench, out);
-  std::vector<std::string> pending;  // stages that will run, whose models are not known yet
-  std::string text = fmt::format("{}: {} on {} with {} threads, into {}\n", recipe.name, bench.task().name(),
-                                 bench.device_name(), bench.threads(), out.string());
-  text += bench.data_text() + "\n";
-  for (const std::string& note : recipe.document.notes) text += note + "\n";
-  int number = 0;
-  const auto line = [&](const StageSpec& stage, const std::vector<std::string>& needs, const Json& now) {
-    const bool waits = std::any_of(needs.begin(), needs.end(), [&](const std::string& need) {
-      return std::find(pending.begin(), pending.end(), need) != pending.end();
-    });
-    std::string how = kStateWords[static_cast<int>(StageState::What::kNew)];
-    StageState state = stage_state(out, stage.name, now);
-    if (waits && state.what != StageState::What::kNew) {
-      how = "runs again after what it is made from";
-    } else if (!waits) {
-      how = kStateWords[static_cast<int>(state.what)];
-      if (!state.why.empty()) how += ": " + state.why;
-    }
-    const bool aside = state.what == StageState::What::kSetAside;
-    if (aside && !waits) inputs.set_aside(stage.name);
-    if (waits || !(aside || state.what == StageState::What::kFinished)) pending.push_back(stage.name);
-    text += fmt::format("{:>3}. {} ({})\n", ++number, headline(recipe, stage), how);
-  };
-  for (const StageSpec& stage : recipe.stages) {
-    if (stage.kind == "bench") continue;
-    std::vector<std::string> needs = {stage.from};
-    if (stage.kind == "prune") needs.push_back(stage.options.at("sensitivity"));
-    if (const std::string teacher = teacher_name(stage); !teacher.empty()) needs.push_back(teacher);
-    line(stage, needs, inputs.of(stage));
-  }
-  const StageSpec bench_stage = bench_stage_of(recipe);
-  std::vector<std::string> needs;
-  const std::vector<const StageSpec*> variants = benched(recipe, bench_stage);
-  for (const StageSpec* variant : variants) needs.push_back(variant->name);
-  line(bench_stage, needs, inputs.of_bench(bench_stage, variants));
-  for (const Bound& bound : recipe.expect)
-    text += fmt::format("expects {}.{}{}{}\n", bound.variant, bound.quantity,
-                        bound.min ? fmt::format(" at least {:g}", *bound.min) : "",
-                        bound.max ? fmt::format(" at most {:g}", *bound.max) : "");
-  return text;
-}
 
 Json run_stages(const Recipe& recipe, const fs::path& out) { return Runner(recipe, out).stages(); }
 

@@ -108,6 +108,11 @@ void move_folder(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
+const char* word_of(StageState::What what) {
+  constexpr const char* kWords[] = {"done", "continues", "runs again", "runs", "taken back"};
+  return kWords[static_cast<int>(what)];
+}
+
 StageState stage_state(const fs::path& root, const std::string& name, const Json& inputs) {
   const fs::path folder = root / name;
   StageState state = folder_state(folder, inputs);

@@ -38,6 +38,8 @@ struct StageState {
   bool empty = false;  ///< begun, and nothing was made
   StageRecord record;
 };
+/// "done", "runs again" and so on.
+const char* word_of(StageState::What what);
 
 /// How the stage's folder in the run `root` stands to `inputs`. Looks only.
 StageState stage_state(const std::filesystem::path& root, const std::string& name, const Json& inputs);
