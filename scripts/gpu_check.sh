@@ -178,7 +178,7 @@ run() {
         ;;
       peers)
         peers peers.infer infer
-        peers peers.train train
+        peers peers.train train --modes graph,compile,reduce-overhead
         ;;
       peers_autotuned) peers peers.autotuned infer --modes max-autotune ;;
       recipe)
