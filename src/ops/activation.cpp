@@ -34,6 +34,7 @@ struct Sigmoid final : Op {
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   void attributes(AttributeVisitor&) override {}
   Keep keep() const override { return {.inputs = 0, .outputs = 1}; }
+  bool never_negative(const std::vector<bool>&) const override { return true; }
   int overwrites() const override { return 0; }
 
   void forward(Ctx& c) const override {

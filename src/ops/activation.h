@@ -16,6 +16,7 @@ struct ActivationOp final : Op {
   void channels(ChannelTies&) const override;
   void attributes(AttributeVisitor&) override;
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
+  bool never_negative(const std::vector<bool>& inputs) const override { return act.slope == 0 || inputs[0]; }
   int overwrites() const override { return 0; }
 };
 

@@ -1,5 +1,7 @@
 #include "kernels/concat.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "kernels/concat_prepared.h"
 #include "kernels/reference_only.h"
@@ -79,6 +81,10 @@ struct Concat final : Op {
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
   uint32_t may_be_bf16() const override { return ~0u; }
+  bool never_negative(const std::vector<bool>& inputs) const override {
+    return std::find(inputs.begin(), inputs.end(), false) == inputs.end();
+  }
+  std::shared_ptr<const Op> on_codes() const override { return std::make_shared<Concat>(); }
 
   std::unique_ptr<Prepared> prepare(const PrepareCtx& ctx) const override {
     const Tensor& y = ctx.out[0];

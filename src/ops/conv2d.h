@@ -18,6 +18,7 @@ struct Convolution : Op {
 
   void attributes(AttributeVisitor&) override;
   uint32_t may_be_bf16() const override;
+  bool never_negative(const std::vector<bool>&) const override { return act.slope == 0; }
 };
 
 struct Conv2d final : Convolution {

@@ -4,6 +4,7 @@
 #include "ops/channel_ties.h"
 #include "ops/global_avg_pool_prepare.h"
 #include "ops/ops.h"
+#include "ops/quantized_elementwise.h"
 #include "ops/storage.h"
 
 namespace espalier {
@@ -39,6 +40,8 @@ struct GlobalAvgPool final : Op {
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
   uint32_t may_be_bf16() const override { return 1; }
+  bool never_negative(const std::vector<bool>& inputs) const override { return inputs[0]; }
+  std::shared_ptr<const Op> on_codes() const override { return std::make_shared<QuantizedGlobalAvgPool>(); }
   std::unique_ptr<Prepared> prepare(const PrepareCtx& ctx) const override {
     auto prepared = prepare_global_avg_pool(ctx);
     return prepared ? std::move(prepared) : Op::prepare(ctx);

@@ -18,6 +18,7 @@ struct Linear final : Op {
   void attributes(AttributeVisitor&) override;
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
   Keep keep() const override;
+  bool never_negative(const std::vector<bool>&) const override { return act.slope == 0; }
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/max_pool.h"
 #include "ops/channel_ties.h"
+#include "ops/quantized_resample.h"
 #include "ops/storage.h"
 
 namespace espalier {
@@ -49,6 +50,12 @@ Tensors MaxPool::backward(Ctx& c, std::span<const Tensor> dy) const {
 }
 
 void MaxPool::channels(ChannelTies& t) const { t.same(t.in(0), t.out()); }
+
+std::shared_ptr<const Op> MaxPool::on_codes() const {
+  auto op = std::make_shared<QuantizedMaxPool>();
+  op->o = o;
+  return op;
+}
 
 std::shared_ptr<Op> make_max_pool() { return std::make_shared<MaxPool>(); }
 

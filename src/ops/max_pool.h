@@ -21,6 +21,8 @@ struct MaxPool final : Op {
   void attributes(AttributeVisitor& v) override { visit_pool(v, o); }
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   uint32_t may_be_bf16() const override { return 1; }
+  bool never_negative(const std::vector<bool>& inputs) const override { return inputs[0]; }
+  std::shared_ptr<const Op> on_codes() const override;
 };
 
 }  // namespace espalier

@@ -91,6 +91,12 @@ struct Op {
   virtual bool identity_in_inference() const { return false; }
   /// Bit i: input i, an activation, may be bf16 instead of f32; all of these are of one type then.
   virtual uint32_t may_be_bf16() const { return 0; }
+  /// True if output 0 cannot be below zero, given which inputs cannot: INT8 then has codes without a sign for
+  /// it, twice as fine.
+  virtual bool never_negative([[maybe_unused]] const std::vector<bool>& inputs) const { return false; }
+  /// The op that does the same to INT8 codes, whose scale all inputs and the output then share: for ops that
+  /// move, choose or average. Null for the others, which run in FP32 in an INT8 graph.
+  virtual std::shared_ptr<const Op> on_codes() const { return nullptr; }
   /// The input whose memory output 0 may take in a Session, because forward() and prepared kernels read an
   /// element of it no later than they write the same element; -1 if there is none.
   virtual int overwrites() const { return -1; }

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "ops/channel_ties.h"
 #include "ops/ops.h"
+#include "ops/quantized_resample.h"
 #include "ops/storage.h"
 
 namespace espalier {
@@ -61,6 +62,12 @@ Tensors Resize::backward(Ctx& c, std::span<const Tensor> dy) const {
 }
 
 void Resize::channels(ChannelTies& t) const { t.same(t.in(0), t.out()); }
+
+std::shared_ptr<const Op> Resize::on_codes() const {
+  auto op = std::make_shared<QuantizedResize>();
+  op->o = o;
+  return op;
+}
 
 std::shared_ptr<Op> make_resize() { return std::make_shared<Resize>(); }
 

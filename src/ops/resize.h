@@ -32,6 +32,8 @@ struct Resize final : Op {
   /// `like` lends its extents only.
   ZeroGradients zero_gradients() const override { return {.inputs = o.height ? 0u : 1u << 1}; }
   uint32_t may_be_bf16() const override { return o.height ? 1 : 3; }
+  bool never_negative(const std::vector<bool>& inputs) const override { return inputs[0]; }
+  std::shared_ptr<const Op> on_codes() const override;
 };
 
 }  // namespace espalier

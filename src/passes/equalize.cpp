@@ -52,7 +52,7 @@ int bias_of(const Graph::Item& item) {
   return has ? item.in[2] : -1;
 }
 
-/// The layer that alone reads a layer's output, pooled perhaps; -1 if there is none.
+/// The layer that alone reads a layer's output, pooled or resized perhaps; -1 if there is none.
 int only_reader(const Graph& g, int v) {
   while (g.uses(v) == 1) {
     const std::vector<int> readers = g.consumers(v);
@@ -60,8 +60,7 @@ int only_reader(const Graph& g, int v) {
     const Graph::Item& reader = g.items[readers[0]];
     if (reader.in[0] != v) return -1;
     if (is_layer(g, reader)) return readers[0];
-    const std::string name = reader.op->name();
-    if (name != "global_avg_pool" && name != "max_pool") return -1;
+    if (reader.in.size() != 1 || !reader.op->on_codes()) return -1;  // it would not keep what is scaled
     v = reader.out[0];
   }
   return -1;

@@ -7,14 +7,12 @@
 
 #include "base/error.h"
 #include "base/pattern.h"
-#include "ops/activation.h"
 #include "ops/add.h"
 #include "ops/conv2d.h"
 #include "ops/linear.h"
-#include "ops/max_pool.h"
 #include "ops/quantized_convolution.h"
 #include "ops/quantized_elementwise.h"
-#include "ops/quantized_resample.h"
+#include "ops/resize.h"
 #include "passes/fold_batch_norm.h"
 #include "passes/fuse.h"
 #include "passes/shared_scales.h"
@@ -329,23 +327,7 @@ class Quantizer {
     for (size_t i = 0; i < item.in.size(); ++i)
       in.push_back(moves_extents(item, i) ? any(item.in[i]) : codes(item.in[i]));
     scale_[out] = scale_[item.in[0]];
-    codes_[out] = add_item(item.name, moving_form(item), in);
-  }
-
-  /// The op that does the same to codes.
-  static OpPtr moving_form(const Graph::Item& item) {
-    if (const auto* pool = item.as<MaxPool>()) {
-      auto op = std::make_shared<QuantizedMaxPool>();
-      op->o = pool->o;
-      return op;
-    }
-    if (const auto* resize = item.as<Resize>()) {
-      auto op = std::make_shared<QuantizedResize>();
-      op->o = resize->o;
-      return op;
-    }
-    if (item.op->name() == std::string("concat")) return item.op;
-    return std::make_shared<QuantizedGlobalAvgPool>();
+    codes_[out] = add_item(item.name, item.op->on_codes(), in);
   }
 
   const Graph& from_;
@@ -389,17 +371,12 @@ bool never_negative(const Graph& graph, int value) {
   const int maker = graph.producer(value);
   if (maker < 0) return false;
   const Graph::Item& item = graph.items[maker];
-  if (const auto layer = layer_of(item)) return layer->act.slope == 0;
-  if (const auto* op = item.as<ActivationOp>()) return op->act.slope == 0;
-  const std::string name = item.op->name();
-  if (name == "sigmoid") return true;
-  const bool keeps_sign = name == "global_avg_pool" || name == "max_pool" || name == "resize" ||
-                          name == "concat" || name == "add";
-  if (!keeps_sign) return false;
-  const size_t count = name == "resize" ? 1 : item.in.size();
-  for (size_t i = 0; i < count; ++i)
-    if (!never_negative(graph, item.in[i])) return false;
-  return true;
+  std::vector<bool> inputs(item.in.size(), false);
+  // Most answers need no look at what comes before.
+  if (item.out[0] != value || !item.op->never_negative(std::vector<bool>(inputs.size(), true))) return false;
+  if (item.op->never_negative(inputs)) return true;
+  for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = never_negative(graph, item.in[i]);
+  return item.op->never_negative(inputs);
 }
 
 Graph prepare_for_quantization(const Graph& graph) {

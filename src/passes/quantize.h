@@ -62,8 +62,7 @@ QuantizationPlan plan_quantization(const Graph& prepared, const std::map<std::st
 /// A private copy with norms folded and epilogues fused: what is calibrated and then quantised.
 Graph prepare_for_quantization(const Graph& graph);
 
-/// True if the value can only hold numbers >= 0: it comes out of a ReLU, perhaps through pooling, resizing or
-/// concat.
+/// True if the value can only hold numbers >= 0: what makes it says so (Op::never_negative()).
 bool never_negative(const Graph& graph, int value);
 
 }  // namespace espalier

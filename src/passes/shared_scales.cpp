@@ -7,10 +7,7 @@
 
 namespace espalier {
 
-bool moves_codes(const Graph::Item& item) {
-  const std::string name = item.op->name();
-  return name == "concat" || name == "global_avg_pool" || name == "max_pool" || name == "resize";
-}
+bool moves_codes(const Graph::Item& item) { return item.op->on_codes() != nullptr; }
 
 namespace {
 

@@ -280,6 +280,139 @@ TEST(EveryOp, RepeatsBitForBit) {
     }
 }
 
+// --- what sessions and INT8 take from an op
+
+/// Whole numbers in an integer type.
+Tensor as_codes(const Tensor& x, DType type) {
+  const Tensor codes(x.shape(), Device::kCpu, type);
+  for (int64_t i = 0; i < x.elements(); ++i)
+    if (type == DType::kU8)
+      codes.u8()[i] = static_cast<uint8_t>(x.f32()[i]);
+    else
+      codes.s8()[i] = static_cast<int8_t>(x.f32()[i]);
+  return codes;
+}
+
+TEST(EveryOp, IsNeverNegativeWhereItSaysSo) {
+  int said = 0;
+  for (const OpCase& c : op_cases())
+    for (const bool positive : {false, true}) {
+      SCOPED_TRACE(str(c.describe(37), positive ? ", inputs of one sign" : ""));
+      Tensors in = c.tensors(37, Device::kCpu);
+      if (!c.make(37)->never_negative(std::vector<bool>(in.size(), positive))) continue;
+      ++said;
+      for (Tensor& t : in) {
+        std::vector<float> values = t.to_vector();
+        for (float& v : values) v = positive ? std::abs(v) : v;
+        if (t.dtype() == DType::kF32) t = Tensor::from(values, t.shape(), Device::kCpu);
+      }
+      const std::vector<float> y = espalier::apply(c.make(37), in)[0].to_vector();
+      EXPECT_GE(*std::min_element(y.begin(), y.end()), 0);
+    }
+  EXPECT_GT(said, 5);
+}
+
+TEST(EveryOp, DoesTheSameToCodes) {
+  int moved = 0;
+  for (const OpCase& c : op_cases()) {
+    const std::shared_ptr<Op> op = c.make(37);
+    const OpPtr on_codes = op->on_codes();
+    if (!on_codes) continue;
+    ++moved;
+    for (const DType type : {DType::kU8, DType::kS8}) {
+      SCOPED_TRACE(str(c.describe(37), " on ", name(type)));
+      const std::vector<Input> inputs = c.inputs(37);
+      Tensors numbers, codes;
+      Random random(3, Purpose::kTest);
+      for (const Input& input : inputs) {
+        std::vector<float> values(static_cast<size_t>(input.shape.elements()));
+        for (float& v : values)
+          v = static_cast<float>(type == DType::kU8 ? random.below(256) : random.below(255) - 127);
+        numbers.push_back(Tensor::from(values, input.shape, Device::kCpu));
+        codes.push_back(input.constant ? numbers.back() : as_codes(numbers.back(), type));
+      }
+      const Tensor want = espalier::apply(op, numbers)[0], got = espalier::apply(on_codes, codes)[0];
+      ASSERT_EQ(got.meta(), (Meta{want.shape(), type}));
+      const std::vector<float> a = got.to_vector(), b = want.to_vector();
+      for (size_t i = 0; i < a.size(); ++i) ASSERT_LE(std::abs(a[i] - b[i]), 0.5f + 1e-3f) << "element " << i;
+    }
+  }
+  EXPECT_GE(moved, 4);
+}
+
+/// The outputs as f32 and the gradients of the inputs, those of these bits stored as bf16 on the way.
+Tensors run_stored(const OpCase& c, const Tensors& numbers, uint32_t stored) {
+  const TrainingMode mode(c.training);
+  const std::vector<Input> inputs = c.inputs(37);
+  Tensors leaves, in, out;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    leaves.push_back(numbers[i].clone());
+    if (!inputs[i].constant) leaves.back().set_requires_grad();
+    in.push_back(stored >> i & 1 ? cast(leaves.back()) : leaves.back());
+  }
+  for (const Tensor& y : espalier::apply(c.make(37), in))
+    out.push_back(y.dtype() == DType::kBF16 ? cast(y) : y);
+  Tensors dy, found = out;
+  for (const Tensor& y : out) dy.push_back(short_tensor(y.shape(), y.device(), 99));
+  backward(out, dy);
+  for (const Tensor& leaf : leaves)
+    if (leaf.requires_grad()) found.push_back(leaf.grad());
+  return found;
+}
+
+TEST(EveryOp, TakesBf16WhereItSaysSo) {
+  int said = 0;
+  for (const OpCase& c : op_cases()) {
+    const uint32_t free = c.make(37)->may_be_bf16();
+    Tensors numbers = c.tensors(37, Device::kCpu);
+    if (free == 0 || numbers[0].dtype() != DType::kF32) continue;
+    ++said;
+    SCOPED_TRACE(c.describe(37));
+    for (size_t i = 0; i < numbers.size(); ++i)
+      if (free >> i & 1) numbers[i] = as_f32(as_bf16(numbers[i]));
+    const Tensors want = run_stored(c, numbers, 0), got = run_stored(c, numbers, free);
+    for (size_t i = 0; i < want.size(); ++i) {
+      double largest = 0;
+      for (const float v : want[i].to_vector()) largest = std::max(largest, std::abs(double{v}));
+      EXPECT_TRUE(expect_close(got[i], want[i], {2 * kBf16Relative, largest})) << "output or gradient " << i;
+    }
+  }
+  EXPECT_GT(said, 5);
+}
+
+/// Output 0 of forward(), or of the prepared kernel, that writes where input `at` lies.
+Tensor in_place(const Op& op, Tensors in, int at, bool prepared) {
+  const Tensor y = in[at];
+  if (prepared) {
+    std::shared_ptr<void> packed;
+    op.prepare({in, {y}, std::vector<bool>(in.size(), false), &packed})->run();
+  } else {
+    Ctx ctx;
+    ctx.in = in;
+    ctx.out = {y};
+    op.forward(ctx);
+  }
+  return y;
+}
+
+TEST(EveryOp, MayWriteWhereItSaysSo) {
+  int said = 0;
+  for (const OpCase& c : op_cases()) {
+    const int at = c.make(37)->overwrites();
+    if (at < 0 || c.training) continue;
+    ++said;
+    for (const int C : {16, 37})
+      for (const bool prepared : {false, true}) {
+        SCOPED_TRACE(str(c.describe(C), prepared ? ", prepared" : ""));
+        const Tensor want = run(c, C).out[0];
+        const Tensors in = c.tensors(C, Device::kCpu);
+        if (in[at].meta() != want.meta()) continue;  // a Session gives those memory of their own
+        EXPECT_TRUE(same(in_place(*c.make(C), in, at, prepared), want));
+      }
+  }
+  EXPECT_GE(said, 3);
+}
+
 // --- ties
 
 bool is_loss(const std::string& op) { return op.ends_with("_entropy") || op.ends_with("_loss"); }
