@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -273,6 +274,8 @@ class Loader final : public BatchSource {
   }
 
   void write(const LabelledImage& sample, Pending& pending, int i) const {
+    assert(sample.image.width == pending.size.width && sample.image.height == pending.size.height &&
+           "a transform says another size than it makes");
     const int64_t pixels = int64_t{pending.size.width} * pending.size.height;
     const Tensor& images = pending.batch.images;
     const int64_t first = i * pixels * Image::kChannels;

@@ -1,6 +1,7 @@
 #pragma once
-// The list of transforms that work on 8-bit pixels. A new one is a struct and a line in the table of its
-// file: transforms.cpp for every task, detection_transforms.cpp, segmentation_transforms.cpp.
+// The list of transforms that work on 8-bit pixels. A new one is a struct (a ColorTransform where only the
+// pixels change) and a line in the table of its file: transforms.cpp for every task,
+// detection_transforms.cpp, segmentation_transforms.cpp.
 
 #include <functional>
 #include <memory>

@@ -118,7 +118,7 @@ struct CenterCrop final : Transform {
   }
 };
 
-struct ColorDistort final : Transform {
+struct ColorDistort final : ColorTransform {
   double brightness = 0.9, contrast = 0.9, saturation = 0.9, hue = 18, probability = 0.5;
 
   const char* name() const override { return "color_distort"; }
@@ -133,22 +133,20 @@ struct ColorDistort final : Transform {
     v.number("probability", probability, 0, 1, "of each of the four");
   }
   bool random() const override { return true; }
-  void apply(LabelledImage& s, const Draw& draw) const override {
-    Random& random = draw.random;
+  void change(Image& image, Random& random) const override {
     std::string order = "bcsh";
     shuffle(order, random);
     // All numbers are drawn whether used or not: what one of the four does never shifts what the others draw.
-    ColorChange change;
+    ColorChange chosen;
     const auto choose = [&](double& value, double middle, double range) {
       const double drawn = random.uniform(middle - range, middle + range);
       if (random.flip(probability)) value = drawn;
     };
-    choose(change.brightness, 1, brightness);
-    choose(change.contrast, 1, contrast);
-    choose(change.saturation, 1, saturation);
-    choose(change.hue_degrees, 0, hue);
-    s.settle();
-    change_color(s.image, change, order);
+    choose(chosen.brightness, 1, brightness);
+    choose(chosen.contrast, 1, contrast);
+    choose(chosen.saturation, 1, saturation);
+    choose(chosen.hue_degrees, 0, hue);
+    change_color(image, chosen, order);
   }
 };
 

@@ -78,8 +78,18 @@ struct Transform {
   virtual bool mixes() const { return false; }
   /// Every size that a batch may choose, when it chooses; else empty.
   virtual std::vector<int> batch_sizes() const { return {}; }
-  /// Changes picture, boxes, mask and map together.
+  /// Changes picture, boxes, mask and map together. The pixels may be pending or lent (LabelledImage::Frame):
+  /// the functions of labelled_image.h know, anything else settles first; a ColorTransform need not care.
   virtual void apply(LabelledImage& sample, const Draw& draw) const = 0;
+};
+
+/// One that changes the pixels where they are, and nothing else.
+struct ColorTransform : Transform {
+  void apply(LabelledImage& sample, const Draw& draw) const final {
+    sample.settle();
+    change(sample.image, draw.random);
+  }
+  virtual void change(Image& image, Random& random) const = 0;
 };
 
 /// The random crop of a picture of the given size: its area is uniform in lower_scale .. 1 of the picture's,

@@ -6,6 +6,7 @@
 
 #include "datasets/marked_pictures.h"
 #include "datasets/pictures.h"
+#include "datasets/transform_table.h"
 
 namespace espalier {
 
@@ -42,6 +43,17 @@ std::vector<Case> moving_transforms() {
       {{{"name", "random_padding_crop"}, {"size", 90}, {"fill", {0, 0, 0}}}, 30},
       {{{"name", "random_padding_crop"}, {"size", 55}, {"fill", {0, 0, 0}}}, 10},
   };
+}
+
+TEST(Geometry, KnowsEveryTransformThatMovesPixels) {
+  const std::vector<Case> cases = moving_transforms();
+  for (const TransformEntry& entry : transform_table()) {
+    const auto transform = entry.make();
+    const bool stays = dynamic_cast<const ColorTransform*>(transform.get()) || transform->mixes();
+    const bool here = std::any_of(cases.begin(), cases.end(),
+                                  [&](const Case& c) { return c.transform["name"] == entry.name; });
+    EXPECT_TRUE(stays || here) << entry.name << " is no ColorTransform and has no case above";
+  }
 }
 
 TEST(Geometry, ABoxDrawnIntoThePictureIsWhereTheReturnedBoxSays) {
