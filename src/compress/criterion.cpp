@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "base/random.h"
+#include "compress/taylor.h"
 #include "ops/batch_norm.h"
 
 namespace espalier {
@@ -117,8 +118,8 @@ const std::vector<CriterionEntry>& criterion_table() {
        "distance to the other filters of the first layer: what is most like the rest goes first",
        geometric_median},
       {"bn_scale", "size of the scale of the group's first batch norm", bn_scale},
-      {"taylor", "what removing a channel does to the loss to first order, by gradients on pictures",
-       nullptr},
+      {"taylor", "what removing a channel does to the loss to first order, by gradients on pictures", nullptr,
+       taylor_scores},
       {"random", "a fixed random order, to compare with", random_scores},
   };
   return table;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graph/channel_groups.h"
+#include "tasks/task.h"
 
 namespace espalier {
 
@@ -15,11 +16,16 @@ using CriterionFunction = std::vector<double> (*)(const Graph& graph, const Chan
 /// One score per channel of every group, by the group's name.
 using ChannelScores = std::map<std::string, std::vector<double>>;
 
+/// The scores of all groups by at most `batches` of the source; leaves the graph as it was.
+using PictureCriterion = ChannelScores (*)(const Graph& graph, const Task& task, BatchSource& source,
+                                           int64_t batches);
+
+/// One of the two functions, the other is null.
 struct CriterionEntry {
   std::string name;
   std::string description;
-  CriterionFunction
-      score;  ///< nullptr: it needs pictures (compress/taylor.h), and the order travels with the curves
+  CriterionFunction score;
+  PictureCriterion on_pictures = nullptr;  ///< its order of channels travels with the curves
 };
 
 /// l1 is the first and the default.

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "compress/sensitivity.h"
-#include "compress/taylor.h"
 #include "recipe/stages.h"
 
 namespace espalier {
@@ -45,13 +44,14 @@ SensitivityOptions sensitivity_options(const Json& options, const Model& model) 
 
 namespace {
 
-/// By criterion taylor, on training pictures as they are evaluated.
+/// By the stage's criterion, on training pictures as they are evaluated.
 ChannelScores scores_on_pictures(const StageJob& job, const Model& model, const Task& task) {
   const int64_t images = job.stage.options.at("criterion_images");
+  const CriterionEntry& criterion = find_criterion(job.stage.options.at("criterion"));
   const auto source =
       job.bench.evaluation_batches("train", model.preprocessing, job.bench.recipe().data.batch, images);
-  spdlog::info("criterion taylor: gradients of {} images", source->samples());
-  return taylor_scores(model.graph.to(job.bench.device()), task, *source, source->batches());
+  spdlog::info("criterion {}: looks at {} images", criterion.name, source->samples());
+  return criterion.on_pictures(model.graph.to(job.bench.device()), task, *source, source->batches());
 }
 
 }  // namespace

@@ -424,6 +424,11 @@ TEST(Criterion, CountsRoundHalfToEvenAndLeaveOne) {
   EXPECT_EQ(removed_count(1, 0.9), 0);
 }
 
+TEST(Criterion, ScoresByWeightsOrByPictures) {
+  for (const CriterionEntry& entry : criterion_table())
+    EXPECT_NE(entry.score == nullptr, entry.on_pictures == nullptr) << entry.name;
+}
+
 TEST(Criterion, OrdersByTheNormsOfTheFilters) {
   const Graph graph = build_graph(
       [](Scope s, const Tensor& x) -> Tensors {
