@@ -1,5 +1,6 @@
 #include "optim/optimizer.h"
 
+#include <cassert>
 #include <cmath>
 #include <set>
 
@@ -49,6 +50,7 @@ Optimizer::Optimizer(std::vector<OptimizedParameter> parameters, double weight_d
 Optimizer::~Optimizer() = default;
 
 void Optimizer::add_state(const std::string& kind) {
+  assert(state_.size() < 2 && "a ParameterSlice has room for two");
   Tensors tensors;
   for (const OptimizedParameter& p : parameters_)
     tensors.push_back(Tensor::zeros(p.tensor.shape(), p.tensor.device()));
@@ -123,17 +125,44 @@ void Optimizer::load_state(const std::map<std::string, Tensor>& saved, int64_t s
   steps_ = steps;
 }
 
+namespace {
+
+using Parameters = std::vector<OptimizedParameter>;
+
+std::unique_ptr<Optimizer> make_sgd(Parameters parameters, const OptimizerOptions& o) {
+  return std::make_unique<Sgd>(
+      std::move(parameters),
+      SgdOptions{.momentum = o.momentum, .weight_decay = o.weight_decay, .decoupled = o.decoupled});
+}
+
+std::unique_ptr<Optimizer> make_adamw(Parameters parameters, const OptimizerOptions& o) {
+  return std::make_unique<AdamW>(
+      std::move(parameters),
+      AdamWOptions{.beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps, .weight_decay = o.weight_decay});
+}
+
+/// Every optimizer there is.
+struct OptimizerEntry {
+  const char* name;
+  std::unique_ptr<Optimizer> (*make)(Parameters parameters, const OptimizerOptions& options);
+};
+constexpr OptimizerEntry kOptimizers[] = {{"sgd", make_sgd}, {"adamw", make_adamw}};
+
+}  // namespace
+
+std::vector<std::string> optimizer_names() {
+  std::vector<std::string> names;
+  for (const OptimizerEntry& entry : kOptimizers) names.emplace_back(entry.name);
+  return names;
+}
+
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& o, const Graph& graph) {
-  std::vector<OptimizedParameter> parameters = parameters_of(graph, o.decay);
-  if (o.name == "sgd")
-    return std::make_unique<Sgd>(
-        std::move(parameters),
-        SgdOptions{.momentum = o.momentum, .weight_decay = o.weight_decay, .decoupled = o.decoupled});
-  if (o.name == "adamw")
-    return std::make_unique<AdamW>(
-        std::move(parameters),
-        AdamWOptions{.beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps, .weight_decay = o.weight_decay});
-  fail("optimizer '" + o.name + "' is unknown; known are sgd, adamw");
+  std::string known;
+  for (const OptimizerEntry& entry : kOptimizers) {
+    if (entry.name == o.name) return entry.make(parameters_of(graph, o.decay), o);
+    known += (known.empty() ? "" : ", ") + std::string(entry.name);
+  }
+  fail("optimizer '" + o.name + "' is unknown; known are " + known);
 }
 
 }  // namespace espalier

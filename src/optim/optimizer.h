@@ -30,6 +30,7 @@ struct OptimizedParameter {
 struct DecayScope {
   bool norms = true;   ///< decay scales and shifts of batch norms
   bool biases = true;  ///< decay biases of convolutions and linear layers
+  bool operator==(const DecayScope&) const = default;
 };
 
 /// The trainable parameters of a graph in order of values, handles shared with it.
@@ -85,14 +86,16 @@ class Optimizer {
 
 /// What a recipe says of the optimizer.
 struct OptimizerOptions {
-  std::string name = "sgd";    ///< "sgd" or "adamw"
+  std::string name = "sgd";    ///< one of optimizer_names()
   double momentum = 0.9;       ///< sgd
   double weight_decay = 1e-4;  ///< in [0, 1]
   bool decoupled = false;      ///< sgd: decay the weights themselves instead of adding to the gradient
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  ///< adamw
   DecayScope decay;
+  bool operator==(const OptimizerOptions&) const = default;
 };
 
+std::vector<std::string> optimizer_names();
 /// Throws Error for an unknown name or an impossible value.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, const Graph& graph);
 

@@ -12,20 +12,55 @@ namespace {
 
 bool is_share(double x) { return x >= 0 && x <= 1; }
 
+double constant(double, const ScheduleOptions&) { return 1; }
+double polynomial(double t, const ScheduleOptions& o) {
+  return o.end + (1 - o.end) * std::pow(1 - t, o.power);
+}
+double cosine(double t, const ScheduleOptions& o) {
+  return o.end + (1 - o.end) * (1 + std::cos(std::numbers::pi * t)) / 2;
+}
+
+/// Every schedule there is.
+struct ScheduleEntry {
+  const char* name;
+  /// The share of the base rate when t of what follows the warm-up is done; null: it goes by boundaries.
+  double (*share)(double t, const ScheduleOptions& options);
+};
+constexpr ScheduleEntry kSchedules[] = {
+    {"constant", constant}, {"piecewise", nullptr}, {"polynomial", polynomial}, {"cosine", cosine}};
+
+const ScheduleEntry* find_schedule(const std::string& name) {
+  const auto* at = std::find_if(std::begin(kSchedules), std::end(kSchedules),
+                                [&](const ScheduleEntry& entry) { return entry.name == name; });
+  return at == std::end(kSchedules) ? nullptr : at;
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  return all;
+}
+
 const char* words(TimeUnit unit) {
   return unit == TimeUnit::kSteps ? "steps" : unit == TimeUnit::kEpochs ? "epochs" : "of the run";
 }
 
 }  // namespace
 
+std::vector<std::string> schedule_names() {
+  std::vector<std::string> names;
+  for (const ScheduleEntry& entry : kSchedules) names.emplace_back(entry.name);
+  return names;
+}
+
 Schedule::Schedule(const ScheduleOptions& options, int64_t steps_per_epoch, int64_t epochs)
     : options_(options), total_(steps_per_epoch * epochs) {
   const ScheduleOptions& o = options_;
   ESPALIER_CHECK(steps_per_epoch > 0 && epochs > 0, "schedule: ", epochs, " epochs of ", steps_per_epoch,
                  " steps; both must be at least 1");
-  ESPALIER_CHECK(
-      o.name == "constant" || o.name == "piecewise" || o.name == "polynomial" || o.name == "cosine",
-      "schedule '", o.name, "' is unknown; known are constant, piecewise, polynomial, cosine");
+  const ScheduleEntry* entry = find_schedule(o.name);
+  ESPALIER_CHECK(entry, "schedule '", o.name, "' is unknown; known are ", listed(schedule_names()));
+  share_ = entry->share;
   ESPALIER_CHECK(o.rate > 0 && std::isfinite(o.rate), "schedule: the learning rate is ", o.rate,
                  "; it must be above 0");
   ESPALIER_CHECK(is_share(o.end), "schedule: end is ", o.end, "; it must lie in [0, 1], a share of the rate");
@@ -48,7 +83,7 @@ Schedule::Schedule(const ScheduleOptions& options, int64_t steps_per_epoch, int6
   if (o.name == "polynomial")
     ESPALIER_CHECK(o.power >= 0 && std::isfinite(o.power), "schedule: power is ", o.power,
                    "; it cannot be negative");
-  if (o.name != "piecewise") {
+  if (share_) {
     ESPALIER_CHECK(o.at.empty(), "schedule ", o.name, ": 'at' belongs to piecewise; leave it out");
     return;
   }
@@ -76,16 +111,13 @@ double Schedule::rate(int64_t step) const {
     const double start = o.rate * o.warmup_start;
     return start + (o.rate - start) * static_cast<double>(step) / static_cast<double>(warmup_);
   }
-  if (o.name == "constant") return o.rate;
-  if (o.name == "piecewise") {
+  if (!share_) {
     const auto passed = std::upper_bound(boundaries_.begin(), boundaries_.end(), step) - boundaries_.begin();
     return o.rate * std::pow(o.gamma, static_cast<double>(passed));
   }
   const double left = static_cast<double>(std::max<int64_t>(1, total_ - warmup_));
   const double t = std::min(1.0, static_cast<double>(step - warmup_) / left);
-  const double falls =
-      o.name == "polynomial" ? std::pow(1 - t, o.power) : (1 + std::cos(std::numbers::pi * t)) / 2;
-  return o.rate * (o.end + (1 - o.end) * falls);
+  return o.rate * share_(t, o);
 }
 
 }  // namespace espalier

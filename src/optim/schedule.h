@@ -10,8 +10,10 @@ namespace espalier {
 /// What a number of a schedule counts.
 enum class TimeUnit { kSteps, kEpochs, kRun };  ///< kRun: shares of the whole run, 0.5 is its middle
 
+std::vector<std::string> schedule_names();
+
 struct ScheduleOptions {
-  std::string name = "piecewise";  ///< "constant", "piecewise", "polynomial", "cosine"
+  std::string name = "piecewise";  ///< one of schedule_names()
   double rate = 0.025;             ///< the base learning rate
   std::vector<double> at;          ///< piecewise: where the rate falls, increasing
   TimeUnit at_unit = TimeUnit::kEpochs;
@@ -21,6 +23,7 @@ struct ScheduleOptions {
   double warmup = 0;   ///< linear from warmup_start to the base rate
   TimeUnit warmup_unit = TimeUnit::kEpochs;
   double warmup_start = 0;  ///< as a share of the base rate
+  bool operator==(const ScheduleOptions&) const = default;
 };
 
 /// In warm-up rate(s) = start + (base - start) * s / warmup. Afterwards, with t the share done of the steps
@@ -38,6 +41,7 @@ class Schedule {
 
  private:
   ScheduleOptions options_;
+  double (*share_)(double t, const ScheduleOptions& options) = nullptr;
   int64_t total_, warmup_ = 0;
   std::vector<int64_t> boundaries_;
 };

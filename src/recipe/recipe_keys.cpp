@@ -2,8 +2,11 @@
 
 #include <thread>
 
+#include "base/error.h"
 #include "compress/calibrate.h"
 #include "compress/criterion.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
 #include "recipe/recipe.h"
 
 namespace espalier {
@@ -150,7 +153,7 @@ std::vector<Key> training_keys() {
       integer("batch", nullptr, 1, 65536, "images a step; data.batch by default"),
       section(
           "optimizer",
-          {choice("name", "sgd", {"sgd", "adamw"}, "sgd has momentum"),
+          {choice("name", "sgd", optimizer_names(), "sgd has momentum"),
            open_low(number("lr", 0.025, 0, 100, "learning rate")),
            open_high(number("momentum", 0.9, 0, 1, "sgd")),
            number("weight_decay", 1e-4, 0, 1, "per step; coupled: added to the gradient"),
@@ -161,8 +164,7 @@ std::vector<Key> training_keys() {
           "how a step moves the parameters"),
       section(
           "schedule",
-          {choice("name", "piecewise", {"constant", "piecewise", "polynomial", "cosine"},
-                  "of the learning rate"),
+          {choice("name", "piecewise", schedule_names(), "of the learning rate"),
            list(Kind::kNumbers, "at", nullptr, 0, kAny,
                 "piecewise: where it falls, increasing; by default at 50 % and 80 % of the run"),
            choice("unit", "run", {"run", "epochs", "steps"}, "of `at`; run: shares of it, 0.5 is its middle"),

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "recipe/stages.h"
 #include "support/temporary_directory.h"
 
 namespace espalier {
@@ -270,6 +271,31 @@ TEST(RecipeTest, BrokenFiles) {
   EXPECT_EQ(error("seed: 1\nseed: 2\n"), "r.yaml:2: seed is given twice; remove one");
   EXPECT_EQ(error(""), "r.yaml: data: 'root' is missing: the data set's folder");
   EXPECT_THROW(load_recipe("/nowhere/r.yaml"), Error);
+}
+
+/// A value that the key does not have by itself.
+Json another(const Key& key) {
+  if (key.kind == Key::Kind::kBoolean) return !key.fallback.get<bool>();
+  if (key.kind == Key::Kind::kNumbers) return Json::array({0.25});
+  for (const std::string& choice : key.choices)
+    if (choice != key.fallback) return choice;
+  return key.fallback == 0.25 ? 0.5 : 0.25;
+}
+
+TEST(RecipeTest, EveryKeyOfOptimizerAndScheduleReachesTheTraining) {
+  Json options = recipe(kSmall).find("baseline")->options;
+  options["schedule"]["at"] = {0.75};
+  const TrainOptions plain = train_options(options);
+  for (const Key& section : find_stage_kind("train")->keys) {
+    if (section.name != "optimizer" && section.name != "schedule") continue;
+    for (const Key& key : section.keys) {
+      Json changed = options;
+      changed[section.name][key.name] = another(key);
+      const TrainOptions got = train_options(changed);
+      EXPECT_FALSE(got.optimizer == plain.optimizer && got.schedule == plain.schedule)
+          << section.name << "." << key.name << " is read by nobody";
+    }
+  }
 }
 
 TEST(RecipeTest, TheSchemaDocumentsEveryKey) {
