@@ -156,7 +156,8 @@ Json complete_options(const ModelEntry& entry, const Json& given) {
                    known);
     const Json& about = entry.options.at(key);
     ESPALIER_CHECK(value.is_number() == about.at("default").is_number() &&
-                       value.is_string() == about.at("default").is_string(),
+                       value.is_string() == about.at("default").is_string() &&
+                       value.is_boolean() == about.at("default").is_boolean(),
                    "model ", entry.name, ": option '", key, "' is ", value.dump(),
                    ", expected something like ", about.at("default").dump());
     if (about.contains("values"))

@@ -199,6 +199,25 @@ DataSection data_section(const Document& document, const Json& json) {
   return data;
 }
 
+/// The model with the options that are given; those of another model are an error.
+ModelSpec model_spec(const Document& document, const Json& section) {
+  ModelSpec spec{.name = section.at("name"), .options = Json::object()};
+  if (!section.at("classes").is_null()) spec.classes = section.at("classes");
+  const Json& known = find_model(spec.name).options;
+  const Json given = document.root.value("model", Json::object());
+  for (const auto& [key, value] : section.items()) {
+    if (key == "name" || key == "classes" || key == "weights" || !given.contains(key)) continue;
+    if (!known.contains(key)) document.fail_at("model." + key, "is no option of " + spec.name);
+    if (!value.is_null()) spec.options[key] = value;
+  }
+  try {
+    complete_spec(spec);
+  } catch (const Error& e) {
+    document.fail_at("model", e.what());
+  }
+  return spec;
+}
+
 /// The keys that are given; those of another task are an error.
 Json task_options(const Document& document, const ModelSpec& model, const Json& section) {
   Json options = Json::object();
@@ -450,21 +469,11 @@ Recipe make_recipe(Document document, const std::string& name, const Overrides& 
   Json& complete = recipe.complete;
   complete = check_section(doc, "", doc.root, recipe_keys());
 
-  const Json& model = complete.at("model");
-  recipe.model.name = model.at("name");
-  recipe.model.classes = model.at("classes").is_null() ? 0 : model.at("classes").get<int>();
-  recipe.model.options = Json::object();
-  const Json& known = find_model(recipe.model.name).options;
-  for (const auto& [key, value] : model.items()) {
-    if (key == "name" || key == "classes" || key == "weights") continue;
-    // Models may share an option's name and not its default: what is not given is left to the model.
-    const bool given = doc.root.contains("model") && doc.root.at("model").contains(key);
-    if (known.contains(key) && given)
-      recipe.model.options[key] = value;
-    else if (given)
-      doc.fail_at("model." + key, "is no option of " + recipe.model.name);
-  }
+  recipe.model = model_spec(doc, complete.at("model"));
+  Json& model = complete.at("model");
   if (!model.at("weights").is_null()) recipe.weights = model.at("weights").get<std::string>();
+  model = {{"name", model.at("name")}, {"classes", model.at("classes")}, {"weights", model.at("weights")}};
+  model.update(complete_spec(recipe.model).at("options"));
 
   recipe.data = data_section(doc, complete.at("data"));
   recipe.task_options = task_options(doc, recipe.model, complete.at("task"));

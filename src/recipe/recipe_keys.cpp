@@ -39,7 +39,30 @@ Key list(Kind kind, std::string name, Json fallback, double low, double high, st
   return key;
 }
 
-/// A model's own options become keys of the `model:` section.
+/// An option of a model as a key.
+Key option_key(const std::string& name, const Json& about) {
+  const Json& fallback = about.at("default");
+  const std::string help = about.value("description", "");
+  if (about.contains("values"))
+    return choice(name, fallback, about.at("values").get<std::vector<std::string>>(), help);
+  if (fallback.is_boolean()) return boolean(name, fallback, help);
+  if (fallback.is_number()) return number(name, fallback, -kAny, kAny, help);
+  return text(name, fallback, help);
+}
+
+/// Adds what another model says of an option of the same name; each model checks what it gets.
+void widen(Key& key, const Key& other) {
+  ESPALIER_CHECK(key.kind == other.kind && key.choices.empty() == other.choices.empty(), "model option '",
+                 key.name, "': models mean different types by it; give one of them another name");
+  for (const std::string& value : other.choices)
+    if (std::find(key.choices.begin(), key.choices.end(), value) == key.choices.end())
+      key.choices.push_back(value);
+  if (key.fallback == other.fallback) return;
+  if (!key.fallback.is_null()) key.help += "; the default is the model's";
+  key.fallback = nullptr;
+}
+
+/// The models' own options become keys of the `model:` section.
 std::vector<Key> model_keys() {
   std::vector<std::string> names;
   for (const ModelEntry& entry : model_table()) names.push_back(entry.name);
@@ -52,19 +75,13 @@ std::vector<Key> model_keys() {
   };
   for (const ModelEntry& entry : model_table())
     for (const auto& item : entry.options.items()) {
-      const std::string& option = item.key();
-      const Json& about = item.value();
-      if (std::any_of(keys.begin(), keys.end(), [&](const Key& key) { return key.name == option; })) continue;
-      const Json& fallback = about.at("default");
-      const std::string help = about.value("description", "");
-      if (about.contains("values"))
-        keys.push_back(choice(option, fallback, about.at("values").get<std::vector<std::string>>(), help));
-      else if (fallback.is_boolean())
-        keys.push_back(boolean(option, fallback, help));
-      else if (fallback.is_number())
-        keys.push_back(number(option, fallback, -kAny, kAny, help));
+      const Key own = option_key(item.key(), item.value());
+      const auto known =
+          std::find_if(keys.begin(), keys.end(), [&](const Key& key) { return key.name == own.name; });
+      if (known == keys.end())
+        keys.push_back(own);
       else
-        keys.push_back(text(option, fallback, help));
+        widen(*known, own);
     }
   return keys;
 }

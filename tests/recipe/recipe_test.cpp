@@ -74,6 +74,26 @@ TEST(RecipeTest, ReadsWhatItSaysAndFillsTheRest) {
   EXPECT_FALSE(r.expect.at(1).min.has_value());
 }
 
+TEST(RecipeTest, ShowsTheModelsOwnOptionsAndReadsThemAgain) {
+  for (const ModelEntry& entry : model_table()) {
+    SCOPED_TRACE(entry.name);
+    const auto read = [&](const Json& model) {
+      return recipe("model: " + model.dump() + "\ndata: {root: pictures}\nstages: [train]\n");
+    };
+    const Recipe r = read({{"name", entry.name}});
+    const Json& shown = r.complete.at("model");
+    EXPECT_EQ(shown.size(), 3 + entry.options.size()) << shown.dump();
+    for (const auto& [option, about] : entry.options.items()) {
+      EXPECT_EQ(shown.at(option), about.at("default")) << option;
+      for (const Json& value : about.value("values", Json::array()))
+        EXPECT_EQ(read({{"name", entry.name}, {option, value}}).model.options.at(option), value);
+    }
+    const Recipe again = read(shown);
+    EXPECT_EQ(again.complete.at("model"), shown);
+    EXPECT_EQ(complete_spec(again.model), complete_spec(r.model));
+  }
+}
+
 TEST(RecipeTest, StagesFindWhatTheyReadFrom) {
   const Recipe r = recipe(kSmall);
   EXPECT_EQ(r.find("baseline")->from, "scratch");
