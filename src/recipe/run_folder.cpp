@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "io/file.h"
+#include "recipe/earlier_record.h"
 
 namespace espalier {
 
@@ -80,7 +81,9 @@ StageState folder_state(const fs::path& folder, const Json& inputs) {
   if (!record) return state;
   state.record = *record;
   state.empty = holds_nothing(folder, *record);
-  state.why = first_difference(inputs, record->inputs);
+  // What is unfinished goes on from files that know exactly the keys of then.
+  state.why =
+      first_difference(inputs, record->finished ? as_of_today(record->inputs, inputs) : record->inputs);
   if (!state.why.empty()) {
     state.what = StageState::What::kStale;
     return state;

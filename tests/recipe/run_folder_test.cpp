@@ -65,6 +65,30 @@ TEST_F(RunFolderTest, AnUnfinishedStageIsContinuedOnlyWithTheSameInputs) {
   EXPECT_EQ(run.state("baseline", changed).why, "model is \"abd\", was \"abc\"");
 }
 
+TEST_F(RunFolderTest, AKeyThatCameLaterHadItsDefault) {
+  const RunFolder run(root);
+  const Json now = {
+      {"kind", "train"},
+      {"options", {{"epochs", 4}, {"optimizer", {{"lr", 0.1}, {"decay_biases", true}}}, {"keep", "best"}}},
+      {"model", {{"name", "mobilenet_v1"}, {"width", 0.5}, {"padding", "symmetric"}}}};
+  Json then = now;
+  then["options"]["optimizer"].erase("decay_biases");
+  then["options"].erase("keep");
+  then["model"].erase("padding");
+  then["model"]["tap"] = "late";  // another model's
+  run.begin("baseline", then, run.state("baseline", then));
+  EXPECT_EQ(run.state("baseline", now).what, What::kStale) << "its checkpoint is of other options";
+  write(run.stage("baseline") / "model", "weights");
+  run.finish("baseline", {.inputs = then}, {"model"});
+  EXPECT_EQ(run.state("baseline", now).what, What::kFinished) << run.state("baseline", now).why;
+  Json other = now;
+  other["options"]["optimizer"]["decay_biases"] = false;
+  EXPECT_EQ(run.state("baseline", other).why, "options.optimizer.decay_biases is false, was true");
+  other = now;
+  other["model"]["padding"] = "tensorflow";
+  EXPECT_EQ(run.state("baseline", other).why, "model.padding is \"tensorflow\", was \"symmetric\"");
+}
+
 TEST_F(RunFolderTest, WhatWasFinishedBeforeIsTakenBack) {
   const RunFolder run(root);
   make_stage(run, "baseline");
