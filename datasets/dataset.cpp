@@ -88,15 +88,18 @@ const std::vector<DataFormat>& data_formats() {
 }
 
 const DataFormat& format_named(const std::string& wanted) {
-  std::vector<std::string> names;
-  for (const DataFormat& format : data_formats()) {
+  for (const DataFormat& format : data_formats())
     if (format.name == wanted) return format;
-    names.push_back(format.name);
-  }
-  fail(str("data.format '", wanted, "' is unknown", did_you_mean(wanted, names)));
+  fail(str("data.format '", wanted, "' is unknown", did_you_mean(wanted, dataset_formats())));
 }
 
 }  // namespace
+
+std::vector<std::string> dataset_formats() {
+  std::vector<std::string> names;
+  for (const DataFormat& format : data_formats()) names.push_back(format.name);
+  return names;
+}
 
 const char* name(Split split) {
   constexpr const char* names[] = {"train", "val", "test"};

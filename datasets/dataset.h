@@ -82,6 +82,8 @@ struct Dataset {
   int64_t size() const { return static_cast<int64_t>(samples.size()); }
 };
 
+/// The names of all formats.
+std::vector<std::string> dataset_formats();
 /// "classification", "detection" or "segmentation". Throws Error for an unknown format.
 const std::string& task_of_format(const std::string& format);
 

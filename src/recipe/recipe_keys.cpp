@@ -102,7 +102,7 @@ std::vector<Key> make_keys() {
 std::vector<Key> data_keys() {
   return {
       choice(
-          "format", "image_list", {"image_list", "image_folder", "voc", "coco", "segmentation_list"},
+          "format", "image_list", dataset_formats(),
           "classification: image_list (lines of 'path label' and labels.txt) or image_folder (one folder a "
           "class); detection: voc (lines of 'image annotation.xml' and labels.txt) or coco (JSON); "
           "segmentation: segmentation_list (lines of 'image mask.png' and labels.txt)"),
@@ -282,7 +282,7 @@ const std::vector<StageKind>& stage_kinds() {
            choice("criterion", "l1", criteria(),
                   "which channels go first; l1: least sum of magnitudes in the first layer of a group"),
            integer("criterion_images", 512, 1, kAny,
-                   "of the training list, that criterion taylor takes gradients on"),
+                   "of the training list, for a criterion that looks at pictures (taylor)"),
            choice("groups", "all", {"all", "reference"},
                   "which may go; reference: those that the reference can prune in this network"),
            of_kind(Kind::kTexts, "include", nullptr, "only groups with a layer that matches (* and ?)"),
