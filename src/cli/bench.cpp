@@ -35,12 +35,12 @@ Json layers_json(const std::vector<LayerTiming>& layers) {
 std::string layers_text(const Json& layers) {
   double total = 0;
   for (const Json& layer : layers) total += layer.at("ms").get<double>();
-  std::string text = fmt::format("{:<36} {:<24} {:>9} {:>6}\n", "layer", "op", "ms", "%");
+  std::string text = fmt::format("{:<36} {:<26} {:>9} {:>6}\n", "layer", "op", "ms", "%");
   for (const Json& layer : layers)
-    text += fmt::format("{:<36} {:<24} {:>9.4f} {:>6.1f}\n", layer.at("name").get<std::string>(),
+    text += fmt::format("{:<36} {:<26} {:>9.4f} {:>6.1f}\n", layer.at("name").get<std::string>(),
                         layer.at("op").get<std::string>(), layer.at("ms").get<double>(),
                         100 * layer.at("ms").get<double>() / total);
-  return text + fmt::format("{:<36} {:<24} {:>9.4f}\n", "sum", "", total);
+  return text + fmt::format("{:<36} {:<26} {:>9.4f}\n", "sum", "", total);
 }
 
 }  // namespace
