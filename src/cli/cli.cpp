@@ -105,7 +105,9 @@ std::string usage_error(const std::vector<std::string>& arguments) {
   }
 }
 
-int run_command_line(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
+namespace {
+
+int run_command(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
   Program program;
   const Output output(out, err, program.json);
   const auto failed = [&](int code, const std::string& message) {
@@ -134,6 +136,17 @@ int run_command_line(const std::vector<std::string>& arguments, std::ostream& ou
   } catch (const std::exception& e) {
     return failed(kInternalError, std::string("defect: ") + e.what() + "; please report it with the command");
   }
+}
+
+}  // namespace
+
+int run_command_line(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
+  const int code = run_command(arguments, out, err);
+  if (out.flush()) return code;
+  err << "espalier: standard output cannot be written to (a full disk, or it is closed); what was to be "
+         "printed is lost, files are as they should be"
+      << std::endl;
+  return code == kOk || code == kCheckFailed ? kBadInput : code;
 }
 
 }  // namespace espalier
