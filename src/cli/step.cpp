@@ -47,7 +47,7 @@ bool is_list(const std::string& kind, const std::string& path, const std::string
 
 /// Without a recipe, a model's task, size and preprocessing are what its data are read for.
 void take_from(const Model& model, const StepOptions& options, Document& document) {
-  document.root["model"]["name"] = model.architecture.at("name");
+  document.root["model"]["name"] = model.architecture.value("name", Json(""));
   if (options.data.empty()) return;
   const auto given = [&](const std::string& key) {
     return std::any_of(options.overrides.begin(), options.overrides.end(),

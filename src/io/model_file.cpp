@@ -1,5 +1,6 @@
 #include "io/model_file.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -16,6 +17,25 @@ const std::string& field(const Safetensors& file, const std::string& path, const
   ESPALIER_CHECK(at != file.metadata.end(), path, ": is a safetensors file but no model of this program: '",
                  key, "' is missing; pretrained weights belong under model.weights");
   return at->second;
+}
+
+/// What other parts of the program read without a further look.
+void check_metadata(const Model& model) {
+  const auto check = [](const char* key, const Json& value, bool fits, const char* expected) {
+    ESPALIER_CHECK(fits, "its ", key, " is ", value.dump(), "; expected ", expected);
+  };
+  const Json &about = model.architecture, &options = model.task_options, &metrics = model.metrics;
+  check("architecture", about, about.is_object(), "an object");
+  check("task_options", options, options.is_null() || options.is_object(), "an object");
+  check("metrics", metrics, metrics.is_null() || metrics.is_object(), "an object");
+  const bool history = std::all_of(model.lineage.begin(), model.lineage.end(),
+                                   [](const Json& entry) { return entry.is_object(); });
+  check("lineage", model.lineage, model.lineage.is_null() || (model.lineage.is_array() && history),
+        "a list of objects");
+  const Json classes = about.value("classes", Json(model.labels.size()));
+  ESPALIER_CHECK(classes == model.labels.size(), "it has ", model.labels.size(),
+                 " labels, and its network tells ", classes.dump(),
+                 " classes apart; write one label a class");
 }
 
 }  // namespace
@@ -53,11 +73,10 @@ Model load_model(const std::filesystem::path& path) {
     model.architecture = parse("architecture");
     // Files from before there were any have none.
     if (file.metadata.contains("espalier.task_options")) model.task_options = parse("task_options");
-    ESPALIER_CHECK(model.task_options.is_null() || model.task_options.is_object(), "its task options are ",
-                   model.task_options.dump(), "; they must be an object");
     model.preprocessing = parse("preprocessing");
     model.metrics = parse("metrics");
     model.lineage = parse("lineage");
+    check_metadata(model);
   } catch (const nlohmann::json::exception& e) {
     fail(str(name, ": its metadata is damaged: ", e.what()));
   } catch (const Error& e) {

@@ -8,12 +8,14 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <limits>
 
 #include "base/error.h"
 #include "io/file.h"
 #include "io/safetensors.h"
 #include "nn/layers.h"
+#include "support/messages.h"
 #include "support/random_tensor.h"
 #include "support/temporary_directory.h"
 
@@ -21,6 +23,8 @@ namespace espalier {
 namespace {
 
 namespace fs = std::filesystem;
+using test::expect_says;
+using test::message_of;
 
 Model small_model() {
   Model m;
@@ -109,6 +113,22 @@ TEST_F(ModelFile, TaskOptionsAreAnObjectOrNone) {
   m.task_options = {1, 2};
   save_model(path, m);
   EXPECT_THROW(load_model(path), Error);
+}
+
+TEST_F(ModelFile, MetadataThatOthersRelyOnIsChecked) {
+  const auto refused = [&](const std::function<void(Model&)>& edit, const std::string& message) {
+    Model m = small_model();
+    edit(m);
+    save_model(path, m);
+    expect_says(message_of([&] { load_model(path); }), path.string() + ": " + message);
+  };
+  refused([](Model& m) { m.architecture["classes"] = 4; },
+          "it has 3 labels, and its network tells 4 classes");
+  refused([](Model& m) { m.architecture["classes"] = "3"; }, "it has 3 labels");
+  refused([](Model& m) { m.architecture = nullptr; }, "its architecture is null; expected an object");
+  refused([](Model& m) { m.metrics = {1}; }, "its metrics is [1]; expected an object");
+  refused([](Model& m) { m.lineage = {{{"stage", "train"}}, 1}; }, "its lineage is [{");
+  refused([](Model& m) { m.lineage = "trained"; }, "its lineage is \"trained\"");
 }
 
 TEST_F(ModelFile, FullDiskLeavesTheOldFileAlone) {

@@ -21,6 +21,7 @@ class WeightImport : public testing::Test {
     Model m;
     m.graph = build_model({.name = "mobilenet_v2", .classes = 5}, 32, 2);
     m.task = "classification";
+    m.architecture = Json::object();
     save_model(path, m);
   }
   std::string message_of(Graph graph) {
