@@ -36,7 +36,7 @@ Command add_recipe(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app =
       program.add_subcommand("recipe", "check a recipe and print it with every default, or the keys");
-  app->add_option("RECIPE", options->file, "a YAML file");
+  app->add_option("RECIPE", options->file, "a YAML file, or the name of a shipped one");
   app->add_option("--set", options->overrides, "KEY=VALUE, as for run")->take_all()->allow_extra_args(false);
   app->add_flag("--schema", options->schema, "print every key a recipe may have");
   return {app, [options](const Output& output) -> int {

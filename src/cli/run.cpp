@@ -36,7 +36,8 @@ Command add_run(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app =
       program.add_subcommand("run", "run a recipe: every stage that is not done, then the result table");
-  app->add_option("RECIPE", options->recipe, "a YAML file; `espalier recipe --schema` documents every key")
+  app->add_option("RECIPE", options->recipe,
+                  "a YAML file, or the name of a shipped one; `espalier recipe --schema` documents every key")
       ->required();
   app->add_option("--set", options->overrides,
                   "KEY=VALUE instead of the recipe's, for example data.root=DIR or control.epochs=2")

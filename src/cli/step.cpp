@@ -91,7 +91,8 @@ void add_machine_options(CLI::App* app, MachineOptions& options) {
 }
 
 void add_data_options(CLI::App* app, StepOptions& options) {
-  app->add_option("--recipe", options.recipe, "take data, model and training from this recipe");
+  app->add_option("--recipe", options.recipe,
+                  "take data, model and training from this recipe, a file or a shipped one's name");
   app->add_option("--data", options.data, "the data set's folder; data.root of the recipe");
   app->add_option("--set", options.overrides, "KEY=VALUE of a recipe, for example data.format=image_folder")
       ->take_all()

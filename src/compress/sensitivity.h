@@ -123,9 +123,8 @@ void check_same_model(const Sensitivity& sensitivity, const Graph& graph, const 
 /// must satisfy.
 void check_same_groups(const Sensitivity& sensitivity, const Graph& graph, const std::string& place);
 
-/// The shipped file for a model of models/model_table.h: ESPALIER_RECIPES/sensitivities/NAME.json, else the
-/// one of the source folder that this program was built from. Throws Error naming the shipped ones when there
-/// is none.
+/// The shipped file for a model of models/model_table.h: sensitivities/NAME.json of shipped_recipes(). Throws
+/// Error naming the shipped ones when there is none.
 std::filesystem::path default_sensitivities(const std::string& model_name);
 
 /// The curves for people: one line a group, one column a ratio, losses in percent.

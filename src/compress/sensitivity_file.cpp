@@ -6,13 +6,13 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "base/shipped.h"
 #include "compress/sensitivity.h"
 #include "io/file.h"
 
@@ -231,8 +231,7 @@ void check_same_groups(const Sensitivity& sensitivity, const Graph& graph, const
 }
 
 fs::path default_sensitivities(const std::string& model_name) {
-  const char* folder = std::getenv("ESPALIER_RECIPES");
-  const fs::path shipped = fs::path(folder && *folder ? folder : ESPALIER_RECIPES) / "sensitivities";
+  const fs::path shipped = shipped_recipes() / "sensitivities";
   fs::path file = shipped / (model_name + ".json");
   if (fs::exists(file)) return file;
   std::string known;

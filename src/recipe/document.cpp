@@ -3,13 +3,18 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <system_error>
 
 #include <yaml-cpp/yaml.h>
 
 #include "base/error.h"
+#include "base/nearest.h"
+#include "base/shipped.h"
 #include "io/file.h"
 
 namespace espalier {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -77,6 +82,20 @@ class Reader {
   std::string fixed_;
 };
 
+/// A bare name that is no file is one of the shipped recipes'.
+fs::path recipe_file(const fs::path& given) {
+  if (fs::exists(given) || given.empty() || given.has_parent_path() || given.has_extension()) return given;
+  const fs::path folder = shipped_recipes();
+  const fs::path file = folder / (given.string() + ".yaml");
+  if (fs::exists(file)) return file;
+  std::vector<std::string> names;
+  std::error_code unknown;
+  for (const auto& entry : fs::directory_iterator(folder, unknown))
+    if (entry.path().extension() == ".yaml") names.push_back(entry.path().stem().string());
+  fail(str(given.string(), ": there is no such file, and no such recipe in ", folder.string(),
+           did_you_mean(given.string(), names)));
+}
+
 }  // namespace
 
 std::string Document::place(const std::string& path) const {
@@ -106,7 +125,10 @@ Document parse_yaml(const std::string& text, const std::string& file) {
   return document;
 }
 
-Document read_yaml(const std::filesystem::path& path) { return parse_yaml(read_file(path), path.string()); }
+Document read_yaml(const fs::path& path) {
+  const fs::path file = recipe_file(path);
+  return parse_yaml(read_file(file), file.string());
+}
 
 Json set_value(Document& document, const std::string& path, const std::string& value,
                const std::string& place) {

@@ -27,7 +27,8 @@ struct Document {
   [[noreturn]] void fail_at(const std::string& path, const std::string& message) const;
 };
 
-/// Reads a YAML file. Throws Error with file and line on a syntax error or a key that is given twice.
+/// Reads a YAML file; a bare name that is no file is one of shipped_recipes(). Throws Error with file and
+/// line on a syntax error or a key that is given twice.
 Document read_yaml(const std::filesystem::path& path);
 /// The same from text; `file` is for messages.
 Document parse_yaml(const std::string& text, const std::string& file);

@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "recipe/stages.h"
+#include "support/messages.h"
+#include "support/shared.h"
 #include "support/temporary_directory.h"
 
 namespace espalier {
@@ -316,6 +318,20 @@ TEST(RecipeTest, EveryKeyOfOptimizerAndScheduleReachesTheTraining) {
           << section.name << "." << key.name << " is read by nobody";
     }
   }
+}
+
+TEST(RecipeTest, ShippedOnesAreFoundByName) {
+  test::TemporaryDirectory folder;
+  std::filesystem::copy_file(test::source_path("recipes/quickstart.yaml"), folder.path() / "ours.yaml");
+  ::setenv("ESPALIER_RECIPES", folder.path().c_str(), 1);
+  EXPECT_EQ(load_recipe("ours").name, "ours");
+  EXPECT_EQ(test::message_of([] { load_recipe("our"); }),
+            "our: there is no such file, and no such recipe in " + folder.path().string() +
+                "; did you mean 'ours'?");
+  // What names a file is one.
+  EXPECT_EQ(test::message_of([] { load_recipe("./ours"); }), "./ours: there is no such file");
+  EXPECT_EQ(test::message_of([] { load_recipe("ours.yaml"); }), "ours.yaml: there is no such file");
+  ::unsetenv("ESPALIER_RECIPES");
 }
 
 TEST(RecipeTest, TheSchemaDocumentsEveryKey) {
