@@ -1,6 +1,5 @@
 #include "kernels/autotuner.h"
 
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +7,9 @@
 #include <fstream>
 #include <sstream>
 #include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
 
 namespace espalier::kernels {
 
@@ -42,9 +44,8 @@ void Autotuner::tune(const Problem& problem, std::span<const Candidate> candidat
     const Likeness likeness =
         general && candidate != general ? same_results(*general, *candidate) : Likeness::kAlike;
     if (likeness == Likeness::kDifferent) {
-      spdlog::warn(
-          "kernel '{}' gives other numbers than '{}' for problem{} and is not used there; please report it",
-          candidate->name, general->name, text_of(problem));
+      warn(str("kernel '", candidate->name, "' gives other numbers than '", general->name, "' for problem",
+               text_of(problem), " and is not used there; please report it"));
       continue;
     }
     const std::lock_guard lock(mutex_);
@@ -109,10 +110,10 @@ void Autotuner::save() {
     std::error_code gone;
     seen_ = std::filesystem::last_write_time(path_, gone);
   } else if (!std::exchange(said_, true)) {
-    spdlog::warn(
-        "{}: cannot be written, so that the next run times the kernels anew and its last digits may differ; "
-        "ESPALIER_TUNING names another file",
-        path_);
+    warn(str(
+        path_,
+        ": cannot be written, so that the next run times the kernels anew and its last digits may differ; "
+        "ESPALIER_TUNING names another file"));
   }
 }
 

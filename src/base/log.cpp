@@ -28,19 +28,39 @@ class TerminalSink final : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override {}
 };
 
+spdlog::level::level_enum level_of(const std::string& word) {
+  static const std::vector<std::string> known = {"trace", "debug", "info", "warning", "error", "off"};
+  for (const std::string& name : known)
+    if (name == word) return spdlog::level::from_str(word);
+  fail(str("log level '", word, "' is unknown", did_you_mean(word, known)));
+}
+
+spdlog::level::level_enum level_of_environment() {
+  const char* level = std::getenv("ESPALIER_LOG");
+  return level_of(level && *level ? level : "info");
+}
+
+const std::shared_ptr<spdlog::logger>& own_logger() {
+  static const auto logger = [] {
+    auto made = std::make_shared<spdlog::logger>("espalier", std::make_shared<TerminalSink>());
+    made->set_level(level_of_environment());
+    return made;
+  }();
+  return logger;
+}
+
 }  // namespace
 
 void set_log_level(const std::string& level) {
-  static const std::vector<std::string> known = {"trace", "debug", "info", "warning", "error", "off"};
-  for (const std::string& word : known)
-    if (word == level) return spdlog::set_level(spdlog::level::from_str(level));
-  fail(str("log level '", level, "' is unknown", did_you_mean(level, known)));
+  own_logger()->set_level(level_of(level));
+  spdlog::set_level(level_of(level));
 }
 
 void init_logging() {
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>("espalier", std::make_shared<TerminalSink>()));
-  const char* level = std::getenv("ESPALIER_LOG");
-  set_log_level(level && *level ? level : "info");
+  spdlog::set_default_logger(own_logger());
+  spdlog::set_level(level_of_environment());
 }
+
+void warn(const std::string& text) { own_logger()->warn(text); }
 
 }  // namespace espalier

@@ -1,5 +1,4 @@
-#include <spdlog/spdlog.h>
-
+#include "base/log.h"
 #include "kernels/quantized_elementwise.h"
 #include "kernels/quantized_prepared.h"
 #include "kernels/reference_only.h"
@@ -17,7 +16,7 @@ bool fast(const PrepareCtx& ctx) {
   if (ctx.out[0].device() != Device::kCpu || kernels::reference_only()) return false;
   if (kernels::has_quantized_prepared()) return true;
   static const bool said = [] {
-    spdlog::warn(
+    warn(
         "INT8 is exact but slow here: the program was built for a CPU without AVX2 and without AVX-512 VNNI");
     return true;
   }();

@@ -1,15 +1,14 @@
 #include "kernels/autotuner.h"
 
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <set>
-#include <sstream>
+#include <utility>
 
 #include "support/temporary_directory.h"
 
@@ -195,6 +194,31 @@ class FullDisk {
   void (*handler_)(int) = nullptr;
 };
 
+/// What goes to standard error, through a pipe: a file would be on the full disk too.
+class StandardError {
+ public:
+  StandardError() : before_(dup(STDERR_FILENO)) {
+    if (pipe(ends_) == 0) dup2(ends_[1], STDERR_FILENO);
+  }
+  ~StandardError() { text(); }
+  StandardError(const StandardError&) = delete;
+
+  /// All of it, and no more is taken. For less than a pipe holds.
+  const std::string& text() {
+    if (before_ < 0) return text_;
+    dup2(before_, STDERR_FILENO);
+    for (const int end : {ends_[1], std::exchange(before_, -1)}) close(end);
+    char part[4096];
+    for (ssize_t n; (n = read(ends_[0], part, sizeof part)) > 0;) text_.append(part, static_cast<size_t>(n));
+    close(ends_[0]);
+    return text_;
+  }
+
+ private:
+  int before_, ends_[2] = {-1, -1};
+  std::string text_;
+};
+
 TEST(Autotuner, AFileThatCannotBeFinishedLeavesTheOldOneAndIsSaidOnce) {
   const TemporaryDirectory directory;
   const std::string path = (directory.path() / "tuning.txt").string();
@@ -202,16 +226,12 @@ TEST(Autotuner, AFileThatCannotBeFinishedLeavesTheOldOneAndIsSaidOnce) {
   const auto all = race.candidates({"a"});
   Autotuner tuner(path, "card", race.timer());
   tuner.tune({1}, all, right);
-  std::ostringstream lines;
-  const auto before = spdlog::default_logger();
-  spdlog::set_default_logger(
-      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines)));
+  StandardError error;
   {
     const FullDisk full(4);
     for (const int problem : {2, 3}) tuner.tune({problem}, all, right);
   }
-  spdlog::set_default_logger(before);
-  const std::string said = lines.str();
+  const std::string said = error.text();
   EXPECT_NE(said.find(path + ": cannot be written"), std::string::npos) << said;
   EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
   EXPECT_EQ(Autotuner(path, "card", race.timer()).answer({1}), "a");
