@@ -3,18 +3,18 @@
 #include <algorithm>
 #include <map>
 
+#include "api/predictor.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "cli/command.h"
 #include "cli/step.h"
 #include "datasets/coco_file.h"
-#include "datasets/transforms.h"
 #include "io/file.h"
 #include "io/image.h"
 #include "io/index_png.h"
 #include "recipe/stages.h"
-#include "runtime/session.h"
 #include "tasks/drawing.h"
+#include "tasks/task.h"
 #include "tasks/tiles.h"
 
 namespace espalier {
@@ -42,35 +42,15 @@ std::vector<std::string> pictures_of(const std::vector<std::string>& paths) {
   return pictures;
 }
 
-/// A model that is ready for pictures of any size.
-class Predictor {
- public:
-  Predictor(Workbench& bench, const std::string& file)
-      : model_(load_model(file)),
-        pipeline_(model_.preprocessing, file + ": preprocessing"),
-        task_(bench.task_of(model_)),
-        session_(model_.graph.to(bench.device())) {
-    ESPALIER_CHECK(!pipeline_.random(), file, ": its preprocessing is random, which is not for prediction");
-  }
+Predictor open_predictor(const std::string& model, const Recipe& recipe, Device device) {
+  return Predictor(model, {.device = device == Device::kCpu ? "cpu" : str("cuda:", recipe.device.number),
+                           .precision = recipe.precision,
+                           .task_options = recipe.task_options.dump()});
+}
 
-  const Model& model() const { return model_; }
-  const Task& task() const { return *task_; }
-
-  Prediction operator()(const Image& image) {
-    LabelledImage sample{image};
-    Random unused(0, Purpose::kAugment);
-    pipeline_.run(sample, {unused}, 0, pipeline_.steps());
-    const Tensor input({1, sample.image.height, sample.image.width, Image::kChannels});
-    pipeline_.write(sample.image, input.f32());
-    return task_->decode(session_.run({input}), 0, {image.width, image.height, {}, {}, sample.to_network});
-  }
-
- private:
-  Model model_;
-  Pipeline pipeline_;
-  std::unique_ptr<Task> task_;
-  Session session_;
-};
+Prediction predict_image(Predictor& predictor, const Image& image) {
+  return predictor.predict({image.width, image.height, image.pixels.data()});
+}
 
 /// Writes what is seen on each picture into a folder; nothing without one.
 class Folder {
@@ -235,17 +215,18 @@ Command add_predict(CLI::App& program) {
   return {app, [options](const Output& output) -> int {
             const Recipe recipe = step_recipe(options->step, options->model, false);
             Workbench bench(recipe);
-            Predictor predict(bench, options->model);
-            const std::vector<std::string>& labels = predict.model().labels;
-            ESPALIER_CHECK(options->tiles.tile == 0 || predict.task().name() == std::string("segmentation"),
+            Predictor predictor = open_predictor(options->model, recipe, bench.device());
+            const std::vector<std::string>& labels = predictor.labels();
+            const auto task = make_task(predictor.task(), static_cast<int>(labels.size()), {});
+            ESPALIER_CHECK(options->tiles.tile == 0 || predictor.task() == "segmentation",
                            "--tile puts masks together, and ", options->model, " is a model for ",
-                           predict.task().name(), "; leave it out");
-            ESPALIER_CHECK(options->coco.empty() || predict.task().name() == std::string("detection"),
-                           "--coco numbers boxes, and ", options->model, " is a model for ",
-                           predict.task().name(), "; leave it out");
+                           predictor.task(), "; leave it out");
+            ESPALIER_CHECK(options->coco.empty() || predictor.task() == "detection",
+                           "--coco numbers boxes, and ", options->model, " is a model for ", predictor.task(),
+                           "; leave it out");
             const std::vector<std::string> pictures = pictures_of(options->paths);
             const Numbers numbers(options->coco, pictures, labels);
-            Folder folder(options->out, pictures, predict.task().name());
+            Folder folder(options->out, pictures, predictor.task());
             Json predictions = Json::array(), errors = Json::array();
             for (const std::string& picture : pictures) {
               if (interrupt_requested()) throw Interrupted("interrupted before " + picture);
@@ -253,11 +234,12 @@ Command add_predict(CLI::App& program) {
                 const Image image = read_image(picture);
                 Prediction prediction;
                 if (options->tiles.tile > 0)
-                  prediction.mask = predict_tiled(image, options->tiles,
-                                                  [&](const Image& window) { return predict(window).mask; });
+                  prediction.mask = predict_tiled(image, options->tiles, [&](const Image& window) {
+                    return predict_image(predictor, window).mask;
+                  });
                 else
-                  prediction = predict(image);
-                Json entry = {{"image", picture}, {"best", predict.task().describe(prediction, labels)}};
+                  prediction = predict_image(predictor, image);
+                Json entry = {{"image", picture}, {"best", task->describe(prediction, labels)}};
                 numbers.apply(entry);
                 entry.update(folder.write(picture, image, prediction, labels, options->draw));
                 predictions.push_back(std::move(entry));

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "tasks/batch.h"
+#include "tasks/prediction.h"
 
 namespace espalier {
 
@@ -28,19 +29,6 @@ struct Metric {
   virtual MetricResult summary() const = 0;
   /// The summary with interval and details.
   virtual MetricResult result() const = 0;
-};
-
-/// A class and how sure the network is of it.
-struct ClassScore {
-  int label = 0;
-  double score = 0;
-};
-
-/// What the outputs say about one picture; each task fills its own part.
-struct Prediction {
-  std::vector<ClassScore> classes;  ///< classification: the five likeliest, best first
-  std::vector<ObjectBox> boxes;     ///< detection: best first, in the pixels of the file
-  Mask mask;                        ///< segmentation: as large as the picture in the file
 };
 
 struct Task {

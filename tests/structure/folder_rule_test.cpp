@@ -36,8 +36,8 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"models", {"nn"}},
       {"datasets", {"io", "tasks"}},
       {"recipe", {"train", "compress", "report", "models", "datasets"}},
-      {"cli", {"recipe"}},
-      {"api", {"recipe"}},
+      {"api", {"datasets"}},
+      {"cli", {"recipe", "api"}},
   };
   static const auto closure = [] {
     auto all = direct;
