@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <regex>
+#include <set>
 
 #include "command_line.h"
 #include "io/file.h"
@@ -71,12 +72,15 @@ TEST(ReadmeTest, EveryCommandIsInTheTable) {
 
 TEST(ReadmeTest, CodeIsTheCode) {
   std::string sources;
-  for (const char* folder : {"models", "src", "datasets"})
+  for (const char* folder : {"models", "src", "datasets", "tests/api/app"})
     for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder))
-      if (entry.path().extension() == ".cpp" || entry.path().extension() == ".h")
+      if (std::set<std::string>{".cpp", ".h", ".txt"}.contains(entry.path().extension()))
         sources += read_file(entry.path());
-  ASSERT_FALSE(blocks("cpp").empty());
-  for (const std::string& block : blocks("cpp")) EXPECT_NE(sources.find(block), std::string::npos) << block;
+  for (const char* language : {"cpp", "cmake"}) {
+    ASSERT_FALSE(blocks(language).empty());
+    for (const std::string& block : blocks(language))
+      EXPECT_NE(sources.find(block), std::string::npos) << block;
+  }
 }
 
 TEST(ReadmeTest, NamedFilesExist) {
