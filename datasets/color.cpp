@@ -118,8 +118,8 @@ inline void change_pixels(uint8_t* p, const PixelChange& change) {
   Bytes left, right;
   std::memcpy(&left, p, sizeof left);
   std::memcpy(&right, p + 8, sizeof right);
-  left = __builtin_shuffle(left, Bytes{0, 1, 2, 0, 3, 4, 5, 0, 6, 7, 8, 0, 9, 10, 11, 0});
-  right = __builtin_shuffle(right, Bytes{4, 5, 6, 0, 7, 8, 9, 0, 10, 11, 12, 0, 13, 14, 15, 0});
+  left = __builtin_shufflevector(left, left, 0, 1, 2, 0, 3, 4, 5, 0, 6, 7, 8, 0, 9, 10, 11, 0);
+  right = __builtin_shufflevector(right, right, 4, 5, 6, 0, 7, 8, 9, 0, 10, 11, 12, 0, 13, 14, 15, 0);
   const Ints in = reinterpret_cast<Ints>(
       __builtin_shufflevector(reinterpret_cast<Halves>(left), reinterpret_cast<Halves>(right), 0, 1, 2, 3));
   const Floats r = __builtin_convertvector(in & 255, Floats),
@@ -137,9 +137,10 @@ inline void change_pixels(uint8_t* p, const PixelChange& change) {
   const auto halves = reinterpret_cast<Quarters>(out);
   left = reinterpret_cast<Bytes>(__builtin_shufflevector(halves, halves, 0, 1));
   right = reinterpret_cast<Bytes>(__builtin_shufflevector(halves, halves, 2, 3));
-  const Bytes first = __builtin_shuffle(left, right,
-                                        Bytes{0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 18, 20}),
-              last = __builtin_shuffle(right, Bytes{5, 6, 8, 9, 10, 12, 13, 14});
+  const Bytes first = __builtin_shufflevector(left, right, 0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 18,
+                                              20),
+              last =
+                  __builtin_shufflevector(right, right, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0, 0, 0, 0, 0);
   std::memcpy(p, &first, 16);
   std::memcpy(p + 16, &last, 8);
 }
