@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "datasets/listing.h"
 #include "io/image.h"
 
@@ -97,6 +98,9 @@ Listing read_image_folder(const DataSpec& spec, Split split) {
   listing.labels = class_folders(train.empty() ? spec.root : spec.root / train);
   ESPALIER_CHECK(!listing.labels.empty(), (spec.root / train).string(),
                  ": has no class folders; expected one folder of pictures for every class");
+  for (const std::string& label : listing.labels)
+    ESPALIER_CHECK(is_utf8(label), (spec.root / train / label).string(),
+                   ": its name is no UTF-8 text, which the name of a class must be; rename the folder");
   for (const std::string& other : class_folders(folder))
     if (std::find(listing.labels.begin(), listing.labels.end(), other) == listing.labels.end()) {
       const std::string where = (folder / other).string();

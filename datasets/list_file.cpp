@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "io/file.h"
 
 namespace espalier {
@@ -11,20 +12,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kBlank = " \t\r\n\v\f";
-
-std::string trimmed(const std::string& text) {
-  const size_t first = text.find_first_not_of(kBlank);
-  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
-/// Lines without blanks at their ends and without the byte order mark that some editors put in front.
+/// Lines without blanks at their ends and without the byte order mark that some editors put in front. Others
+/// than UTF-8 are an Error, since model files and results could not hold their words.
 std::vector<std::string> read_lines(const fs::path& path) {
   std::string text = read_file(path);
   if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
   std::istringstream in(text);
   std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) lines.push_back(trimmed(line));
+  for (std::string line; std::getline(in, line);) {
+    lines.push_back(trimmed(line));
+    ESPALIER_CHECK(is_utf8(line), path.string(), ":", lines.size(),
+                   ": is no UTF-8 text; save the file as UTF-8, and name its pictures alike");
+  }
   return lines;
 }
 
@@ -45,6 +44,12 @@ size_t end_of_path(const fs::path& root, const std::string& line) {
 }
 
 }  // namespace
+
+std::string trimmed(const std::string& text) {
+  constexpr const char* kBlank = " \t\r\n\v\f";
+  const size_t first = text.find_first_not_of(kBlank);
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
 
 std::string missing_file(const fs::path& root, const std::string& path, const std::string& other) {
   const auto holds = [](const std::string& text, char c) { return text.find(c) != std::string::npos; };

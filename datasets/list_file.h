@@ -8,6 +8,9 @@
 
 namespace espalier {
 
+/// Without the blanks at its ends.
+std::string trimmed(const std::string& text);
+
 /// "train_list.txt" unless the spec names another.
 std::string list_name(const DataSpec& spec, Split split);
 /// "labels.txt" unless the spec names another.

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "datasets/list_file.h"
 #include "datasets/mask.h"
 #include "io/file.h"
@@ -98,6 +99,8 @@ std::vector<DataProblem> find_bad_entries(const fs::path& root, const Listing& l
                                other.label == sample.label ? "; remove one of the two lines"
                                                            : str(" with label ", other.label, ", here with ",
                                                                  sample.label, "; keep the right one")));
+    } else if (!is_utf8(sample.path)) {
+      problem("name", str("the name of '", sample.path, "' is no UTF-8 text; rename the file"));
     } else if (!missing(sample.path, sample.mask) && !sample.mask.empty()) {
       missing(sample.mask, sample.path);
     }

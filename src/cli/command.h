@@ -24,9 +24,9 @@ class Output {
   void text(const std::string& text) const {
     if (!json_ && !text.empty()) out_ << text << (text.ends_with('\n') ? "" : "\n") << std::flush;
   }
-  /// The command's one JSON object; nothing without --json.
+  /// The command's one JSON object; nothing without --json. Of paths that are not UTF-8 it shows what can be.
   void object(const Json& json) const {
-    if (json_) out_ << json.dump(2) << "\n" << std::flush;
+    if (json_) out_ << json.dump(2, ' ', false, Json::error_handler_t::replace) << "\n" << std::flush;
   }
   void error(const std::string& message) const { err_ << "espalier: " << message << std::endl; }
 

@@ -6,6 +6,7 @@
 #include "api/predictor.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/step.h"
 #include "datasets/coco_file.h"
@@ -231,6 +232,8 @@ Command add_predict(CLI::App& program) {
             for (const std::string& picture : pictures) {
               if (interrupt_requested()) throw Interrupted("interrupted before " + picture);
               try {
+                ESPALIER_CHECK(is_utf8(picture), picture,
+                               ": its name is no UTF-8 text, which predictions.json holds; rename the file");
                 const Image image = read_image(picture);
                 Prediction prediction;
                 if (options->tiles.tile > 0)

@@ -1,8 +1,8 @@
 // Names of classes in the letters that the font has.
 
-#include <cstdint>
 #include <iterator>
 
+#include "base/utf8.h"
 #include "tasks/font.h"
 
 namespace espalier {
@@ -25,37 +25,15 @@ constexpr const char* kLatin[] = {  // U+00C0 to U+017F
     "U", "u", "U", "u", "W", "w", "Y", "y", "Y", "Z", "z", "Z", "z", "Z", "z", "s",
 };
 // clang-format on
-constexpr uint32_t kFirst = 0xC0, kLast = 0x17F;
+constexpr char32_t kFirst = 0xC0, kLast = 0x17F;
 static_assert(std::size(kLatin) == kLast - kFirst + 1);
-
-/// The character at `at`, which moves behind it; 0, and one byte further, where there is no whole one.
-uint32_t next_character(const std::string& text, size_t& at) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
-  const uint8_t lead = byte(at);
-  const size_t more = lead < 0x80   ? 0
-                      : lead < 0xC2 ? 4
-                      : lead < 0xE0 ? 1
-                      : lead < 0xF0 ? 2
-                      : lead < 0xF5 ? 3
-                                    : 4;
-  uint32_t code = more == 0 ? lead : lead & (0x3Fu >> more);
-  for (size_t i = 1; i <= more; ++i) {
-    if (more == 4 || (byte(at + i) & 0xC0) != 0x80) {
-      ++at;
-      return 0;
-    }
-    code = code << 6 | (byte(at + i) & 0x3Fu);
-  }
-  at += more + 1;
-  return code;
-}
 
 }  // namespace
 
 std::string font_text(const std::string& text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
-    const uint32_t code = next_character(text, at);
+    const char32_t code = next_character(text, at).value_or(0);
     const bool accent = code >= 0x300 && code < 0x370, no_break_space = code == 0xA0;
     if (code >= kFirst && code <= kLast)
       out += kLatin[code - kFirst];

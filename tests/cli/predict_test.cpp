@@ -179,6 +179,17 @@ TEST_F(PredictTest, WhatOthersWroteIsNotWrittenOver) {
   EXPECT_EQ(run(predict).code, kOk) << "a second run writes what the first one wrote";
 }
 
+TEST_F(PredictTest, ANameThatJsonCannotHoldCostsNoOtherPicture) {
+  const std::string model = write_model(folder / "seg.safetensors", "unet", 2);
+  write_picture(pictures + "/caf\xE9.jpg", 30, 30);
+  const test::Ran ran = run({"predict", model, pictures, "--out", folder / "out", "--json"});
+  EXPECT_EQ(ran.code, kBadInput);
+  EXPECT_NE(ran.err.find("caf\xE9.jpg: its name is no UTF-8 text"), std::string::npos) << ran.err;
+  EXPECT_EQ(ran.json().at("predictions").size(), 2u);
+  EXPECT_EQ(ran.json().at("errors").size(), 1u);
+  EXPECT_FALSE(Json::parse(read_file(folder / "out/predictions.json")).empty());
+}
+
 TEST_F(PredictTest, EvaluatePrintsATableOfTheClasses) {
   const std::string model = write_model(folder / "seg.safetensors", "unet", 2);
   std::ofstream(pictures + "/val_list.txt") << "a.jpg a.png\n";

@@ -153,6 +153,17 @@ TEST_F(ImageList, BadLinesSayWhereAndWhatToDo) {
   EXPECT_TRUE(contains(with("a.jpg 1"), "with label 0, here with 1; keep the right one"));
 }
 
+TEST_F(ImageList, OtherTextThanUtf8IsSaidBeforeAModelWouldHoldIt) {
+  test::write_text(root / "labels.txt", "carrot\nk\xE4se\n");
+  EXPECT_ERROR(open_dataset(spec, Split::kTrain),
+               "labels.txt:2: is no UTF-8 text; save the file as UTF-8, and name its pictures alike");
+  test::write_text(root / "labels.txt", "carrot\nk\xC3\xA4se\n");
+  EXPECT_EQ(open_dataset(spec, Split::kTrain).labels[1], "k\xC3\xA4se");
+  fs::rename(root / "c.jpg", root / "caf\xE9.jpg");
+  list("a.jpg 0\nsub folder/b 2.jpg 1\ncaf\xE9.jpg 0\n");
+  EXPECT_ERROR(open_dataset(spec, Split::kTrain), "train_list.txt:3: is no UTF-8 text");
+}
+
 TEST_F(ImageList, SeveralProblemsAreAllListed) {
   list("a.jpg 0\nc.jpg\nnone.jpg 0\nsub folder/b 2.jpg 7\n");
   const std::string said = error();
@@ -267,6 +278,17 @@ TEST_F(ImageFolder, WithSplitFolders) {
   EXPECT_ERROR(open_dataset(spec, Split::kVal), "class 'leek' has no folder under train");
   fs::create_directories(root / "train/turnip");
   EXPECT_ERROR(open_dataset(spec, Split::kTrain), "class 'turnip' (label 2) has no pictures in train");
+}
+
+TEST_F(ImageFolder, NamesAreUtf8) {
+  test::write_picture(root / "train/onion/a.jpg", 1);
+  test::write_picture(root / "train/carrot/b.jpg", 2);
+  test::write_picture(root / "train/carrot/caf\xE9.jpg", 3);
+  EXPECT_ERROR(open_dataset(spec, Split::kTrain), "carrot/caf\xE9.jpg' is no UTF-8 text; rename the file");
+  spec.on_error = OnError::kSkip;
+  EXPECT_EQ(open_dataset(spec, Split::kTrain).size(), 2);
+  fs::rename(root / "train/onion", root / "train/k\xE4se");
+  EXPECT_ERROR(open_dataset(spec, Split::kTrain), "train/k\xE4se: its name is no UTF-8 text");
 }
 
 TEST_F(ImageFolder, WithoutSplitFoldersEachClassIsSplitByHash) {
