@@ -230,7 +230,10 @@ Command add_predict(CLI::App& program) {
             Folder folder(options->out, pictures, predictor.task());
             Json predictions = Json::array(), errors = Json::array();
             for (const std::string& picture : pictures) {
-              if (interrupt_requested()) throw Interrupted("interrupted before " + picture);
+              if (interrupt_requested()) {
+                folder.write_list(predictions);
+                throw Interrupted("interrupted before " + picture);
+              }
               try {
                 ESPALIER_CHECK(is_utf8(picture), picture,
                                ": its name is no UTF-8 text, which predictions.json holds; rename the file");

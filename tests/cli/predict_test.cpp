@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "base/interrupt.h"
 #include "command_line.h"
 #include "io/file.h"
 #include "io/image.h"
@@ -177,6 +178,24 @@ TEST_F(PredictTest, WhatOthersWroteIsNotWrittenOver) {
   fs::remove(masks + "/predictions.json");
   EXPECT_EQ(run(predict).code, kOk);
   EXPECT_EQ(run(predict).code, kOk) << "a second run writes what the first one wrote";
+}
+
+TEST_F(PredictTest, WhatWasSeenBeforeAnInterruptIsListed) {
+  const std::string model = write_model(folder / "det.safetensors", "yolov3_mobilenet_v1", 3);
+  struct InterruptAfterALine : std::stringbuf {
+    int sync() override {
+      request_interrupt();
+      return 0;
+    }
+  } buffer;
+  std::ostream out(&buffer);
+  std::ostringstream err;
+  EXPECT_EQ(run_command_line({"predict", model, pictures, "--out", folder / "out"}, out, err), kInterrupted);
+  request_interrupt(false);
+  EXPECT_NE(err.str().find("interrupted before " + pictures + "/more/a.jpg"), std::string::npos) << err.str();
+  const Json list = Json::parse(read_file(folder / "out/predictions.json"));
+  ASSERT_FALSE(list.empty());
+  for (const Json& found : list) EXPECT_EQ(found.at("file_name"), pictures + "/a.jpg");
 }
 
 TEST_F(PredictTest, ANameThatJsonCannotHoldCostsNoOtherPicture) {
