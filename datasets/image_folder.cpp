@@ -35,6 +35,14 @@ bool has_split_folders(const DataSpec& spec) {
   return false;
 }
 
+/// A link to a folder that it lies in: to follow it would never end.
+bool leads_upwards(const fs::directory_entry& entry) {
+  if (!entry.is_symlink() || !entry.is_directory()) return false;
+  const std::string target = (fs::canonical(entry.path()) / "").string(),
+                    place = (fs::canonical(entry.path().parent_path()) / "").string();
+  return place.starts_with(target);
+}
+
 std::vector<std::string> class_folders(const fs::path& folder) {
   std::vector<std::string> names;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
@@ -48,11 +56,14 @@ std::vector<std::string> class_files(const fs::path& root, const fs::path& folde
                                      std::vector<std::string>& ignored) {
   std::vector<std::string> files;
   if (!fs::is_directory(folder)) return files;
-  for (const fs::directory_entry& entry :
-       fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink))
-    if (entry.is_regular_file() && !hidden(entry.path()))
-      (has_image_extension(entry.path()) ? files : ignored)
-          .push_back(entry.path().lexically_relative(root).string());
+  for (fs::recursive_directory_iterator at(folder, fs::directory_options::follow_directory_symlink), end;
+       at != end; ++at) {
+    if (leads_upwards(*at))
+      at.disable_recursion_pending();
+    else if (at->is_regular_file() && !hidden(at->path()))
+      (has_image_extension(at->path()) ? files : ignored)
+          .push_back(at->path().lexically_relative(root).string());
+  }
   std::sort(files.begin(), files.end());
   return files;
 }

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <new>
 
 #include "base/error.h"
@@ -131,6 +132,8 @@ int run_command(const std::vector<std::string>& arguments, std::ostream& out, st
     return failed(kInterrupted, e.what());
   } catch (const Error& e) {
     return failed(kBadInput, e.what());
+  } catch (const std::filesystem::filesystem_error& e) {
+    return failed(kBadInput, str(e.path1().string(), ": cannot be used (", e.code().message(), ")"));
   } catch (const std::bad_alloc&) {
     return failed(kBadInput, "out of memory; use a smaller data.batch, data.cache or data.size");
   } catch (const std::exception& e) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "datasets/pictures.h"
@@ -278,6 +279,18 @@ TEST_F(ImageFolder, WithSplitFolders) {
   EXPECT_ERROR(open_dataset(spec, Split::kVal), "class 'leek' has no folder under train");
   fs::create_directories(root / "train/turnip");
   EXPECT_ERROR(open_dataset(spec, Split::kTrain), "class 'turnip' (label 2) has no pictures in train");
+}
+
+TEST_F(ImageFolder, LinksToFoldersAreFollowedButNotInCircles) {
+  test::write_picture(root / "train/onion/a.jpg", 1);
+  test::write_picture(root / "train/carrot/b.jpg", 2);
+  test::write_picture(folder.path() / "elsewhere/c.jpg", 3);
+  fs::create_directory_symlink(folder.path() / "elsewhere", root / "train/carrot/more");
+  for (const char* upwards : {".", "..", "../.."})
+    fs::create_directory_symlink(upwards, root / str("train/carrot/up", std::strlen(upwards)));
+  const Dataset data = open_dataset(spec, Split::kTrain);
+  ASSERT_EQ(data.size(), 3);
+  EXPECT_EQ(data.samples[1].path, "train/carrot/more/c.jpg");
 }
 
 TEST_F(ImageFolder, NamesAreUtf8) {
