@@ -103,7 +103,7 @@ class AnnotationReader {
   template <class Problem>
   std::optional<ObjectBox> read_object(const pugi::xml_node& object, const std::string& place,
                                        const Problem& problem) const {
-    const std::string name = object.child("name").text().get();
+    const std::string name = trimmed(object.child("name").text().get());
     const auto found = std::find(listing_.labels.begin(), listing_.labels.end(), name);
     if (found == listing_.labels.end()) {
       problem("unknown_class",
@@ -112,6 +112,7 @@ class AnnotationReader {
               DataProblem::Lost::kBox);
       return std::nullopt;
     }
+    const pugi::xml_text difficult = object.child("difficult").text();  // "1", and some tools write "true"
     const pugi::xml_node bounds = object.child("bndbox");
     const auto edge = [&](const char* key) { return static_cast<float>(number_of(bounds.child(key))); };
     return ObjectBox{.x0 = edge("xmin"),
@@ -119,7 +120,7 @@ class AnnotationReader {
                      .x1 = edge("xmax"),
                      .y1 = edge("ymax"),
                      .label = static_cast<int>(found - listing_.labels.begin()),
-                     .difficult = object.child("difficult").text().as_int() != 0};
+                     .difficult = difficult.as_int() != 0 || difficult.as_bool()};
   }
 
   const DataSpec& spec_;

@@ -153,6 +153,19 @@ TEST_F(VocTest, ABadBoxIsOneLineAndLosesNothingElse) {
                  " is a 'bees', which labels.txt does not name; did you mean 'bee'?");
 }
 
+TEST_F(VocTest, WhatToolsWriteInTheirOwnWay) {
+  write(1, annotation("p1.jpg", object("\n  bee ", "3 4 9 8", "<difficult>true</difficult>") +
+                                    object("bee", "3 4 9 8", "<difficult> 1 </difficult>") +
+                                    object("bee", "3 4 9 8", "<difficult>Unspecified</difficult>") +
+                                    object("bee", "3 4 9 8")));
+  const Dataset data = open();
+  ASSERT_EQ(data.samples[1].boxes.size(), 4u);
+  EXPECT_TRUE(data.samples[1].boxes[0].difficult);
+  EXPECT_TRUE(data.samples[1].boxes[1].difficult);
+  EXPECT_FALSE(data.samples[1].boxes[2].difficult);
+  EXPECT_FALSE(data.samples[1].boxes[3].difficult);
+}
+
 TEST_F(VocTest, AnAnnotationOfAnotherPictureIsRefused) {
   const std::string xml = (root / "a1.xml").string(), line = (root / "train_list.txt").string() + ":2";
   write(1, annotation("p7.jpg", object("bee", "3 4 9 8")));
