@@ -1,6 +1,8 @@
 #include "datasets/coco_file.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -34,7 +36,19 @@ const Json& coco_table(const Json& json, const char* key, const fs::path& path) 
 
 int64_t coco_integer(const Json& json, const char* key, int64_t fallback) {
   const auto found = json.find(key);
-  return found != json.end() && found->is_number_integer() ? found->get<int64_t>() : fallback;
+  if (found == json.end()) return fallback;
+  if (found->is_number_integer()) return found->get<int64_t>();
+  if (found->is_boolean()) return found->get<bool>();
+  constexpr double kExact = 9007199254740992;  // up to here a double holds every whole number
+  if (found->is_number()) {
+    const double value = found->get<double>();
+    return std::abs(value) <= kExact && value == std::trunc(value) ? static_cast<int64_t>(value) : fallback;
+  }
+  if (!found->is_string()) return fallback;
+  const std::string& text = found->get_ref<const std::string&>();
+  int64_t value = 0;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return code == std::errc() && stop == text.data() + text.size() ? value : fallback;
 }
 
 std::map<int64_t, std::string> coco_categories(const Json& categories, const fs::path& path) {

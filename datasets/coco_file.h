@@ -19,6 +19,7 @@ Json read_coco_file(const std::filesystem::path& path);
 const Json& coco_table(const Json& json, const char* key, const std::filesystem::path& path);
 
 constexpr int64_t kNoInteger = std::numeric_limits<int64_t>::min();
+/// The whole number of `key`, which tables of other programs write as 3.0 or "3" too, and flags as true.
 int64_t coco_integer(const Json& json, const char* key, int64_t fallback);
 
 /// The names of the file's categories by their ids. Throws Error.

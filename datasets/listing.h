@@ -23,6 +23,7 @@ struct Listing {
   std::vector<DataProblem> problems;  ///< lines that give no sample
   std::vector<std::string> ignored;
   std::string list;  ///< the list file or folder of this split, relative to the root
+  std::string leaves_out_a_class = "remove the class";  ///< what to do about one that nothing has
 };
 
 /// One on-disk format. Reading throws Error only for what leaves nothing to list (no root, no list, no

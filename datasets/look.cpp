@@ -190,7 +190,7 @@ std::vector<DataProblem> find_empty_classes(const Listing& listing, Split split,
     problems.push_back({listing.list,
                         str(listing.list, ": class '", listing.labels[label], "' (label ", label, ") has no ",
                             listing.task == "detection" ? "boxes" : "pictures", " in ", name(split),
-                            "; add some or remove the class"),
+                            "; add some or ", listing.leaves_out_a_class),
                         "empty_class", ""});
   }
   return problems;

@@ -331,8 +331,72 @@ TEST_F(CocoTest, FoldersAndLabelsByOption) {
   test::write_text(root / "labels.txt", "dog\ncat\n");
   EXPECT_EQ(open().samples[0].boxes[0].label, 0);
   test::write_text(root / "labels.txt", "dog\ncats\n");
+  EXPECT_TRUE(test::contains(
+      error(), (root / "train.json").string() +
+                   ": object 2: is a 'cat', which labels.txt does not name; did you mean 'cats'?"))
+      << error();
+}
+
+TEST_F(CocoTest, ALabelsFileMayLeaveOutWhatNoBoxHas) {
+  json["categories"].push_back({{"id", 0}, {"name", "animals"}});
   EXPECT_EQ(error(),
-            (root / "train.json").string() + ": category 'cat' is not in labels.txt; did you mean 'cats'?");
+            "train.json: class 'animals' (label 0) has no boxes in train; add some or name those that "
+            "count in a labels file, data.labels");
+  test::write_text(root / "labels.txt", "cat\ndog\n");
+  spec.labels = "labels.txt";
+  EXPECT_EQ(open().labels, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_EQ(open().class_counts(), (std::vector<int>{2, 1}));
+}
+
+TEST_F(CocoTest, PicturesMayLieBesideTheFile) {
+  // Roboflow: in the folder of each split. Label Studio: under the names that the file gives from its place.
+  fs::create_directories(root / "train");
+  for (int i = 0; i < 3; ++i)
+    fs::rename(root / "images" / str("p", i, ".jpg"), root / "train" / str("p", i, ".jpg"));
+  spec.train = "train/_annotations.coco.json";
+  test::write_text(root / spec.train, json.dump());
+  EXPECT_EQ(open().samples[1].path, "train/p1.jpg");
+  fs::create_directories(root / "images");
+  EXPECT_EQ(open().samples[1].path, "train/p1.jpg");
+  spec.train = "train.json";
+  for (Json& image : json["images"]) image["file_name"] = "train/" + image["file_name"].get<std::string>();
+  write();
+  EXPECT_EQ(open().samples[1].path, "train/p1.jpg");
+  spec.images = "images";
+  EXPECT_TRUE(test::contains(error(), "there is no file 'images/train/p0.jpg'")) << error();
+}
+
+TEST_F(CocoTest, NumbersAsTablesWriteThem) {
+  for (Json& object : json["annotations"]) {
+    object["category_id"] = object["category_id"].get<double>();
+    object["image_id"] = std::to_string(object["image_id"].get<int>());
+  }
+  json["annotations"][1]["iscrowd"] = true;
+  json["images"][2]["id"] = "5";
+  json["images"][2]["width"] = 40;  // without a height it says nothing
+  ASSERT_EQ(error(), "");
+  const Dataset data = open();
+  EXPECT_EQ(data.class_counts(), (std::vector<int>{2, 1}));
+  EXPECT_TRUE(data.samples[1].boxes[0].crowd);
+  json["images"][2]["id"] = 5.5;
+  EXPECT_TRUE(
+      test::contains(error(), "image number 3: has no whole number as id, or no file_name; add them"));
+}
+
+TEST_F(CocoTest, PicturesThatShareAnIdAreAllLeftOut) {
+  json["images"][2]["id"] = 7;
+  json["annotations"].push_back({{"id", 10}, {"image_id", 3}, {"category_id", 18}, {"bbox", {1, 2, 3, 4}}});
+  const std::string said = error();
+  EXPECT_TRUE(test::contains(said, "/train: 2 problems")) << said;
+  for (const char* file : {"p0.jpg", "p2.jpg"})
+    EXPECT_TRUE(test::contains(said, str("image 7: '", file, "' shares its id with another picture")))
+        << said;
+  spec.on_error = OnError::kSkip;
+  const Dataset data = open();
+  ASSERT_EQ(data.size(), 1) << "boxes of two pictures are no truth for either";
+  EXPECT_EQ(data.samples[0].path, "images/p1.jpg");
+  EXPECT_EQ(data.samples[0].boxes.size(), 2u);
+  EXPECT_EQ(data.skipped_pictures(), 2);
 }
 
 TEST_F(CocoTest, AFileCutShortIsOneLine) {
@@ -378,10 +442,10 @@ TEST_F(CocoTest, WhatIsWrongInItIsSaid) {
       file + ": object 9: is of category 99, which is not in 'categories'; add it or correct the annotation");
   EXPECT_EQ(with([&] { json["annotations"][2]["image_id"] = 99; }),
             file + ": object 9: is of image 99, which is not in 'images'; add it or remove the annotation");
-  EXPECT_EQ(with([&] { json["images"][2]["id"] = 3; }),
-            file + ": image 3: is there twice; give each image its own id");
+  EXPECT_EQ(with([&] { json["images"].push_back(json["images"][2]); }),
+            file + ": image 5: is there twice; remove one of the two");
   EXPECT_EQ(with([&] { json["images"][2].erase("file_name"); }),
-            file + ": image 5: has no id or file_name; add them");
+            file + ": image 5: has no whole number as id, or no file_name; add them");
   EXPECT_EQ(with([&] { json["categories"][0]["id"] = 2; }),
             file + ": two categories have the id 2; give each its own");
   EXPECT_EQ(with([&] {
