@@ -84,14 +84,17 @@ Json describe_split(const SplitContents& contents) {
   return json;
 }
 
-/// Reads one split and notes what is wrong within it; none when there is nothing to read.
-std::optional<SplitContents> look_at_split(const DataSpec& spec, Split split, Findings& findings) {
+/// Reads one split and notes what is wrong within it; none when there is nothing to read. Its classes become
+/// `labels`, those of the training list.
+std::optional<SplitContents> look_at_split(const DataSpec& spec, Split split,
+                                           const std::vector<std::string>& labels, Findings& findings) {
   const DataFormat& format = find_format(spec);
   SplitContents contents{split, {}, {}, {}};
   Listing& listing = contents.listing;
   try {
     if (split == Split::kTest && !format.has_split(spec, split)) return std::nullopt;
     listing = read_listing(spec, split);
+    match_labels(listing, spec, labels);
   } catch (const Error& error) {
     findings.add("error", "list", split, spec.root.string(), error.what());
     return std::nullopt;
@@ -109,6 +112,7 @@ std::optional<SplitContents> look_at_split(const DataSpec& spec, Split split, Fi
   else
     findings.add(split == Split::kTrain ? "error" : "warning", split,
                  find_empty_classes(listing, split, count_classes(listing, contents.looks, contents.bad)));
+  findings.add("error", split, find_nothing_to_measure(listing, split, contents.looks, contents.bad));
   for (const std::string& file : listing.ignored)
     findings.add("warning", "ignored", split, file,
                  file + ": is no JPEG, PNG or BMP by its name and is left out; convert or remove it");
@@ -161,8 +165,10 @@ Json check_dataset(const DataSpec& spec) {
   find_format(spec);
   Findings findings;
   std::vector<SplitContents> splits;
-  for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
-    if (auto contents = look_at_split(spec, split, findings)) splits.push_back(std::move(*contents));
+  for (const Split split : {Split::kTrain, Split::kVal, Split::kTest}) {
+    const auto labels = splits.empty() ? std::vector<std::string>() : splits.front().listing.labels;
+    if (auto contents = look_at_split(spec, split, labels, findings)) splits.push_back(std::move(*contents));
+  }
   find_single_class(splits, findings);
   find_identical(splits, findings);
   Json labels = Json::array(), described = Json::object();

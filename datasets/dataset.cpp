@@ -32,38 +32,6 @@ uint64_t hash_of(const Dataset& data) {
   return hash;
 }
 
-/// Rewrites labels to the numbers that the model knows. Names (of folders, in annotations) may be fewer than
-/// the model's; the numbers of a list or in masks mean something only if labels.txt is the same.
-void match_labels(Listing& listing, const DataSpec& spec) {
-  const std::vector<std::string>& known = spec.expected_labels;
-  if (known.empty() || listing.labels == known) return;
-  const std::string place = spec.root.string();
-  if (spec.format == "image_list" || spec.format == "segmentation_list") {
-    ESPALIER_CHECK(listing.labels.size() == known.size(), place, ": the data name ", listing.labels.size(),
-                   " classes, but the model knows ", known.size(),
-                   "; use the labels file it was trained with");
-    for (size_t i = 0; i < known.size(); ++i)
-      ESPALIER_CHECK(listing.labels[i] == known[i], place, ": class ", i, " is '", listing.labels[i],
-                     "' in the data but '", known[i],
-                     "' in the model; use the labels file it was trained with");
-  }
-  std::vector<int> number(listing.labels.size());
-  for (size_t i = 0; i < number.size(); ++i) {
-    const auto found = std::find(known.begin(), known.end(), listing.labels[i]);
-    ESPALIER_CHECK(found != known.end(), place, ": the model does not know class '", listing.labels[i], "'",
-                   did_you_mean(listing.labels[i], known));
-    ESPALIER_CHECK(std::find(found + 1, known.end(), listing.labels[i]) == known.end(), place,
-                   ": the model has two classes '", listing.labels[i],
-                   "', so a folder of that name could be either; use an image_list with numbers");
-    number[i] = static_cast<int>(found - known.begin());
-  }
-  for (Sample& sample : listing.samples) {
-    if (listing.task == "classification") sample.label = number[sample.label];
-    for (ObjectBox& box : sample.boxes) box.label = number[box.label];
-  }
-  listing.labels = known;
-}
-
 /// One line for one problem; otherwise a line that counts them and one for each.
 [[noreturn]] void fail_with(const std::string& data, const std::vector<DataProblem>& problems) {
   if (problems.size() == 1) fail(problems[0].message);
@@ -99,6 +67,35 @@ std::vector<std::string> dataset_formats() {
   std::vector<std::string> names;
   for (const DataFormat& format : data_formats()) names.push_back(format.name);
   return names;
+}
+
+void match_labels(Listing& listing, const DataSpec& spec, const std::vector<std::string>& known) {
+  if (known.empty() || listing.labels == known) return;
+  const std::string place = (spec.root / listing.list).lexically_normal().string();
+  if (spec.format == "image_list" || spec.format == "segmentation_list") {
+    ESPALIER_CHECK(listing.labels.size() == known.size(), place, ": the data name ", listing.labels.size(),
+                   " classes, but the model knows ", known.size(),
+                   "; use the labels file it was trained with");
+    for (size_t i = 0; i < known.size(); ++i)
+      ESPALIER_CHECK(listing.labels[i] == known[i], place, ": class ", i, " is '", listing.labels[i],
+                     "' in the data but '", known[i],
+                     "' in the model; use the labels file it was trained with");
+  }
+  const auto number = [&](int label) {
+    const std::string& name = listing.labels[label];
+    const auto found = std::find(known.begin(), known.end(), name);
+    ESPALIER_CHECK(found != known.end(), place, ": the model does not know class '", name, "'",
+                   did_you_mean(name, known));
+    ESPALIER_CHECK(std::find(found + 1, known.end(), name) == known.end(), place,
+                   ": the model has two classes '", name,
+                   "', so a folder of that name could be either; use an image_list with numbers");
+    return static_cast<int>(found - known.begin());
+  };
+  for (Sample& sample : listing.samples) {
+    if (listing.task == "classification") sample.label = number(sample.label);
+    for (ObjectBox& box : sample.boxes) box.label = number(box.label);
+  }
+  listing.labels = known;
 }
 
 const char* name(Split split) {
@@ -172,19 +169,21 @@ Dataset open_dataset(const DataSpec& spec, Split split) {
   const bool counted = listing.task != "segmentation" || spec.check_images;
   if (split == Split::kTrain && counted)
     add(find_empty_classes(listing, split, count_classes(listing, looks, bad)));
+  const std::vector<DataProblem> nothing = find_nothing_to_measure(listing, split, looks, bad);
 
   Dataset data;
   const fs::path root = fs::absolute(spec.root).lexically_normal();
   data.name = str((root.has_filename() ? root : root.parent_path()).filename().string(), "/", name(split));
   data.task = listing.task;
   data.root = spec.root;
-  match_labels(listing, spec);
+  match_labels(listing, spec, spec.expected_labels);
   data.labels = std::move(listing.labels);
   data.ignored = std::move(listing.ignored);
   const bool nothing_listed = listing.samples.empty() && problems.empty();
   ESPALIER_CHECK(!nothing_listed, (spec.root / listing.list).lexically_normal().string(),
                  ": lists no pictures; add some");
   if (!problems.empty() && spec.on_error == OnError::kStop) fail_with(data.name, problems);
+  ESPALIER_CHECK(nothing.empty(), nothing.front().message);
   data.skipped = std::move(problems);
   for (size_t i = 0; i < listing.samples.size(); ++i)
     if (!bad[i]) data.samples.push_back(std::move(listing.samples[i]));

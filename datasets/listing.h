@@ -80,5 +80,14 @@ std::vector<int> count_classes(const Listing& listing, const std::vector<Look>& 
 /// Classes with a count of 0.
 std::vector<DataProblem> find_empty_classes(const Listing& listing, Split split,
                                             const std::vector<int>& counts);
+/// Of val or test: what makes every metric impossible, as one problem; none where something can be measured
+/// or the masks were not looked at.
+std::vector<DataProblem> find_nothing_to_measure(const Listing& listing, Split split,
+                                                 const std::vector<Look>& looks,
+                                                 const std::vector<bool>& bad);
+/// Rewrites labels to the numbers of `known`, those of the model. Names (of folders, in annotations) may be
+/// fewer than the model's, and more where nothing has them; the numbers of a list or in masks mean something
+/// only if labels.txt is the same. Throws Error for what does not fit.
+void match_labels(Listing& listing, const DataSpec& spec, const std::vector<std::string>& known);
 
 }  // namespace espalier

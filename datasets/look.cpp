@@ -191,9 +191,30 @@ std::vector<DataProblem> find_empty_classes(const Listing& listing, Split split,
                         str(listing.list, ": class '", listing.labels[label], "' (label ", label, ") has no ",
                             listing.task == "detection" ? "boxes" : "pictures", " in ", name(split),
                             "; add some or ", listing.leaves_out_a_class),
-                        "empty_class", ""});
+                        "empty_class", "", DataProblem::Lost::kNothing});
   }
   return problems;
+}
+
+std::vector<DataProblem> find_nothing_to_measure(const Listing& listing, Split split,
+                                                 const std::vector<Look>& looks,
+                                                 const std::vector<bool>& bad) {
+  int64_t usable = 0, looked = 0, counting = 0;
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    if (bad[i]) continue;
+    ++usable;
+    for (const ObjectBox& box : listing.samples[i].boxes) counting += !box.difficult && !box.crowd;
+    looked += !looks[i].pixels.empty();
+    for (const int64_t pixels : looks[i].pixels) counting += pixels;
+  }
+  const bool boxes = listing.task == "detection", masks = listing.task == "segmentation" && looked == usable;
+  if (split == Split::kTrain || usable == 0 || counting > 0 || !(boxes || masks)) return {};
+  const std::string what =
+      boxes
+          ? str("none of its ", usable, " pictures has an object, those apart that are difficult or a crowd")
+          : str("all pixels of its ", usable, " masks are ", int{Mask::kIgnored}, ", which is ignored");
+  return {{listing.list, str(listing.list, ": ", what, "; nothing can be measured: correct ", name(split)),
+           "nothing_to_measure", "", DataProblem::Lost::kNothing}};
 }
 
 }  // namespace espalier

@@ -249,10 +249,24 @@ TEST_F(VocTest, AClassWithoutBoxesAndASetWithoutObjects) {
   write(0, annotation("p0.jpg", ""));
   EXPECT_EQ(error(),
             "train_list.txt: class 'ant' (label 0) has no boxes in train; add some or remove the class");
-  test::write_text(root / "val_list.txt", "p2.jpg a2.xml\n");
-  const Dataset empty = open_dataset(spec, Split::kVal);
-  EXPECT_EQ(empty.size(), 1);
-  EXPECT_EQ(empty.class_counts(), (std::vector<int>{0, 0}));
+  spec.on_error = OnError::kSkip;
+  EXPECT_EQ(open().skipped.size(), 1u);
+  EXPECT_EQ(open().skipped_pictures(), 0) << "a class is no picture";
+  // What cannot be measured is said when it is opened, whatever is skipped.
+  const std::string nothing =
+      "val_list.txt: none of its 2 pictures has an object, those apart that are difficult or a crowd; "
+      "nothing "
+      "can be measured: correct val";
+  write(1, annotation("p1.jpg", object("bee", "3 4 9 8", "<difficult>1</difficult>")));
+  test::write_text(root / "val_list.txt", "p1.jpg a1.xml\np2.jpg a2.xml\n");
+  EXPECT_EQ(test::message_of([&] { open_dataset(spec, Split::kVal); }), nothing);
+  int said = 0;
+  const Json report = check_dataset(spec);
+  for (const Json& finding : report["findings"])
+    said += finding["severity"] == "error" && finding["message"] == nothing;
+  EXPECT_EQ(said, 1);
+  write(1, annotation("p1.jpg", object("bee", "3 4 9 8")));
+  EXPECT_EQ(open_dataset(spec, Split::kVal).class_counts(), (std::vector<int>{0, 1}));
 }
 
 TEST_F(VocTest, ManyBoxesAreAllKept) {
@@ -397,6 +411,30 @@ TEST_F(CocoTest, PicturesThatShareAnIdAreAllLeftOut) {
   EXPECT_EQ(data.samples[0].path, "images/p1.jpg");
   EXPECT_EQ(data.samples[0].boxes.size(), 2u);
   EXPECT_EQ(data.skipped_pictures(), 2);
+}
+
+TEST_F(CocoTest, OtherSplitsMayNumberTheirCategoriesAnew) {
+  for (Json& category : json["categories"]) category["id"] = 20 - category["id"].get<int>();
+  for (Json& object : json["annotations"]) object["category_id"] = 20 - object["category_id"].get<int>();
+  json["categories"].push_back({{"id", 99}, {"name", "fox"}});
+  json["images"].erase(2);
+  test::write_text(root / "val.json", json.dump());
+  const auto messages = [&] {
+    std::string all;
+    const Json report = check_dataset(spec);
+    for (const Json& finding : report["findings"])
+      if (finding["kind"] != "leak") all += finding["message"].get<std::string>();
+    return all;
+  };
+  EXPECT_EQ(messages(), "") << "nothing is a fox";
+  EXPECT_EQ(check_dataset(spec)["splits"]["val"]["per_class"], Json({2, 1}));
+  EXPECT_EQ(check_dataset(spec)["splits"]["train"]["per_class"], Json({2, 1}));
+  spec.expected_labels = {"cat", "dog"};
+  EXPECT_EQ(open_dataset(spec, Split::kVal).samples[0].boxes[0].label, 1);
+  json["annotations"][0]["category_id"] = 99;
+  test::write_text(root / "val.json", json.dump());
+  EXPECT_TRUE(test::contains(messages(), "val.json: the model does not know class 'fox'")) << messages();
+  EXPECT_ERROR(open_dataset(spec, Split::kVal), "the model does not know class 'fox'");
 }
 
 TEST_F(CocoTest, AFileCutShortIsOneLine) {

@@ -66,6 +66,17 @@ TEST_F(SegmentationListTest, AnotherMaskOfTheSameNameIsOtherData) {
   EXPECT_EQ(open_dataset(spec, Split::kTrain).hash, data.hash);
 }
 
+TEST_F(SegmentationListTest, MasksThatAreIgnoredWholeCannotMeasure) {
+  test::write_text(root / "val_list.txt", "p0.jpg m0.png\n");
+  EXPECT_EQ(open_dataset(spec, Split::kVal).size(), 1);
+  const IndexImage ignored{20, 16, std::vector<uint16_t>(320, Mask::kIgnored)};
+  write_index_png(root / "m0.png", ignored, voc_palette());
+  spec.on_error = OnError::kSkip;
+  EXPECT_ERROR(open_dataset(spec, Split::kVal),
+               "val_list.txt: all pixels of its 1 masks are 255, which is ignored; nothing can be measured");
+  EXPECT_EQ(open_dataset(spec, Split::kTrain).size(), 3) << "a training may hold such masks";
+}
+
 TEST_F(SegmentationListTest, BothPathsMayHoldBlanks) {
   fs::rename(root / "p1.jpg", root / "p 1 left.jpg");
   fs::rename(root / "m1.png", root / "m 1 left.png");
