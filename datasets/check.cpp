@@ -56,7 +56,7 @@ Json describe_split(const SplitContents& contents) {
   std::vector<int> widths, heights, boxes;
   std::vector<int64_t> pixels(listing.labels.size());
   std::map<std::string, int> formats;
-  int64_t unreadable = 0;
+  int64_t unreadable = 0, ignored = 0;
   for (size_t i = 0; i < listing.samples.size(); ++i) {
     const Look& look = contents.looks[i];
     unreadable += !look.error.empty();
@@ -65,6 +65,7 @@ Json describe_split(const SplitContents& contents) {
     heights.push_back(look.info.height);
     boxes.push_back(static_cast<int>(listing.samples[i].boxes.size()));
     for (size_t c = 0; c < look.pixels.size(); ++c) pixels[c] += look.pixels[c];
+    ignored += look.ignored;
     ++formats[look.info.format];
   }
   Json json = {
@@ -77,7 +78,10 @@ Json describe_split(const SplitContents& contents) {
     json["without_boxes"] = std::count(boxes.begin(), boxes.end(), 0);
     json["boxes_a_picture"] = spread(boxes);
   }
-  if (listing.task == "segmentation") json["pixels"] = pixels;
+  if (listing.task == "segmentation") {
+    json["pixels"] = pixels;
+    json["ignored_pixels"] = ignored;
+  }
   json["width"] = spread(widths);
   json["height"] = spread(heights);
   json["formats"] = formats;
@@ -112,6 +116,7 @@ std::optional<SplitContents> look_at_split(const DataSpec& spec, Split split,
   else
     findings.add(split == Split::kTrain ? "error" : "warning", split,
                  find_empty_classes(listing, split, count_classes(listing, contents.looks, contents.bad)));
+  findings.add("warning", split, find_masks_of_0_and_255(listing, contents.looks, contents.bad));
   findings.add("error", split, find_nothing_to_measure(listing, split, contents.looks, contents.bad));
   for (const std::string& file : listing.ignored)
     findings.add("warning", "ignored", split, file,
@@ -208,11 +213,15 @@ std::string describe(const Json& report) {
           out << (c ? ", " : " ") << labels[c].get<std::string>() << " " << about["per_class"][c];
       } else if (about.contains("pixels")) {
         const auto pixels = about["pixels"].get<std::vector<double>>();
-        const double all = std::max(1.0, std::accumulate(pixels.begin(), pixels.end(), 0.0));
+        const double classes = std::accumulate(pixels.begin(), pixels.end(), 0.0),
+                     ignored = about["ignored_pixels"].get<double>();
+        const auto share = [&](double part, double all) {
+          return str(std::round(1e4 * part / std::max(1.0, all)) / 100, " %");
+        };
         out << "; share of the pixels of";
         for (size_t c = 0; c < labels.size(); ++c)
-          out << (c ? ", " : " ") << labels[c].get<std::string>() << " "
-              << std::round(1e4 * pixels[c] / all) / 100 << " %";
+          out << (c ? ", " : " ") << labels[c].get<std::string>() << " " << share(pixels[c], classes);
+        if (ignored > 0) out << ", and " << share(ignored, classes + ignored) << " of all ignored";
       } else {
         const auto counts = about["per_class"].get<std::vector<int>>();
         const auto [least, most] = std::minmax_element(counts.begin(), counts.end());

@@ -168,7 +168,11 @@ Dataset open_dataset(const DataSpec& spec, Split split) {
   add(take_bad_boxes(listing, looks, bad, nullptr));
   const bool counted = listing.task != "segmentation" || spec.check_images;
   if (split == Split::kTrain && counted)
-    add(find_empty_classes(listing, split, count_classes(listing, looks, bad)));
+    if (const auto empty = find_empty_classes(listing, split, count_classes(listing, looks, bad));
+        !empty.empty()) {
+      add(empty);
+      add(find_masks_of_0_and_255(listing, looks, bad));
+    }
   const std::vector<DataProblem> nothing = find_nothing_to_measure(listing, split, looks, bad);
 
   Dataset data;

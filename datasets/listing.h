@@ -53,6 +53,7 @@ struct Look {
   ImageInfo info;               ///< of the picture; width 0 if nobody looked
   uint64_t content = 0;         ///< hash of the picture file's bytes
   std::vector<int64_t> pixels;  ///< segmentation: of each class
+  int64_t ignored = 0;          ///< and those of none
   std::string error, kind;      ///< empty if the files are good
 };
 enum class LookAt { kSizes, kEverything };  ///< kSizes: only headers, and only where no annotation says them
@@ -80,6 +81,10 @@ std::vector<int> count_classes(const Listing& listing, const std::vector<Look>& 
 /// Classes with a count of 0.
 std::vector<DataProblem> find_empty_classes(const Listing& listing, Split split,
                                             const std::vector<int>& counts);
+/// Masks that hold the first class and 255 alone, as one problem that costs nothing: most often 255 was meant
+/// as the second class.
+std::vector<DataProblem> find_masks_of_0_and_255(const Listing& listing, const std::vector<Look>& looks,
+                                                 const std::vector<bool>& bad);
 /// Of val or test: what makes every metric impossible, as one problem; none where something can be measured
 /// or the masks were not looked at.
 std::vector<DataProblem> find_nothing_to_measure(const Listing& listing, Split split,

@@ -27,8 +27,7 @@ void look_at_mask(const fs::path& path, const Sample& sample, int classes, Look&
                  mask.width, "x", mask.height, ", but its picture '", sample.path, "' has ", look.info.width,
                  "x", look.info.height, " pixels; make them equal");
   look.pixels.assign(classes, 0);
-  for (const uint8_t c : mask.classes)
-    if (c != Mask::kIgnored) ++look.pixels[c];
+  for (const uint8_t c : mask.classes) ++(c == Mask::kIgnored ? look.ignored : look.pixels[c]);
 }
 
 Look look_at(const fs::path& root, const Listing& listing, size_t i, LookAt depth) {
@@ -194,6 +193,25 @@ std::vector<DataProblem> find_empty_classes(const Listing& listing, Split split,
                         "empty_class", "", DataProblem::Lost::kNothing});
   }
   return problems;
+}
+
+std::vector<DataProblem> find_masks_of_0_and_255(const Listing& listing, const std::vector<Look>& looks,
+                                                 const std::vector<bool>& bad) {
+  int64_t usable = 0, count = 0;
+  std::string first;
+  for (size_t i = 0; i < listing.samples.size(); ++i) {
+    if (bad[i] || looks[i].pixels.empty()) continue;
+    ++usable;
+    const std::vector<int64_t>& pixels = looks[i].pixels;
+    const bool others = std::any_of(pixels.begin() + 1, pixels.end(), [](int64_t n) { return n > 0; });
+    if (looks[i].ignored == 0 || pixels[0] == 0 || others) continue;
+    if (count++ == 0) first = listing.samples[i].mask;
+  }
+  if (count == 0 || listing.labels.size() < 2) return {};
+  return {{listing.list,
+           str(listing.list, ": ", count, " of ", usable, " masks hold only 0 and 255, the first '", first,
+               "', and 255 is ignored; where it stands for a class, write the number of the class"),
+           "only_ignored", "", DataProblem::Lost::kNothing}};
 }
 
 std::vector<DataProblem> find_nothing_to_measure(const Listing& listing, Split split,

@@ -66,6 +66,30 @@ TEST_F(SegmentationListTest, AnotherMaskOfTheSameNameIsOtherData) {
   EXPECT_EQ(open_dataset(spec, Split::kTrain).hash, data.hash);
 }
 
+TEST_F(SegmentationListTest, MasksOf0And255AreSaid) {
+  const auto warnings = [&](const std::string& split) {
+    std::string all;
+    const Json report = check_dataset(spec);
+    for (const Json& finding : report["findings"])
+      if (finding["kind"] == "only_ignored" && finding["split"] == split)
+        all += finding["severity"].get<std::string>() + ": " + finding["message"].get<std::string>();
+    return all;
+  };
+  EXPECT_EQ(warnings("train"), "") << "ignored pixels beside all classes are as they should be";
+  write_mask(1, 20, 16, Mask::kIgnored);
+  write_mask(2, 20, 16, Mask::kIgnored);
+  const std::string line =
+      "train_list.txt: 2 of 3 masks hold only 0 and 255, the first 'm1.png', and 255 is ignored; where it "
+      "stands for a class, write the number of the class";
+  EXPECT_EQ(warnings("train"), "warning: " + line);
+  EXPECT_TRUE(test::contains(describe(check_dataset(spec)), "disc 0.1 %, and 0.52 % of all ignored"))
+      << describe(check_dataset(spec));
+  EXPECT_EQ(error(), "") << "some masks may well hold nothing else";
+  write_mask(0, 20, 16, Mask::kIgnored);
+  EXPECT_TRUE(test::contains(error(), "class 'disc' (label 1) has no pictures in train")) << error();
+  EXPECT_TRUE(test::contains(error(), "3 of 3 masks hold only 0 and 255")) << error();
+}
+
 TEST_F(SegmentationListTest, MasksThatAreIgnoredWholeCannotMeasure) {
   test::write_text(root / "val_list.txt", "p0.jpg m0.png\n");
   EXPECT_EQ(open_dataset(spec, Split::kVal).size(), 1);
