@@ -124,6 +124,28 @@ std::optional<SplitContents> look_at_split(const DataSpec& spec, Split split,
   return contents;
 }
 
+/// Pictures that are shown turned, where only their size would tell whether boxes and masks were drawn on the
+/// upright one, and it does not.
+void find_turned(const SplitContents& contents, Findings& findings) {
+  const Listing& listing = contents.listing;
+  if (listing.task == "classification") return;
+  int64_t count = 0;
+  std::string first;
+  for (size_t i = 0; i < contents.looks.size(); ++i) {
+    const ImageInfo& info = contents.looks[i].info;
+    const bool sides_stay = info.orientation <= 4 || info.width == info.height;
+    if (!contents.bad[i] && info.orientation != 1 && sides_stay && count++ == 0)
+      first = listing.samples[i].path;
+  }
+  if (count == 0) return;
+  findings.add("warning", "turned", contents.split, listing.list,
+               str(listing.list, ": ", count,
+                   " pictures are turned or mirrored by their EXIF orientation, the "
+                   "first '",
+                   first, "'; ", listing.task == "detection" ? "boxes" : "masks",
+                   " must be those of the upright picture, which a tool that ignores EXIF does not show"));
+}
+
 /// A detector tells its one class from what lies around it; the other tasks have nothing to tell it from.
 void find_single_class(const std::vector<SplitContents>& splits, Findings& findings) {
   if (splits.empty()) return;
@@ -174,6 +196,7 @@ Json check_dataset(const DataSpec& spec) {
     const auto labels = splits.empty() ? std::vector<std::string>() : splits.front().listing.labels;
     if (auto contents = look_at_split(spec, split, labels, findings)) splits.push_back(std::move(*contents));
   }
+  for (const SplitContents& contents : splits) find_turned(contents, findings);
   find_single_class(splits, findings);
   find_identical(splits, findings);
   Json labels = Json::array(), described = Json::object();

@@ -98,6 +98,49 @@ TEST(CheckDataset, OneClassAloneIsAWarning) {
   EXPECT_EQ(check_dataset({.format = "coco", .root = root / "boxes"})["findings"], Json::array());
 }
 
+/// Rewrites a JPEG with an EXIF block whose one entry is the orientation.
+void turn(const fs::path& path, char orientation) {
+  const std::string tiff("MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0", 19);
+  const std::string exif = std::string("Exif\0\0", 6) + tiff + orientation + std::string(6, '\0');
+  const std::string jpeg = read_file(path);
+  test::write_text(path, jpeg.substr(0, 2) + "\xFF\xE1" + '\0' + static_cast<char>(exif.size() + 2) + exif +
+                             jpeg.substr(2));
+}
+
+TEST(CheckDataset, PicturesThatExifTurnsAreSaidWhereSizesDoNot) {
+  const test::TemporaryDirectory folder;
+  const fs::path root = folder.path();
+  std::string lines;
+  for (int i = 0; i < 5; ++i) {
+    const bool square = i == 4;
+    test::write_picture(root / str("p", i, ".jpg"), i, square ? 20 : 30, 20);
+    test::write_text(
+        root / str("a", i, ".xml"),
+        str("<annotation><size><width>", square ? 20 : 30, "</width><height>20</height></size><object>",
+            "<name>ant</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>",
+            "</object></annotation>"));
+    lines += str("p", i, ".jpg a", i, ".xml\n");
+  }
+  test::write_text(root / "labels.txt", "ant\n");
+  test::write_text(root / "train_list.txt", lines);
+  const auto turned = [&](const std::string& part) {
+    return findings(check_dataset({.format = "voc", .root = root}), "warning", "turned", "train", part);
+  };
+  turn(root / "p0.jpg", 1);
+  EXPECT_EQ(turned(""), 0);
+  turn(root / "p1.jpg", 3);
+  turn(root / "p4.jpg", 8);
+  EXPECT_EQ(
+      turned(
+          "train_list.txt: 2 pictures are turned or mirrored by their EXIF orientation, the first 'p1.jpg'; "
+          "boxes must be those of the upright picture"),
+      1);
+  turn(root / "p2.jpg", 6);  // this one's size tells
+  EXPECT_EQ(turned("train_list.txt: 2 pictures"), 1);
+  EXPECT_EQ(
+      findings(check_dataset({.format = "voc", .root = root}), "error", "other_size", "train", "a2.xml"), 1);
+}
+
 TEST(CheckDataset, CleanDataAreClean) {
   const test::TemporaryDirectory folder;
   for (int i = 0; i < 6; ++i)
