@@ -58,9 +58,9 @@ std::vector<std::string> class_files(const fs::path& root, const fs::path& folde
   if (!fs::is_directory(folder)) return files;
   for (fs::recursive_directory_iterator at(folder, fs::directory_options::follow_directory_symlink), end;
        at != end; ++at) {
-    if (leads_upwards(*at))
+    if (hidden(at->path()) || leads_upwards(*at))
       at.disable_recursion_pending();
-    else if (at->is_regular_file() && !hidden(at->path()))
+    else if (at->is_regular_file())
       (has_image_extension(at->path()) ? files : ignored)
           .push_back(at->path().lexically_relative(root).string());
   }

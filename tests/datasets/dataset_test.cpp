@@ -264,6 +264,7 @@ TEST_F(ImageFolder, WithSplitFolders) {
   test::write_picture(root / "val/onion/z.jpg", 10);
   test::write_text(root / "train/onion/notes.txt", "x");
   test::write_text(root / "train/onion/.hidden.jpg", "x");
+  test::write_picture(root / "train/onion/.ipynb_checkpoints/0-checkpoint.jpg", 0);
   const Dataset data = open_dataset(spec, Split::kTrain);
   EXPECT_EQ(data.labels, (std::vector<std::string>{"carrot", "onion"}));
   ASSERT_EQ(data.size(), 6);
