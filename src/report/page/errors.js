@@ -4,11 +4,12 @@ const labelOf = (run, k) => run.labels[k] ?? `class ${k}`;
 
 function confusionMatrix(run, m) {
   const n = m.length, sums = m.map((row) => row.reduce((a, b) => a + b, 0));
-  const head = el("tr", {}, el("td", {class: "corner"}, el("small", {}, "is \u2193 taken for \u2192")), m.map((_, k) =>
+  const shares = sums.some((sum) => sum > 9999);
+  const head = el("tr", {}, el("td", {class: "corner"}, el("small", {}, `is \u2193 taken for \u2192${shares ? ", %" : ""}`)), m.map((_, k) =>
     el("th", {scope: "col"}, el("span", {}, labelOf(run, k)))));
   const rows = m.map((row, i) => el("tr", {}, el("th", {scope: "row"}, labelOf(run, i)), row.map((count, j) => {
     const share = sums[i] ? count / sums[i] : 0;
-    const text = sums[i] > 9999 ? percent(share) : String(count);
+    const text = shares ? percent(share) : String(count);
     return withTip(el("td", {class: `${i === j ? "hit" : "miss"}${share > 0.55 ? " strong" : ""}`, style: `--share:${Math.sqrt(share).toFixed(3)}`}, count ? text : ""),
       () => [`${labelOf(run, i)} taken for ${labelOf(run, j)}`, `${grouped(count)} of ${grouped(sums[i])} (${percent(share)} %)`]);
   })));
