@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "api/predictor.h"
 #include "base/error.h"
@@ -24,21 +25,29 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Files as they are, folders as the pictures in them, sorted.
+/// The pictures in a folder and those below, sorted. What is hidden is no picture of anyone's.
+std::vector<std::string> pictures_in(const std::string& folder) {
+  std::vector<std::string> pictures;
+  for (fs::recursive_directory_iterator at(folder), end; at != end; ++at) {
+    if (at->path().filename().string().starts_with("."))
+      at.disable_recursion_pending();
+    else if (at->is_regular_file() && has_image_extension(at->path()))
+      pictures.push_back(at->path().string());
+  }
+  ESPALIER_CHECK(!pictures.empty(), folder, ": holds no .jpg, .png or .bmp");
+  std::sort(pictures.begin(), pictures.end());
+  return pictures;
+}
+
+/// Files as they are, folders as the pictures in them; each once, since results count.
 std::vector<std::string> pictures_of(const std::vector<std::string>& paths) {
   std::vector<std::string> pictures;
+  std::set<std::string> seen;
   for (const std::string& path : paths) {
     ESPALIER_CHECK(fs::exists(path), path, ": there is no such file or folder");
-    if (!fs::is_directory(path)) {
-      pictures.push_back(path);
-      continue;
-    }
-    const size_t before = pictures.size();
-    for (const auto& entry : fs::recursive_directory_iterator(path))
-      if (entry.is_regular_file() && has_image_extension(entry.path()))
-        pictures.push_back(entry.path().string());
-    ESPALIER_CHECK(pictures.size() > before, path, ": holds no .jpg, .png or .bmp");
-    std::sort(pictures.begin() + static_cast<int64_t>(before), pictures.end());
+    const bool folder = fs::is_directory(path);
+    for (const std::string& picture : folder ? pictures_in(path) : std::vector{path})
+      if (seen.insert(fs::absolute(picture).lexically_normal().string()).second) pictures.push_back(picture);
   }
   return pictures;
 }

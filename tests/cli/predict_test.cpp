@@ -180,6 +180,17 @@ TEST_F(PredictTest, WhatOthersWroteIsNotWrittenOver) {
   EXPECT_EQ(run(predict).code, kOk) << "a second run writes what the first one wrote";
 }
 
+TEST_F(PredictTest, EachPictureOnceAndNothingHidden) {
+  const std::string model = write_model(folder / "seg.safetensors", "unet", 2);
+  write_picture(pictures + "/.thumbnails/a.jpg", 30, 30);
+  write_picture(pictures + "/._a.jpg", 30, 30);
+  const test::Ran ran =
+      run({"predict", model, pictures + "/more/../a.jpg", pictures, pictures + "/a.jpg", "--json"});
+  ASSERT_EQ(ran.code, kOk) << ran.err;
+  ASSERT_EQ(ran.json().at("predictions").size(), 2u);
+  EXPECT_EQ(ran.json().at("predictions")[1].at("image"), pictures + "/more/a.jpg");
+}
+
 TEST_F(PredictTest, WhatWasSeenBeforeAnInterruptIsListed) {
   const std::string model = write_model(folder / "det.safetensors", "yolov3_mobilenet_v1", 3);
   struct InterruptAfterALine : std::stringbuf {
