@@ -100,7 +100,8 @@ fs::path recipe_file(const fs::path& given) {
 
 std::string Document::place(const std::string& path) const {
   for (std::string p = path;;) {
-    if (const auto found = places.find(p); found != places.end()) return found->second;
+    const auto found = places.find(p);
+    if (found != places.end() && (p == path || !partly_given.contains(p))) return found->second;
     if (p.empty()) return file;
     const size_t dot = p.rfind('.');
     p.resize(dot == std::string::npos ? 0 : dot);
@@ -161,12 +162,16 @@ Json set_value(Document& document, const std::string& path, const std::string& v
       at = &(*at)[key];
     }
     walked = join(walked, key);
-    if (!document.places.contains(walked)) document.places[walked] = place;
+    if (!document.places.contains(walked)) {
+      document.places[walked] = place;
+      if (walked != path) document.partly_given.insert(walked);
+    }
   }
   *at = parsed;
   const auto below = [&](const auto& entry) { return entry.first.starts_with(path + "."); };
   std::erase_if(document.places, below);
   std::erase_if(document.texts, below);
+  document.partly_given.erase(path);
   for (auto& [p, where] : given.places) document.places[p] = where;
   document.texts.erase(path);
   for (auto& [p, text] : given.texts) document.texts[p] = text;

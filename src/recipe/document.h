@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,9 @@ struct Document {
   std::string file;
   Json root = Json::object();
   std::map<std::string, std::string> places;  ///< path -> "recipes/x.yaml:12" or "--set data.batch=0"
-  std::map<std::string, std::string> texts;   ///< path -> a scalar as it was written
-  std::vector<std::string> notes;             ///< for people: what overrides did beside what they say
+  std::set<std::string> partly_given;  ///< sections that stand nowhere but in a key of theirs that was set
+  std::map<std::string, std::string> texts;  ///< path -> a scalar as it was written
+  std::vector<std::string> notes;            ///< for people: what overrides did beside what they say
   bool flags = false;  ///< one step of a command line: what it reads are files, and its keys are flags
 
   /// Where a path was given; for a path that was not, the nearest enclosing one.

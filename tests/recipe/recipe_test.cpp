@@ -180,6 +180,15 @@ TEST(RecipeTest, OverridesAreCheckedLikeTheFile) {
             "--set data.batch=many: data.batch: is \"many\", expected an integer");
   EXPECT_EQ(error(kSmall, {"data.batch=0"}),
             "--set data.batch=0: data.batch: is 0; it must be in [1, 65536]");
+  // What one key of a section says is not where the section's other keys stand.
+  Document document;
+  document.file = "command line";
+  set_value(document, "data.format", "voc", "--set data.format=voc");
+  EXPECT_EQ(document.place("data.format"), "--set data.format=voc");
+  EXPECT_EQ(document.place("data"), "--set data.format=voc") << "who made the section";
+  EXPECT_EQ(document.place("data.batch"), "command line");
+  set_value(document, "data", "{format: coco}", "--set data={format: coco}");
+  EXPECT_EQ(document.place("data.batch"), "--set data={format: coco}");
   EXPECT_EQ(error(kSmall, {"data.batch"}), "--set data.batch: expected KEY=VALUE, for example data.batch=16");
   EXPECT_EQ(error(kSmall, {"datta.batch=1"}),
             "--set datta.batch=1: datta: unknown key; did you mean 'data'?");
