@@ -1,6 +1,7 @@
 #include "datasets/dataset.h"
 
 #include <algorithm>
+#include <fstream>
 #include <numeric>
 
 #include "base/error.h"
@@ -42,6 +43,14 @@ uint64_t hash_of(const Dataset& data) {
   if (problems.size() > kMost)
     message += str("\n  and ", problems.size() - kMost, " more; 'espalier data check' lists them all");
   fail(message);
+}
+
+/// ".xml" of "a.jpg a.xml"; empty without a line.
+std::string first_line_ending(const fs::path& list) {
+  std::ifstream in(list);
+  for (std::string line; std::getline(in, line);)
+    if (const std::string text = trimmed(line); !text.empty()) return fs::path(text).extension().string();
+  return "";
 }
 
 const std::vector<DataFormat>& data_formats() {
@@ -136,6 +145,24 @@ std::string likely_format(const std::string& task, const fs::path& root) {
       if (fs::is_directory(root) && format.has_split(spec, split)) return format.name;
   }
   return usual;
+}
+
+std::string likely_format(const fs::path& root) {
+  DataSpec spec;
+  spec.root = root;
+  if (!fs::is_directory(root)) return spec.format;
+  for (const Split split : {Split::kTrain, Split::kVal, Split::kTest}) {
+    if (list_exists(spec, split)) {
+      const std::string second = first_line_ending(root / list_name(spec, split));
+      return second == ".xml" ? "voc" : second == ".png" ? "segmentation_list" : "image_list";
+    }
+    if (coco_has(spec, split)) return "coco";
+  }
+  const auto is_folder = [](const fs::directory_entry& entry) { return entry.is_directory(); };
+  const bool labelled = fs::exists(root / labels_name(spec));
+  return !labelled && std::any_of(fs::directory_iterator(root), fs::directory_iterator(), is_folder)
+             ? "image_folder"
+             : spec.format;
 }
 
 const DataFormat& find_format(const DataSpec& spec) {

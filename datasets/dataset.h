@@ -90,6 +90,8 @@ const std::string& task_of_format(const std::string& format);
 /// The format for `task` whose lists or folders are in `root`; the task's usual one when none is. A guess for
 /// who names a folder only: it does not open the files.
 std::string likely_format(const std::string& task, const std::filesystem::path& root);
+/// The same for whatever task: of lists the first line says which.
+std::string likely_format(const std::filesystem::path& root);
 
 /// Opens one split. Throws Error "FILE:LINE: what is; what to do" for a missing root, list or labels file, a
 /// line without label, a label out of range, a missing or unreadable picture, a duplicate, a class without

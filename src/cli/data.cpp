@@ -1,10 +1,13 @@
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/step.h"
 #include "datasets/anchors.h"
 #include "datasets/check.h"
+#include "datasets/dataset.h"
 #include "datasets/synthetic.h"
 #include "datasets/transforms.h"
 
@@ -24,6 +27,15 @@ std::string transforms_text(const Json& transforms) {
     }
   }
   return text;
+}
+
+/// Without a recipe the data set's own files say what it is.
+void guess_format(StepOptions& step) {
+  const auto names_format = [](const std::string& override) { return override.starts_with("data.format="); };
+  if (!step.recipe.empty() || step.data.empty() ||
+      std::any_of(step.overrides.begin(), step.overrides.end(), names_format))
+    return;
+  step.overrides.insert(step.overrides.begin(), "data.format=" + likely_format(step.data));
 }
 
 }  // namespace
@@ -81,6 +93,7 @@ Command add_data(CLI::App& program) {
               return kOk;
             }
             options->step.kind = "train";
+            guess_format(options->step);
             const Recipe recipe = step_recipe(options->step, "scratch");
             if (anchors->parsed()) {
               DataSpec spec = recipe.data.spec;

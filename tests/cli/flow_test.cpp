@@ -409,6 +409,7 @@ TEST_F(FlowTest, DataOfTheOtherTasksAreDrawnCheckedAndFitted) {
     EXPECT_EQ(make.out, drawn + ": 15 pictures (" + format + ")\n");
     const test::Ran check = run({"data", "check", "--data", drawn, "--set", set});
     EXPECT_EQ(check.code, kOk) << check.out;
+    EXPECT_EQ(run({"data", "check", "--data", drawn}).out, check.out) << "the files say what they are";
     const test::Ran anchors =
         run({"data", "anchors", "--data", drawn, "--set", set, "--set", "data.size=96", "--count", "3"});
     if (format == "voc") {

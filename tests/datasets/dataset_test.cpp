@@ -65,6 +65,17 @@ TEST(LikelyFormat, IsTheOneWhoseFilesAreThere) {
   EXPECT_EQ(likely_format("detection", root / "json"), "coco");
   EXPECT_EQ(likely_format("segmentation", root / "lists"), "segmentation_list");
   EXPECT_EQ(likely_format("detection", root / "no such folder"), "voc");
+  const auto written = [&](const std::string& line) {
+    test::write_text(root / "lists/val_list.txt", "\n" + line + "\r\n");
+    return likely_format(root / "lists");
+  };
+  EXPECT_EQ(written("a.jpg a.xml"), "voc");
+  EXPECT_EQ(written("a b.jpg\tm b.png"), "segmentation_list");
+  EXPECT_EQ(written("a.jpg 3"), "image_list");
+  EXPECT_EQ(written(""), "image_list");
+  EXPECT_EQ(likely_format(root / "json"), "coco");
+  EXPECT_EQ(likely_format(root / "folders"), "image_folder");
+  EXPECT_EQ(likely_format(root / "no such folder"), "image_list");
 }
 
 TEST_F(ImageList, SplitsAndNamesOfFiles) {
