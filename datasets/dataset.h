@@ -31,7 +31,9 @@ struct DataSpec {
   /// val_share.
   std::string train, val, test;
   std::string labels;  ///< lists: class names, one a line (labels.txt); coco: by default its categories
-  std::string images;  ///< coco: the folder of the pictures (images); "{split}" in it is train, val or test
+  /// coco: the folder of the pictures; "{split}" in it is train, val or test. By default images, and the JSON
+  /// file's own.
+  std::string images;
   double val_share = 0.2;   ///< image_folder without a split: this share of every class is for evaluation
   double test_share = 0.0;  ///< and this one for the test
   OnError on_error = OnError::kStop;
@@ -97,7 +99,8 @@ std::string likely_format(const std::filesystem::path& root);
 /// line without label, a label out of range, a missing or unreadable picture, a duplicate, a class without
 /// pictures (boxes) in training, an empty list, an annotation or mask that is not of its picture, a box of no
 /// area, outside of the picture or without four finite numbers; when there are several, all of them. Boxes
-/// that reach over the edge are clipped. Pictures without boxes are allowed.
+/// that reach over the edge are clipped. Pictures without boxes are allowed, but not a val or test list in
+/// which nothing can be measured.
 Dataset open_dataset(const DataSpec& spec, Split split);
 
 /// True when the spec has such a split on disk (tests are optional).

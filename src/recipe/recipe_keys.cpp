@@ -113,7 +113,9 @@ std::vector<Key> data_keys() {
       text("test", nullptr,
            "list (test_list.txt), JSON file or folder (test) that nothing is chosen by; may be absent"),
       text("labels", nullptr, "lists: class names, one a line (labels.txt); coco: by default its categories"),
-      text("images", nullptr, "coco: the folder of the images (images); {split} in it is train, val or test"),
+      text("images", nullptr,
+           "coco: the folder of the images (images, and beside the JSON file); {split} in it is train, val "
+           "or test"),
       open_high(
           number("val_share", 0.2, 0, 1, "image_folder without train and val: share of a class for val")),
       open_high(
