@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <numeric>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/nearest.h"
@@ -226,6 +227,15 @@ Dataset open_dataset(const DataSpec& spec, Split split) {
 }
 
 bool has_split(const DataSpec& spec, Split split) { return find_format(spec).has_split(spec, split); }
+
+std::vector<std::string> shared_pictures(const Dataset& data, const Dataset& other) {
+  std::unordered_set<uint64_t> contents;
+  for (const Sample& sample : other.samples) contents.insert(sample.contents);
+  std::vector<std::string> shared;
+  for (const Sample& sample : data.samples)
+    if (contents.contains(sample.contents)) shared.push_back(sample.path);
+  return shared;
+}
 
 std::vector<DataProblem> find_unreadable(const Dataset& data) {
   Listing listing;

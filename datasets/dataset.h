@@ -109,6 +109,9 @@ bool has_split(const DataSpec& spec, Split split);
 /// Decodes every picture, on all cores; returns those that cannot be read, in the order of the data set.
 std::vector<DataProblem> find_unreadable(const Dataset& data);
 
+/// The pictures of `data` whose files (masks included) are as those of one in `other`, in their order.
+std::vector<std::string> shared_pictures(const Dataset& data, const Dataset& other);
+
 /// The first `count` samples of a reproducible random order, classes in their true proportions as far as that
 /// goes; all of them when there are not more. For calibration and quick sweeps.
 Dataset subset(const Dataset& data, int64_t count, uint64_t seed);

@@ -66,6 +66,7 @@ class Workbench {
 
  private:
   const Dataset& dataset(Split split, bool checked);
+  void warn_of_shared_pictures(const Dataset& data);
   bool to_draw() const;
 
   const Recipe& recipe_;

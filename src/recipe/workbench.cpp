@@ -88,7 +88,17 @@ const Dataset& Workbench::dataset(Split split, bool checked) {
   for (const DataProblem& problem : data.skipped) spdlog::warn("{}", problem.message);
   if (const int64_t skipped = data.skipped_pictures())
     spdlog::warn("{}: {} of {} pictures are skipped", data.name, skipped, data.size() + skipped);
+  if (checked && split != Split::kTrain && has_split(spec, Split::kTrain)) warn_of_shared_pictures(data);
   return datasets_[{split, checked}] = std::move(data);
+}
+
+void Workbench::warn_of_shared_pictures(const Dataset& data) {
+  const Dataset& train = dataset(Split::kTrain, false);
+  const std::vector<std::string> shared = shared_pictures(data, train);
+  if (shared.empty()) return;
+  spdlog::warn(
+      "{}: {} of {} pictures are in {} too, the first '{}'; measured on them, learning by heart is best",
+      data.name, shared.size(), data.size(), train.name, shared.front());
 }
 
 std::string Workbench::data_text() {
@@ -109,7 +119,8 @@ const std::vector<std::string>& Workbench::labels() {
 }
 
 std::unique_ptr<BatchSource> Workbench::training_batches(int batch) {
-  dataset(Split::kVal, true);  // its faults too should show before the training, not after
+  dataset(Split::kVal, true);  // their faults too should show before the training, not after
+  if (has_test()) dataset(Split::kTest, true);
   LoaderOptions options = train_loader_options(batch, recipe_.seed, recipe_.data.cache_bytes);
   options.threads = recipe_.threads;
   options.bytes = device_ == Device::kCuda;
@@ -150,7 +161,8 @@ void Workbench::check_model(const Model& model, const std::string& file) {
                  "; use the data it was trained on, or train a head for these");
   for (size_t i = 0; i < ours.size(); ++i)
     ESPALIER_CHECK(model.labels[i] == ours[i], file, ": class ", i, " is '", model.labels[i], "' but '",
-                   ours[i], "' in the data; bring labels.txt into the model's order, or train anew");
+                   ours[i],
+                   "' in the data; name a labels file in the model's order with data.labels, or train anew");
 }
 
 }  // namespace espalier

@@ -48,6 +48,11 @@ std::string write_recipe(const test::Folder& folder, std::string text = kTiny) {
   return folder / "tiny.yaml";
 }
 
+std::string first_picture(const std::string& data) {
+  const std::string list = read_file(data + "/train_list.txt");
+  return list.substr(0, list.find(' '));
+}
+
 /// One finished run for all tests that only look at it.
 struct FlowTest : testing::Test {
   static void SetUpTestSuite() {
@@ -425,6 +430,35 @@ TEST_F(FlowTest, DataOfTheOtherTasksAreDrawnCheckedAndFitted) {
     EXPECT_EQ(wrong.code, kBadInput);
     EXPECT_NE(wrong.err.find("data.format " + format + " is for "), std::string::npos) << wrong.err;
   }
+}
+
+TEST(EarlyTest, FaultsOfTheTestListAndSharedPicturesAreSaidBeforeTheTraining) {
+  const test::Folder folder;
+  ASSERT_EQ(run({"data", "make", folder / "data", "--classes", "2", "--train", "4", "--val", "2", "--test",
+                 "2", "--size", "32"})
+                .code,
+            kOk);
+  fs::copy_file(folder / "data/train_list.txt", folder / "data/val_list.txt",
+                fs::copy_options::overwrite_existing);
+  std::ofstream(folder / "data/cut.jpg")
+      << read_file(folder / "data/" + first_picture(folder / "data")).substr(0, 300);
+  std::ofstream(folder / "data/test_list.txt") << "cut.jpg 0\n";
+  const std::vector<std::string> train = {
+      "train", "--data",       folder / "data", "--set",        "model.width=0.25",
+      "--set", "data.size=32", "--set",         "data.batch=4", "--epochs",
+      "1",     "--out",        folder / "out"};
+  const test::Ran refused = run(train);
+  EXPECT_EQ(refused.code, kBadInput);
+  EXPECT_NE(refused.err.find("cut.jpg: the JPEG file is cut off"), std::string::npos) << refused.err;
+  EXPECT_FALSE(fs::exists(folder / "out/train/model.safetensors"));
+  fs::remove(folder / "data/test_list.txt");
+  testing::internal::CaptureStderr();
+  const test::Ran trained = run(train);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(trained.code, kOk) << trained.err;
+  EXPECT_NE(said.find("warning: data/val: 8 of 8 pictures are in data/train too, the first '"),
+            std::string::npos)
+      << said;
 }
 
 TEST(InterruptTest, StopsWith130AndTheSameCommandContinuesToTheSameModel) {

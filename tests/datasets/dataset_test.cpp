@@ -110,6 +110,16 @@ TEST_F(ImageList, HashIsOfThePicturesTooAndNotOfTheirTimes) {
   EXPECT_NE(open_dataset(spec, Split::kTrain).hash, hash);
 }
 
+TEST_F(ImageList, PicturesThatTwoListsShareAreFoundByTheirBytes) {
+  fs::copy(root / "c.jpg", root / "copy of c.jpg");
+  test::write_picture(root / "d.jpg", 4);
+  test::write_text(root / "val_list.txt", "d.jpg 1\ncopy of c.jpg 1\na.jpg 0\n");
+  const Dataset train = open_dataset(spec, Split::kTrain), val = open_dataset(spec, Split::kVal);
+  EXPECT_EQ(shared_pictures(val, train), (std::vector<std::string>{"copy of c.jpg", "a.jpg"}));
+  test::write_text(root / "val_list.txt", "d.jpg 1\n");
+  EXPECT_TRUE(shared_pictures(open_dataset(spec, Split::kVal), train).empty());
+}
+
 TEST_F(ImageList, HashIsOfAFilesSizeAndEnds) {
   spec.check_images = false;
   const auto hash_with = [&](std::string bytes, size_t at) {
