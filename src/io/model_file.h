@@ -16,11 +16,11 @@ struct Model {
   Graph graph;
   std::string task;  ///< "classification"
   std::vector<std::string> labels;
-  Json architecture;   ///< complete_spec() of models/model_table.h
-  Json task_options;   ///< of make_task(), see tasks/task.h; {} or null: all defaults
-  Json preprocessing;  ///< evaluation transforms, see datasets/transforms.h
-  Json metrics;        ///< what was measured, by stage
-  Json lineage;        ///< list of what was done: stage, parent's hash, seed, version
+  Json architecture = Json::object();  ///< complete_spec() of models/model_table.h
+  Json task_options;                   ///< of make_task(), see tasks/task.h; {} or null: all defaults
+  Json preprocessing;                  ///< evaluation transforms, see datasets/transforms.h
+  Json metrics;                        ///< what was measured, by stage
+  Json lineage;                        ///< list of what was done: stage, parent's hash, seed, version
 };
 
 /// Writes atomically: a temporary file beside it, flushed, renamed. On any failure the old file is intact and

@@ -129,7 +129,7 @@ StageState stage_state(const fs::path& root, const std::string& name, const Json
 void RunFolder::take_back(const std::string& name) const {
   const fs::path folder = stage(name), old = old_of(folder), between = folder.string() + ".swap";
   std::error_code error;
-  if (folder_state(folder, {}).empty)
+  if (folder_state(folder, Json::object()).empty)
     fs::remove_all(folder, error);
   else if (fs::exists(folder))  // it is not where a call ended between these lines
     move_folder(folder, between);
