@@ -46,7 +46,7 @@ struct PredictorTest : ::testing::Test {
     for (int k = 0; k < classes; ++k) model.labels.push_back("kind " + std::to_string(k));
     model.architecture = complete_spec(spec);
     model.preprocessing = preprocessing;
-    const std::string file = (folder.path() / (name + ".safetensors")).string();
+    std::string file = (folder.path() / (name + ".safetensors")).string();
     save_model(file, model);
     return file;
   }

@@ -66,7 +66,7 @@ TEST(Autotuner, OnesWithOtherResultsThanTheGeneralOnesArePassedOver) {
   Race race{{{"a", 1.0f}, {"b", 2.0f}, {"general", 3.0f}, {"c", 4.0f}}};
   auto all = race.candidates({"a", "b", "general", "c"});
   std::vector<std::string> judged;
-  const auto wrong = [&](std::set<std::string> names) {
+  const auto wrong = [&](const std::set<std::string>& names) {
     return [&judged, names](const Candidate& general, const Candidate& other) {
       EXPECT_STREQ(general.name, "general");
       judged.emplace_back(other.name);
