@@ -44,4 +44,5 @@ scripts/build.sh "$folder" "${options[@]}"
 # A test uses two threads: as many tests at a time as there are pairs of cores. More threads than
 # cores would wait for each other.
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2
+export ASAN_OPTIONS=allocator_may_return_null=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}  # tests ask for more than there is
 exec ctest --test-dir "$folder" --output-on-failure -j "$((($(nproc) + 1) / 2))" "$@"
