@@ -16,8 +16,9 @@ kernels::ConvShape pool_shape(const char* op, const PoolOptions& o, const Shape&
   ESPALIER_CHECK(p.top >= 0 && p.left >= 0 && p.bottom >= 0 && p.right >= 0 && p.top < o.kernel &&
                      p.left < o.kernel && p.bottom < o.kernel && p.right < o.kernel,
                  op, ": padding must lie in 0 .. ", o.kernel - 1, ", or a window would hold no pixel");
-  ESPALIER_CHECK(x[1] + p.top + p.bottom >= o.kernel && x[2] + p.left + p.right >= o.kernel, op,
-                 ": a window of ", o.kernel, " does not fit an image of ", x[1], "x", x[2]);
+  ESPALIER_CHECK(
+      x[1] >= 1 && x[2] >= 1 && x[1] + p.top + p.bottom >= o.kernel && x[2] + p.left + p.right >= o.kernel,
+      op, ": a window of ", o.kernel, " does not fit an image of ", x[1], "x", x[2]);
   return {x[0], x[1], x[2], x[3], x[3], o.kernel, o.kernel, o.stride, o.pad};
 }
 

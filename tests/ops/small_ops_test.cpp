@@ -117,6 +117,8 @@ TEST_P(SmallOpsTest, MaxPoolTakesTheLargest) {
     EXPECT_TRUE(gradients_match([&] { return max_pool(x, o); }, {x}));
   }
   EXPECT_THROW(max_pool(random_tensor({1, 1, 1, 1}, GetParam(), 1)), Error);
+  // The windows of an image without lines would hold padding alone.
+  EXPECT_THROW(max_pool(Tensor({1, 0, 5, 3}, GetParam()), {3, 1, {2, 2, 2, 2}}), Error);
 }
 
 TEST_P(SmallOpsTest, MaxPoolGivesTiesToTheFirst) {
