@@ -55,7 +55,14 @@ void Autotuner::tune(const Problem& problem, std::span<const Candidate> candidat
 }
 
 bool Autotuner::run(const Problem& problem, std::span<const Candidate> candidates) const {
-  const std::string name = answer(problem);
+  std::string name;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = answers_.find(problem); found != answers_.end()) {
+      found->second.taken = true;
+      name = found->second.name;
+    }
+  }
   for (const Candidate& candidate : candidates)
     if (name == candidate.name && candidate.run()) return true;
   // No answer, or one from a build that had other candidates.
@@ -70,31 +77,62 @@ std::string Autotuner::answer(const Problem& problem) const {
   return found == answers_.end() ? std::string() : found->second.name;
 }
 
-void Autotuner::read() {
-  std::error_code missing;
-  const auto written = std::filesystem::last_write_time(path_, missing);
-  if (missing || written == seen_) return;
-  seen_ = written;
-  saved_.clear();
-  std::ifstream in(path_);
+std::optional<Autotuner::Names> Autotuner::parse(std::istream& in) const {
   std::string first;
-  if (!std::getline(in, first) || first != header(made_for_)) return;
+  if (!std::getline(in, first) || first != header(made_for_)) return {};
+  Names names;
   for (std::string line; std::getline(in, line);) {
     std::istringstream fields(line);
     std::string name;
     Problem problem;
     if (!(fields >> name)) continue;
     for (int number; fields >> number;) problem.push_back(number);
-    if (fields.eof() && !problem.empty()) saved_[problem] = name;
+    if (fields.eof() && !problem.empty()) names[problem] = name;
   }
+  return names;
+}
+
+void Autotuner::print(std::ostream& out, const Names& names) const {
+  out << header(made_for_) << '\n';
+  for (const auto& [problem, name] : names) out << name << text_of(problem) << '\n';
+}
+
+std::string Autotuner::taken() const {
+  Names names;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [problem, answer] : answers_)
+      if (answer.taken) names[problem] = answer.name;
+  }
+  if (names.empty()) return {};
+  std::ostringstream text;
+  print(text, names);
+  return text.str();
+}
+
+bool Autotuner::take_over(const std::string& taken) {
+  std::istringstream text(taken);
+  const std::optional<Names> names = parse(text);
+  if (!names) return false;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [problem, name] : *names) answers_[problem] = {name, false};
+  return true;
+}
+
+void Autotuner::read() {
+  std::error_code missing;
+  const auto written = std::filesystem::last_write_time(path_, missing);
+  if (missing || written == seen_) return;
+  seen_ = written;
+  std::ifstream in(path_);
+  saved_ = parse(in).value_or(Names());
 }
 
 bool Autotuner::write() const {
   // A reader never sees half a file, nor what two programs wrote into one.
   const std::string unfinished = path_ + '.' + std::to_string(getpid()) + ".part";
   std::ofstream out(unfinished, std::ios::trunc);
-  out << header(made_for_) << '\n';
-  for (const auto& [problem, name] : saved_) out << name << text_of(problem) << '\n';
+  print(out, saved_);
   out.close();  // a full disk shows here
   if (out && std::rename(unfinished.c_str(), path_.c_str()) == 0) return true;
   std::remove(unfinished.c_str());

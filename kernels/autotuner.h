@@ -5,8 +5,10 @@
 
 #include <filesystem>
 #include <functional>
+#include <iosfwd>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -70,7 +72,16 @@ class Autotuner {
   /// The answer, empty if there is none yet.
   std::string answer(const Problem& problem) const;
 
+  /// The answers that run() went by so far, in the form of the file; empty if there are none.
+  std::string taken() const;
+  /// Answers by what another process has taken, in this process: neither timed again nor saved. Where that
+  /// was made for something else nothing happens, and false comes back.
+  bool take_over(const std::string& taken);
+
  private:
+  using Names = std::map<Problem, std::string>;
+  std::optional<Names> parse(std::istream& in) const;  ///< nothing of what was made for something else
+  void print(std::ostream& out, const Names& names) const;
   void read();  ///< what is saved, if that is not known
   bool write() const;
   void save();
@@ -78,12 +89,13 @@ class Autotuner {
   struct Answer {
     std::string name;
     bool lasts = true;  ///< is saved
+    bool taken = false;
   };
   std::string path_, made_for_;
   Timer timer_;
   mutable std::mutex mutex_;
-  std::map<Problem, Answer> answers_;
-  std::map<Problem, std::string> saved_;       ///< what the file holds,
+  mutable std::map<Problem, Answer> answers_;
+  Names saved_;                                ///< what the file holds,
   std::filesystem::file_time_type seen_ = {};  ///< and since when
   bool said_ = false;                          ///< that it cannot be written
 };

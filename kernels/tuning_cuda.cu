@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "kernels/conv2d_library.h"
 #include "kernels/device.h"
+#include "kernels/kernel_choices.h"
 #include "kernels/launch_graph.h"
 #include "kernels/precision.h"
 
@@ -161,3 +162,15 @@ Autotuner::Problem problem_of(int operation, int operands, const ConvShape& s, i
 }
 
 }  // namespace espalier::kernels::cuda
+
+namespace espalier::kernels {
+
+std::string kernel_choices() {
+  return cuda_name().empty() || cuda::switched_off() ? std::string() : cuda::tuner().taken();
+}
+
+bool repeat_kernel_choices(const std::string& choices) {
+  return choices.empty() || (!cuda_name().empty() && cuda::tuner().take_over(choices));
+}
+
+}  // namespace espalier::kernels

@@ -30,6 +30,7 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
                    {"espalier.identity", checkpoint.identity.dump()},
                    {"espalier.threads", std::to_string(checkpoint.threads)},
                    {"espalier.machine", checkpoint.machine}};
+  if (!checkpoint.kernels.empty()) file.metadata["espalier.kernels"] = checkpoint.kernels;
   save_safetensors(path, file);
 }
 
@@ -45,8 +46,11 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
                  field("espalier.checkpoint"), ", this program reads ", kFormat,
                  "; go on with the program that wrote it");
   Checkpoint checkpoint;
+  // Older ones say neither, and a CPU has no kernels to choose from.
   if (const auto at = file.metadata.find("espalier.machine"); at != file.metadata.end())
-    checkpoint.machine = at->second;  // older ones do not say
+    checkpoint.machine = at->second;
+  if (const auto at = file.metadata.find("espalier.kernels"); at != file.metadata.end())
+    checkpoint.kernels = at->second;
   try {
     checkpoint.progress = Json::parse(field("espalier.progress"));
     checkpoint.identity = Json::parse(field("espalier.identity"));

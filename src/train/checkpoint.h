@@ -25,7 +25,8 @@ struct Checkpoint {
   Json progress = Json::object();
   Json identity = Json::object();
   int threads = 0;
-  std::string machine;  ///< what else the last digits depend on: "cpu", or the GPU and its precision
+  std::string machine;  ///< what else the last digits depend on: "cpu", or the GPU and its precision,
+  std::string kernels;  ///< and the kernels that were the fastest there (kernels/kernel_choices.h)
 };
 
 /// Writes atomically, with a checksum. The same state gives the same bytes. On failure the file that was

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/random.h"
+#include "kernels/kernel_choices.h"
 #include "kernels/precision.h"
 #include "ops/ops.h"
 #include "optim/ema.h"
@@ -131,6 +132,11 @@ class Trainer {
     if (!c.machine.empty() && c.machine != machine())
       spdlog::warn("{}: was written on {}, this is {}; sums are rounded otherwise, so the end may differ",
                    path.string(), c.machine, machine());
+    else if (!kernels::repeat_kernel_choices(c.kernels))
+      spdlog::warn(
+          "{}: was written by a program with other kernels or libraries for this GPU; sums are split "
+          "otherwise, so the end may differ in the last digits",
+          path.string());
     take_parameters(graph_, c.parameters, path);
     try {
       state_ = run_state_from_json(c.progress);
@@ -169,6 +175,7 @@ class Trainer {
     c.identity = identity();
     c.threads = kernels::threads();
     c.machine = machine();
+    c.kernels = kernels::kernel_choices();
     c.progress = to_json(state_);
     save_checkpoint(checkpoint_path(), c);
     saving_seconds_ = time.seconds();

@@ -160,6 +160,39 @@ TEST(Autotuner, WhatCouldNotBeJudgedIsNotSaved) {
   EXPECT_EQ(next.answer({2}), "a");
 }
 
+/// Whatever its own file says and its own clock would, and without a trace in the file.
+TEST(Autotuner, AnotherProcessTakesTheSame) {
+  const TemporaryDirectory directory;
+  const std::string path = (directory.path() / "tuning.txt").string();
+  Race race{{{"a", 2.0f}, {"b", 1.0f}}};
+  const auto all = race.candidates({"a", "b"});
+  Autotuner first("", "card", race.timer());
+  EXPECT_EQ(first.taken(), "");
+  for (const int problem : {1, 2, 3}) first.tune({problem}, all, right);
+  EXPECT_TRUE(first.run({1}, all) && first.run({3}, all));
+  const std::string taken = first.taken();
+
+  race.times = {{"a", 1.0f}, {"b", 2.0f}};
+  Autotuner second(path, "card", race.timer());
+  second.tune({1}, all, right);
+  EXPECT_TRUE(second.take_over(taken));
+  for (const int problem : {1, 3}) {
+    EXPECT_FALSE(second.asks_for({problem}));
+    EXPECT_TRUE(second.run({problem}, all));
+    EXPECT_EQ(race.ran, "b") << problem;
+  }
+  EXPECT_TRUE(second.asks_for({2})) << "it was timed, and never taken";
+  EXPECT_EQ(second.taken(), taken);
+  second.tune({4}, all, right);
+  const Autotuner third(path, "card", race.timer());
+  EXPECT_EQ(third.answer({1}), "a");
+  EXPECT_TRUE(third.asks_for({3}));
+
+  Autotuner elsewhere("", "another card", race.timer());
+  EXPECT_FALSE(elsewhere.take_over(taken));
+  EXPECT_TRUE(elsewhere.asks_for({1}));
+}
+
 TEST(Autotuner, ProgramsThatRunTogetherKeepWhatEachFound) {
   const TemporaryDirectory directory;
   const std::string path = (directory.path() / "tuning.txt").string();

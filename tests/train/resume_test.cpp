@@ -246,27 +246,39 @@ TEST_F(ResumeTest, AFolderThatCannotBeMadeIsSaidBeforeTraining) {
 }
 
 TEST_F(ResumeTest, AnotherNumberOfThreadsOrMachineIsSaid) {
-  const test::TemporaryDirectory folder;
-  EXPECT_THROW(run_tiny(options_in(folder.path()), 0.25f,
-                        [](int e, int64_t b) {
-                          if (e == 1 && b == 3) throw Stopped("here");
-                        }),
-               Stopped);
-  Checkpoint checkpoint = load_checkpoint(folder.path() / kCheckpointFile);
-  EXPECT_EQ(checkpoint.machine, "cpu");
-  checkpoint.machine = "another card with bf16";
-  save_checkpoint(folder.path() / kCheckpointFile, checkpoint);
-  std::ostringstream lines;
-  const auto before = spdlog::default_logger();
-  spdlog::set_default_logger(
-      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines)));
-  kernels::set_threads(2);
-  EXPECT_TRUE(run_tiny(options_in(folder.path())).result.resumed);
-  spdlog::set_default_logger(before);
-  expect_says(lines.str(), "written with 1 threads, now there are 2");
-  expect_says(lines.str(), "may differ");
-  expect_says(lines.str(), "was written on another card with bf16, this is cpu; ");
-  expect_says(lines.str(), "training goes on at epoch 2 of 4, step 3 of 6");
+  // What a run says that goes on from a checkpoint with that change.
+  const auto log_after = [](const auto& change) {
+    const test::TemporaryDirectory folder;
+    EXPECT_THROW(run_tiny(options_in(folder.path()), 0.25f,
+                          [](int e, int64_t b) {
+                            if (e == 1 && b == 3) throw Stopped("here");
+                          }),
+                 Stopped);
+    Checkpoint checkpoint = load_checkpoint(folder.path() / kCheckpointFile);
+    EXPECT_EQ(checkpoint.machine, "cpu");
+    EXPECT_EQ(checkpoint.kernels, "");
+    change(checkpoint);
+    save_checkpoint(folder.path() / kCheckpointFile, checkpoint);
+    std::ostringstream lines;
+    const auto before = spdlog::default_logger();
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines)));
+    EXPECT_TRUE(run_tiny(options_in(folder.path())).result.resumed);
+    spdlog::set_default_logger(before);
+    expect_says(lines.str(), "training goes on at epoch 2 of 4, step 3 of 6");
+    return lines.str();
+  };
+  EXPECT_EQ(log_after([](Checkpoint&) {}).find("differ"), std::string::npos);
+  const std::string machine = log_after([](Checkpoint& c) { c.machine = "another card with bf16"; });
+  expect_says(machine, "was written on another card with bf16, this is cpu; ");
+  expect_says(machine, "may differ");
+  const std::string kernels =
+      log_after([](Checkpoint& c) { c.kernels = "# fastest kernels of another\na 1\n"; });
+  expect_says(kernels, "other kernels or libraries");
+  expect_says(kernels, "may differ in the last digits");
+  const std::string threads = log_after([](Checkpoint& c) { c.threads = 3; });
+  expect_says(threads, "written with 3 threads, now there are 1");
+  expect_says(threads, "may differ");
 }
 
 TEST_F(ResumeTest, ACheckpointOfAnotherRunIsRefused) {
