@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -10,6 +11,8 @@
 #include "kernels/device_cuda.h"
 #include "kernels/exact_blocks.h"
 #include "kernels/gpu_obstacle.h"
+#include "kernels/launch_graph.h"
+#include "kernels/reserve.h"
 
 namespace espalier {
 
@@ -33,7 +36,23 @@ void* allocate_cpu(size_t bytes) {
   return memory;
 }
 
+std::atomic<bool (*)(Device)> reserve{nullptr};
+
+/// What `ask` gives; where there is no memory, once more without what is kept for reuse.
+template <class Ask>
+void* ask_or_draw_on_reserve(Device device, const Ask& ask) {
+  try {
+    return ask();
+  } catch (const OutOfMemory&) {
+    const auto give_back = reserve.load();
+    if (!give_back || recording(device) || !give_back(device)) throw;
+  }
+  return ask();
+}
+
 }  // namespace
+
+void set_reserve(bool (*give_back)(Device)) { reserve = give_back; }
 
 #ifndef ESPALIER_HAS_CUDA
 
@@ -44,7 +63,7 @@ std::string cuda_name() { return ""; }
 
 void* allocate(Device device, size_t bytes) {
   ESPALIER_CHECK(device == Device::kCpu, "device cuda: ", cuda_obstacle());
-  return allocate_cpu(bytes);
+  return ask_or_draw_on_reserve(device, [&] { return allocate_cpu(bytes); });
 }
 void release(Device, void* memory, size_t) { std::free(memory); }
 void* allocate_lasting(Device device, size_t bytes) { return allocate(device, bytes); }
@@ -58,7 +77,8 @@ void* current_stream() { return nullptr; }
 #else
 
 void* allocate(Device device, size_t bytes) {
-  return device == Device::kCpu ? allocate_cpu(bytes) : cuda::allocate(bytes);
+  return ask_or_draw_on_reserve(
+      device, [&] { return device == Device::kCpu ? allocate_cpu(bytes) : cuda::allocate(bytes); });
 }
 
 void release(Device device, void* memory, size_t) {
@@ -69,7 +89,8 @@ void release(Device device, void* memory, size_t) {
 }
 
 void* allocate_lasting(Device device, size_t bytes) {
-  return device == Device::kCpu ? allocate_cpu(bytes) : cuda::allocate_lasting(bytes);
+  return ask_or_draw_on_reserve(
+      device, [&] { return device == Device::kCpu ? allocate_cpu(bytes) : cuda::allocate_lasting(bytes); });
 }
 
 void release_lasting(Device device, void* memory, size_t bytes) {

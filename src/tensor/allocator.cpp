@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "kernels/exact_blocks.h"
 #include "kernels/launch_graph.h"
+#include "kernels/reserve.h"
 
 namespace espalier::allocator {
 
@@ -25,6 +26,11 @@ struct Blocks {
 
 namespace {
 
+struct Block {
+  void* memory;
+  size_t bytes;
+};
+
 struct Pool {
   std::mutex mutex;
   std::multimap<size_t, void*> free;
@@ -34,8 +40,13 @@ struct Pool {
 
 thread_local std::shared_ptr<Blocks> own;  ///< what this thread takes from; null: everybody's
 
+bool give_back_free(Device device);
+
 Pool& pool(Device device) {
-  static auto* pools = new Pool[2];  // never destroyed: tensors may outlive static storage
+  static auto* pools = [] {
+    kernels::set_reserve(give_back_free);
+    return new Pool[2];  // never destroyed: tensors may outlive static storage
+  }();
   return pools[static_cast<int>(device)];
 }
 
@@ -55,17 +66,25 @@ void release_free(Pool& p, Device device) {
   p.free.clear();
 }
 
-/// A block from the device, `ask` being one of its ways to give it; once more without what is kept for reuse.
-template <class Ask>
-void* from_device(Pool& p, Device device, size_t size, const Ask& ask) {
-  ++p.statistics.system_calls;
-  try {
-    return ask(device, size);
-  } catch (const Error&) {
-    if (p.free.empty() || kernels::recording(device)) throw;
-    release_free(p, device);
-    return ask(device, size);
-  }
+/// For a device that has no memory left. False where nothing is kept.
+bool give_back_free(Device device) {
+  Pool& p = pool(device);
+  const std::lock_guard lock(p.mutex);
+  if (p.free.empty()) return false;
+  release_free(p, device);
+  return true;
+}
+
+/// Of the free blocks the smallest that takes `size` bytes and is not too large for that; none: false.
+bool take_free(Pool& p, std::multimap<size_t, void*>& free, size_t size, Block* block) {
+  // One more than a quarter too large is left for a request of its own size.
+  const size_t most = kernels::exact_blocks() ? size : size + size / 4;
+  const auto found = free.lower_bound(size);
+  if (found == free.end() || found->first > most) return false;
+  *block = {found->second, found->first};
+  free.erase(found);
+  p.statistics.cached -= static_cast<int64_t>(block->bytes);
+  return true;
 }
 
 }  // namespace
@@ -74,28 +93,19 @@ void* take(Device device, size_t bytes, size_t* granted) {
   Blocks* const blocks = own && own->device == device ? own.get() : nullptr;
   if (!blocks) kernels::refuse_recording(device);
   Pool& p = pool(device);
-  size_t size = rounded(bytes);
-  const std::lock_guard lock(p.mutex);
-  // Best fit; a block more than a quarter too large is left for a request of its own size.
-  const size_t most = kernels::exact_blocks() ? size : size + size / 4;
-  std::multimap<size_t, void*>& free = blocks ? blocks->free : p.free;
-  const auto found = free.lower_bound(size);
-  void* memory;
-  if (found != free.end() && found->first <= most) {
-    size = found->first;
-    memory = found->second;
-    free.erase(found);
-    p.statistics.cached -= static_cast<int64_t>(size);
-  } else if (blocks) {
-    memory = from_device(p, device, size, kernels::allocate_lasting);
-    p.owners[memory] = own;
-  } else {
-    memory = from_device(p, device, size, kernels::allocate);
+  Block block{nullptr, rounded(bytes)};
+  std::unique_lock lock(p.mutex);
+  if (!take_free(p, blocks ? blocks->free : p.free, block.bytes, &block)) {
+    ++p.statistics.system_calls;
+    lock.unlock();  // a device without memory asks for what is free here
+    block.memory = (blocks ? kernels::allocate_lasting : kernels::allocate)(device, block.bytes);
+    lock.lock();
+    if (blocks) p.owners[block.memory] = own;
   }
-  p.statistics.in_use += static_cast<int64_t>(size);
+  p.statistics.in_use += static_cast<int64_t>(block.bytes);
   p.statistics.peak = std::max(p.statistics.peak, p.statistics.in_use);
-  *granted = size;
-  return memory;
+  *granted = block.bytes;
+  return block.memory;
 }
 
 void give_back(Device device, void* memory, size_t granted) {
