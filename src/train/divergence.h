@@ -27,6 +27,7 @@ class StatisticsWatch {
   /// Their sum of squares, not finite as soon as one of them is not: where it lies on their device, null if
   /// there are none.
   const double* squares() { return kernels::square_sum(table_); }
+  const Tensors& all() const { return statistics_; }
 
  private:
   Tensors statistics_;

@@ -144,8 +144,7 @@ StepResult TrainingStep::run(const Batch& given, double rate, const std::functio
   optimizer_.announce(rate, control_.host());
   if (ema_) ema_->announce(control_.host());
   control_.send();
-  const auto attempt = [&] {
-    Work& work = work_for(batch);
+  const auto attempt = [&](Work& work) {
     fill(work, batch);
     const auto all = [&] { launch(work); };
     if (!blocks_) {
@@ -157,15 +156,20 @@ StepResult TrainingStep::run(const Batch& given, double rate, const std::functio
     optimizer_.clear_gradients();
     work.losses = {};
   };
+  Work& work = work_for(batch);
+  const bool others = works_.size() > 1;
+  Tensors statistics;  // as they were: a step that ends half way has moved those of its first layers
   try {
-    attempt();
+    if (others && !work.launches.recorded())
+      for (const Tensor& t : statistics_.all()) statistics.push_back(t.clone());
+    attempt(work);
   } catch (const OutOfMemory&) {
     // What other shapes hold may be all that is missing.
     optimizer_.clear_gradients();
-    const bool others = works_.size() > 1;
     forget();
     if (!others) throw;
-    attempt();
+    for (size_t i = 0; i < statistics.size(); ++i) statistics_.all()[i].copy_from(statistics[i]);
+    attempt(work_for(batch));
   }
   if (meanwhile) meanwhile();
   control_.fetch();
