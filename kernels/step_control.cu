@@ -1,6 +1,7 @@
 #include "kernels/step_control.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "kernels/launch.h"
@@ -34,7 +35,8 @@ struct Judge {
 SharedControl::SharedControl(Device device)
     : device_(device),
       on_device_(device == Device::kCpu ? &host_
-                                        : static_cast<StepControl*>(allocate(device, sizeof(StepControl)))) {}
+                                        : static_cast<StepControl*>(allocate(device, sizeof(StepControl)))),
+      said_(device, sizeof(StepControl)) {}
 
 SharedControl::~SharedControl() {
   if (on_device_ != &host_) release(device_, on_device_, sizeof(StepControl));
@@ -44,8 +46,16 @@ void SharedControl::send() {
   if (on_device_ != &host_) copy(device_, on_device_, Device::kCpu, &host_, sizeof(StepControl));
 }
 
+void SharedControl::ask() {
+  said_.start(on_device_);
+  asked_ = true;
+}
+
 void SharedControl::fetch() {
-  if (on_device_ != &host_) copy(Device::kCpu, &host_, device_, on_device_, sizeof(StepControl));
+  if (!asked_) ask();
+  asked_ = false;
+  const void* said = said_.wait();
+  if (said != &host_) std::memcpy(&host_, said, sizeof host_);
 }
 
 void judge_step(Device device, const StepOutcome& outcome, StepControl* control) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/device.h"
+#include "kernels/read_back.h"
 
 namespace espalier::kernels {
 
@@ -30,11 +31,14 @@ class SharedControl {
   StepControl& host() { return host_; }
   StepControl* on_device() { return on_device_; }
   void send();   ///< what the host says; ordered with the stream
+  void ask();    ///< for what the step says: fetch() then waits for nothing that is queued later
   void fetch();  ///< what the step said; waits for it
 
  private:
   Device device_;
   StepControl host_, *on_device_;
+  ReadBack said_;
+  bool asked_ = false;
 };
 
 /// A loss and what it counts.

@@ -171,6 +171,7 @@ StepResult TrainingStep::run(const Batch& given, double rate, const std::functio
     for (size_t i = 0; i < statistics.size(); ++i) statistics_.all()[i].copy_from(statistics[i]);
     attempt(work_for(batch));
   }
+  control_.ask();  // before the next batch is sent, whose way takes a while
   if (meanwhile) meanwhile();
   control_.fetch();
   const kernels::StepControl& came = control_.host();

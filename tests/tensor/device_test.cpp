@@ -10,6 +10,7 @@
 #include "kernels/device_cuda.h"
 #include "kernels/gpu_obstacle.h"
 #include "kernels/kernel_name.h"
+#include "kernels/read_back.h"
 #include "support/device_test.h"
 #include "tensor/device_choice.h"
 #include "tensor/tensor.h"
@@ -117,6 +118,18 @@ TEST_P(DeviceCopies, GoThereAndBackInEverySize) {
     std::fill(values.begin(), values.end(), -1.0f);  // the source is free as soon as the copy returned
     EXPECT_EQ(there.clone().to_vector(), kept) << count;
     EXPECT_EQ(Tensor::zeros({count}, GetParam()).to_vector(), std::vector<float>(kept.size())) << count;
+  }
+}
+
+TEST_P(DeviceCopies, AReadBackBringsWhatWasThereWhenItBegan) {
+  kernels::ReadBack read_back(GetParam(), 3 * sizeof(float));
+  const Tensor source(Shape{3}, GetParam());
+  for (const float value : {2.0f, -7.0f}) {
+    source.copy_from(Tensor::full({3}, value, GetParam()));
+    read_back.start(source.data());
+    if (GetParam() != Device::kCpu) source.copy_from(Tensor::zeros({3}, GetParam()));
+    const auto* got = static_cast<const float*>(read_back.wait());
+    EXPECT_EQ(std::vector<float>(got, got + 3), std::vector<float>(3, value));
   }
 }
 
