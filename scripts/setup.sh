@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(build-essential cmake ninja-build ccache libdnnl-dev libtbb-dev libyaml-cpp-dev libcli11-dev
-  nlohmann-json3-dev libspdlog-dev libfmt-dev libpng-dev libpugixml-dev libstb-dev libgtest-dev libbenchmark-dev python3 python3-venv)
+  nlohmann-json3-dev libspdlog-dev libfmt-dev libpng-dev libpugixml-dev libstb-dev libonnx-dev libprotobuf-dev libgtest-dev libbenchmark-dev python3 python3-venv)
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   echo "setup: this is no Debian or Ubuntu; install with your package manager what these packages hold," >&2
@@ -41,19 +41,19 @@ install_packages() {
 }
 install_packages || exit 2
 
-# What some tests ask: Python's safetensors and pycocotools, which check our model files and our mean average precision,
-# and a browser, which loads the report. Without them those tests are skipped and counted, and the absence stops nothing:
+# What some tests ask: Python's safetensors, pycocotools and onnxruntime, which check our model files, our mean average
+# precision and what we export, and a browser, which loads the report. Without them those tests are skipped and counted, and the absence stops nothing:
 # an offline machine builds and passes.
 [ "${1:-}" = --tests ] || exit 0
 if ! command -v chromium chromium-browser google-chrome >/dev/null && [ -z "${ESPALIER_CHROMIUM:-}" ]; then
   packages=(chromium)
   install_packages || echo "setup: chromium could not be installed (offline?); its tests will be skipped"
 fi
-if ! build/python/bin/python -c 'import safetensors, numpy, pycocotools' 2>/dev/null; then
+if ! build/python/bin/python -c 'import safetensors, numpy, pycocotools, onnxruntime' 2>/dev/null; then
   python=/usr/bin/python3
   [ -x "$python" ] || python=python3
   if ! { "$python" -m venv build/python && build/python/bin/python -m pip install --quiet --retries 0 --timeout 15 \
-    safetensors numpy pycocotools; } >/dev/null 2>&1; then
-    echo "setup: Python's safetensors and pycocotools could not be installed (offline?); their tests will be skipped"
+    safetensors numpy pycocotools onnxruntime; } >/dev/null 2>&1; then
+    echo "setup: Python's safetensors, pycocotools and onnxruntime could not be installed (offline?); their tests will be skipped"
   fi
 fi

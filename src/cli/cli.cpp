@@ -65,8 +65,9 @@ struct Program {
     app.require_subcommand(1);
     app.footer(kFooter);
     app.set_version_flag("--version", std::string(kVersion));
-    for (const auto add : {add_run, add_train, add_evaluate, add_predict, add_sensitivity, add_prune,
-                           add_quantize, add_bench, add_info, add_data, add_recipe, add_report, add_compare})
+    for (const auto add :
+         {add_run, add_train, add_evaluate, add_predict, add_sensitivity, add_prune, add_quantize, add_export,
+          add_bench, add_info, add_data, add_recipe, add_report, add_compare})
       commands.push_back(add(app));
     for (const Command& command : commands) {
       const auto leaves = subcommands(*command.app);

@@ -50,6 +50,7 @@ Command add_predict(CLI::App& program);
 Command add_sensitivity(CLI::App& program);
 Command add_prune(CLI::App& program);
 Command add_quantize(CLI::App& program);
+Command add_export(CLI::App& program);
 Command add_bench(CLI::App& program);
 Command add_info(CLI::App& program);
 Command add_data(CLI::App& program);

@@ -1,6 +1,7 @@
 #include "ops/activation.h"
 
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 #include "ops/ops.h"
 
 namespace espalier {
@@ -22,6 +23,10 @@ Tensors ActivationOp::backward(Ctx& c, std::span<const Tensor> dy) const {
   return {dx};
 }
 
+void ActivationOp::to_onnx(OnnxNodes& nodes) const {
+  nodes.out(onnx_words::activated(nodes, nodes.in(0), act));
+}
+
 namespace {
 
 struct Sigmoid final : Op {
@@ -36,6 +41,7 @@ struct Sigmoid final : Op {
   Keep keep() const override { return {.inputs = 0, .outputs = 1}; }
   bool never_negative(const std::vector<bool>&) const override { return true; }
   int overwrites() const override { return 0; }
+  void to_onnx(OnnxNodes& nodes) const override { nodes.out(nodes.node("Sigmoid", {nodes.in(0)})); }
 
   void forward(Ctx& c) const override {
     kernels::sigmoid_forward(c.device(), c.in[0].elements(), c.in[0].f32(), c.out[0].f32());

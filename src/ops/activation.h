@@ -17,6 +17,7 @@ struct ActivationOp final : Op {
   void attributes(AttributeVisitor&) override;
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   bool never_negative(const std::vector<bool>& inputs) const override { return act.slope == 0 || inputs[0]; }
+  void to_onnx(OnnxNodes&) const override;
   int overwrites() const override { return 0; }
 };
 

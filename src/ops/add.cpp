@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/elementwise.h"
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 #include "ops/ops.h"
 #include "ops/storage.h"
 
@@ -26,6 +27,8 @@ void Add::forward(Ctx& c) const {
 }
 
 Tensors Add::backward(Ctx&, std::span<const Tensor> dy) const { return {dy[0], dy[0]}; }
+
+void Add::to_onnx(OnnxNodes& nodes) const { nodes.out(nodes.node("Add", {nodes.in(0), nodes.in(1)})); }
 
 std::shared_ptr<Op> make_add() { return std::make_shared<Add>(); }
 Tensor add(const Tensor& a, const Tensor& b) { return apply1(std::make_shared<Add>(), {a, b}); }

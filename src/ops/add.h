@@ -15,6 +15,7 @@ struct Add final : Op {
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
   bool never_negative(const std::vector<bool>& inputs) const override { return inputs[0] && inputs[1]; }
+  void to_onnx(OnnxNodes&) const override;
   int overwrites() const override { return 0; }
 };
 

@@ -5,6 +5,7 @@
 #include "kernels/norm_parts.h"
 #include "ops/channel_ties.h"
 #include "ops/norm_parts.h"
+#include "ops/onnx_nodes.h"
 #include "ops/ops.h"
 
 namespace espalier {
@@ -111,6 +112,15 @@ Keep BatchNorm::keep() const {
 }
 
 std::shared_ptr<Op> make_batch_norm() { return std::make_shared<BatchNorm>(); }
+
+void BatchNorm::to_onnx(OnnxNodes& nodes) const {
+  std::vector<OnnxNodes::Name> in = {nodes.in(0)};
+  constexpr const char* kParameters[] = {"scale", "shift", "mean", "variance"};
+  for (int i = 0; i < 4; ++i) in.push_back(nodes.constant(kParameters[i], nodes.parameter(i + 1)));
+  OnnxNodes::Name y = nodes.node("BatchNormalization", in, {{"epsilon", eps}});
+  if (has_residual) y = nodes.node("Add", {y, nodes.in(5)});
+  nodes.out(onnx_words::activated(nodes, y, act));
+}
 
 Tensor batch_norm(const Tensor& x, const Tensor& scale, const Tensor& shift, const Tensor& mean,
                   const Tensor& variance, const BatchNormOptions& o) {

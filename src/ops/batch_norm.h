@@ -20,6 +20,7 @@ struct BatchNorm final : Op {
   void channels(ChannelTies&) const override;
   void attributes(AttributeVisitor&) override;
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
+  void to_onnx(OnnxNodes&) const override;
   Keep keep() const override;
 };
 

@@ -6,6 +6,7 @@
 #include "kernels/concat_prepared.h"
 #include "kernels/reference_only.h"
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 #include "ops/ops.h"
 
 namespace espalier {
@@ -85,6 +86,11 @@ struct Concat final : Op {
     return std::find(inputs.begin(), inputs.end(), false) == inputs.end();
   }
   std::shared_ptr<const Op> on_codes() const override { return std::make_shared<Concat>(); }
+  void to_onnx(OnnxNodes& nodes) const override {
+    std::vector<OnnxNodes::Name> in;
+    for (int i = 0; i < nodes.inputs(); ++i) in.push_back(nodes.in(i));
+    onnx_words::out_like_input(nodes, nodes.node("Concat", in, {{"axis", int64_t{1}}}));
+  }
 
   std::unique_ptr<Prepared> prepare(const PrepareCtx& ctx) const override {
     const Tensor& y = ctx.out[0];

@@ -64,6 +64,8 @@ int64_t Conv2d::macs(std::span<const Meta> in, std::span<const Meta> out) const 
 
 Keep Conv2d::keep() const { return {.inputs = 3, .outputs = act.is_none() ? 0u : 1u}; }
 
+void Conv2d::to_onnx(OnnxNodes& nodes) const { write_onnx(*this, nodes); }
+
 std::shared_ptr<Op> make_conv2d() { return std::make_shared<Conv2d>(); }
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const ConvOptions& o) {

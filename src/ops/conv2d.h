@@ -29,6 +29,7 @@ struct Conv2d final : Convolution {
   void channels(ChannelTies&) const override;
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
   Keep keep() const override;
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
@@ -40,6 +41,7 @@ struct DepthwiseConv2d final : Convolution {
   void channels(ChannelTies&) const override;
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
   Keep keep() const override;
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 #include "ops/storage.h"
 
 namespace espalier {
@@ -69,6 +70,19 @@ void epilogue_gradients(const Convolution& op, const Ctx& c, const Tensor& g, Te
 void tie_epilogue(const Convolution& op, ChannelTies& t) {
   if (op.has_bias) t.same(t.in(2), t.out());
   if (op.has_residual) t.same(t.in(op.has_bias ? 3 : 2), t.out());
+}
+
+void write_onnx(const Convolution& op, OnnxNodes& nodes) {
+  const Tensor& w = nodes.parameter(1);
+  const bool depthwise = w.shape().axes() == 3;
+  auto attributes =
+      onnx_words::window(w.shape()[depthwise ? 0 : 1], w.shape()[depthwise ? 1 : 2], op.stride, op.pad);
+  if (depthwise) attributes.emplace_back("group", int64_t{w.channels()});
+  std::vector<OnnxNodes::Name> in = {nodes.in(0), nodes.constant("w", onnx_words::filters(w, depthwise))};
+  if (op.has_bias) in.push_back(nodes.constant("bias", nodes.parameter(2)));
+  OnnxNodes::Name y = nodes.node("Conv", in, attributes);
+  if (op.has_residual) y = nodes.node("Add", {y, nodes.in(nodes.inputs() - 1)});
+  nodes.out(onnx_words::activated(nodes, y, op.act));
 }
 
 }  // namespace espalier

@@ -22,6 +22,8 @@ Tensor before_activation(const Convolution& op, const Ctx& ctx, const Tensor& dy
 /// Fills the gradients of bias and residual from g, the gradient before the activation.
 void epilogue_gradients(const Convolution& op, const Ctx& ctx, const Tensor& g, Tensors& dx);
 void tie_epilogue(const Convolution& op, ChannelTies& ties);
+/// The whole op, see Op::to_onnx().
+void write_onnx(const Convolution& op, OnnxNodes& nodes);
 
 template <class Op>
 Tensor apply_convolution(const Tensor& x, const Tensor& w, const ConvOptions& o) {

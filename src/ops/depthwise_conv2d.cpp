@@ -65,6 +65,8 @@ int64_t DepthwiseConv2d::macs(std::span<const Meta> in, std::span<const Meta> ou
 
 Keep DepthwiseConv2d::keep() const { return {.inputs = 3, .outputs = act.is_none() ? 0u : 1u}; }
 
+void DepthwiseConv2d::to_onnx(OnnxNodes& nodes) const { write_onnx(*this, nodes); }
+
 std::shared_ptr<Op> make_depthwise_conv2d() { return std::make_shared<DepthwiseConv2d>(); }
 
 Tensor depthwise_conv2d(const Tensor& x, const Tensor& w, const ConvOptions& o) {

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 #include "ops/ops.h"
 #include "tensor/allocator.h"
 
@@ -58,6 +59,7 @@ struct Dropout final : Op {
   int64_t macs(std::span<const Meta>, std::span<const Meta>) const override { return 0; }
   Keep keep() const override { return {.inputs = 0}; }
   bool identity_in_inference() const override { return true; }
+  void to_onnx(OnnxNodes& nodes) const override { nodes.out(nodes.in(0)); }
 
  private:
   kernels::DropoutStream stream(const Ctx& c) const {

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "ops/channel_ties.h"
 #include "ops/global_avg_pool_prepare.h"
+#include "ops/onnx_nodes.h"
 #include "ops/ops.h"
 #include "ops/quantized_elementwise.h"
 #include "ops/storage.h"
@@ -42,6 +43,7 @@ struct GlobalAvgPool final : Op {
   uint32_t may_be_bf16() const override { return 1; }
   bool never_negative(const std::vector<bool>& inputs) const override { return inputs[0]; }
   std::shared_ptr<const Op> on_codes() const override { return std::make_shared<QuantizedGlobalAvgPool>(); }
+  void to_onnx(OnnxNodes& nodes) const override { write_onnx_global_mean(nodes); }
   std::unique_ptr<Prepared> prepare(const PrepareCtx& ctx) const override {
     auto prepared = prepare_global_avg_pool(ctx);
     return prepared ? std::move(prepared) : Op::prepare(ctx);
@@ -49,6 +51,11 @@ struct GlobalAvgPool final : Op {
 };
 
 }  // namespace
+
+void write_onnx_global_mean(OnnxNodes& nodes) {
+  const OnnxNodes::Name mean = nodes.node("GlobalAveragePool", {nodes.in(0)});
+  onnx_words::out_like_input(nodes, nodes.node("Flatten", {mean}));
+}
 
 std::shared_ptr<Op> make_global_avg_pool() { return std::make_shared<GlobalAvgPool>(); }
 Tensor global_avg_pool(const Tensor& x) { return apply1(std::make_shared<GlobalAvgPool>(), {x}); }

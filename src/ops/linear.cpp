@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/conv2d.h"
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 #include "ops/ops.h"
 
 namespace espalier {
@@ -80,6 +81,12 @@ int64_t Linear::macs(std::span<const Meta> in, std::span<const Meta>) const {
 }
 
 Keep Linear::keep() const { return {.inputs = 3, .outputs = act.is_none() ? 0u : 1u}; }
+
+void Linear::to_onnx(OnnxNodes& nodes) const {
+  std::vector<OnnxNodes::Name> in = {nodes.in(0), nodes.constant("w", nodes.parameter(1))};
+  if (has_bias) in.push_back(nodes.constant("bias", nodes.parameter(2)));
+  nodes.out(onnx_words::activated(nodes, nodes.node("Gemm", in, {{"transB", int64_t{1}}}), act));
+}
 
 std::shared_ptr<Op> make_linear() { return std::make_shared<Linear>(); }
 

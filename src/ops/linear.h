@@ -19,6 +19,7 @@ struct Linear final : Op {
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
   Keep keep() const override;
   bool never_negative(const std::vector<bool>&) const override { return act.slope == 0; }
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 

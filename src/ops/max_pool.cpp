@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/max_pool.h"
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 #include "ops/quantized_resample.h"
 #include "ops/storage.h"
 
@@ -57,6 +58,12 @@ std::shared_ptr<const Op> MaxPool::on_codes() const {
   op->o = o;
   return op;
 }
+
+void write_onnx(const PoolOptions& o, OnnxNodes& nodes) {
+  onnx_words::out_like_input(
+      nodes, nodes.node("MaxPool", {nodes.in(0)}, onnx_words::window(o.kernel, o.kernel, o.stride, o.pad)));
+}
+void MaxPool::to_onnx(OnnxNodes& nodes) const { write_onnx(o, nodes); }
 
 std::shared_ptr<Op> make_max_pool() { return std::make_shared<MaxPool>(); }
 

@@ -15,6 +15,7 @@
 namespace espalier {
 
 class ChannelTies;
+class OnnxNodes;
 
 /// What one call of an op sees. forward() reads in and writes all of out; what backward() will need beyond
 /// kept inputs goes into saved.
@@ -97,6 +98,9 @@ struct Op {
   /// The op that does the same to INT8 codes, whose scale all inputs and the output then share: for ops that
   /// move, choose or average. Null for the others, which run in FP32 in an INT8 graph.
   virtual std::shared_ptr<const Op> on_codes() const { return nullptr; }
+  /// Writes the op as ONNX, in nodes over activations [N,C,H,W] (ops/onnx_nodes.h). The default throws Error:
+  /// for losses, and for what trainings alone are made of.
+  virtual void to_onnx(OnnxNodes&) const;
   /// The input whose memory output 0 may take in a Session, because forward() and prepared kernels read an
   /// element of it no later than they write the same element; -1 if there is none.
   virtual int overwrites() const { return -1; }

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 
 namespace espalier {
 
@@ -149,6 +150,56 @@ void QuantizedLinear::channels(ChannelTies& t) const {
 
 int64_t QuantizedLinear::macs(std::span<const Meta> in, std::span<const Meta>) const {
   return in[kX].shape[0] * in[kW].shape.elements();
+}
+
+namespace {
+
+/// As convolutions of the real numbers that the codes stand for, which runtimes recognise and run in INT8.
+void write_onnx(const QuantizedConvolution& op, OnnxNodes& nodes, const char* type,
+                const std::vector<OnnxNodes::Attribute>& attributes) {
+  const Tensor &w = nodes.parameter(kW), &multiplier = nodes.parameter(kMultiplier);
+  const float in_scale = nodes.scale(kX), out_scale = op.out == "f32" ? 1.0f : op.out_scale;
+  const Tensor scales(multiplier.shape()), products(multiplier.shape());
+  for (int64_t k = 0; k < scales.elements(); ++k) {
+    products.f32()[k] = multiplier.f32()[k] * out_scale;
+    scales.f32()[k] = products.f32()[k] / in_scale;
+  }
+  const OnnxNodes::Name none =
+      nodes.constant("w_zero", Tensor::zeros(scales.shape(), Device::kCpu, DType::kS8));
+  const OnnxNodes::Attribute first_axis = {"axis", int64_t{0}};
+  const OnnxNodes::Name filters =
+      nodes.node("DequantizeLinear",
+                 {nodes.constant("w", onnx_words::filters(w, w.shape().axes() == 3)),
+                  nodes.constant("w_scale", scales), none},
+                 {first_axis});
+  const OnnxNodes::Name bias = nodes.node(
+      "DequantizeLinear",
+      {nodes.constant("bias", nodes.parameter(kBias)), nodes.constant("bias_scale", products)}, {first_axis});
+  OnnxNodes::Name y = nodes.node(type, {nodes.in(kX), filters, bias}, attributes);
+  y = onnx_words::activated(nodes, y, {.slope = op.slope});
+  if (op.has_residual) y = nodes.node("Add", {y, nodes.in(kResidual)});
+  if (op.out == "f32")
+    nodes.out(y);
+  else
+    nodes.out_codes(onnx_words::within(nodes, y, op.low, op.high, out_scale), out_scale);
+}
+
+}  // namespace
+
+void QuantizedConv2d::to_onnx(OnnxNodes& nodes) const {
+  const Shape& w = nodes.meta(kW).shape;
+  write_onnx(*this, nodes, "Conv", onnx_words::window(w[1], w[2], stride, pad));
+}
+
+void QuantizedDepthwiseConv2d::to_onnx(OnnxNodes& nodes) const {
+  const Shape& w = nodes.meta(kW).shape;
+  auto attributes = onnx_words::window(w[0], w[1], stride, pad);
+  attributes.emplace_back("group", int64_t{w.back()});
+  write_onnx(*this, nodes, "Conv", attributes);
+}
+
+void QuantizedLinear::to_onnx(OnnxNodes& nodes) const {
+  write_onnx(*this, nodes, "Gemm", {{"transB", int64_t{1}}});
 }
 
 std::shared_ptr<Op> make_quantized_conv2d() { return std::make_shared<QuantizedConv2d>(); }

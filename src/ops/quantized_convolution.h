@@ -32,6 +32,7 @@ struct QuantizedConv2d final : QuantizedConvolution {
   void forward(Ctx&) const override;
   void channels(ChannelTies&) const override;
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
@@ -42,6 +43,7 @@ struct QuantizedDepthwiseConv2d final : QuantizedConvolution {
   void forward(Ctx&) const override;
   void channels(ChannelTies&) const override;
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
@@ -52,6 +54,7 @@ struct QuantizedLinear final : QuantizedConvolution {
   void forward(Ctx&) const override;
   void channels(ChannelTies&) const override;
   int64_t macs(std::span<const Meta> in, std::span<const Meta> out) const override;
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 

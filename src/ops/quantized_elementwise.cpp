@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/quantized_elementwise.h"
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 #include "ops/quantized_convolution.h"
 
 namespace espalier {
@@ -82,6 +83,15 @@ void QuantizedGlobalAvgPool::forward(Ctx& c) const {
   kernels::quantized_global_avg_pool(c.device(), x[0], x[1] * x[2], x[3], code_of(c.in[0].dtype()),
                                      c.in[0].data(), c.out[0].data());
 }
+
+void Quantize::to_onnx(OnnxNodes& nodes) const { nodes.out_codes(nodes.in(0), scale); }
+void Dequantize::to_onnx(OnnxNodes& nodes) const { nodes.out(nodes.in(0)); }
+void QuantizedAdd::to_onnx(OnnxNodes& nodes) const {
+  const float out_scale = nodes.scale(0) / a_factor;
+  const OnnxNodes::Name sum = nodes.node("Add", {nodes.in(0), nodes.in(1)});
+  nodes.out_codes(onnx_words::within(nodes, sum, low, high, out_scale), out_scale);
+}
+void QuantizedGlobalAvgPool::to_onnx(OnnxNodes& nodes) const { write_onnx_global_mean(nodes); }
 
 std::shared_ptr<Op> make_quantize() { return std::make_shared<Quantize>(); }
 std::shared_ptr<Op> make_dequantize() { return std::make_shared<Dequantize>(); }

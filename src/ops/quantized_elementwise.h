@@ -6,6 +6,9 @@
 
 namespace espalier {
 
+/// A global mean of real numbers or of codes, see Op::to_onnx().
+void write_onnx_global_mean(OnnxNodes& nodes);
+
 struct InferenceOp : Op {
   Tensors backward(Ctx&, std::span<const Tensor>) const override { no_gradient(*this); }
   bool differentiable() const override { return false; }
@@ -23,6 +26,7 @@ struct Quantize final : InferenceOp {
   Metas infer(std::span<const Meta> in) const override;
   void forward(Ctx&) const override;
   void attributes(AttributeVisitor&) override;
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
@@ -34,6 +38,7 @@ struct Dequantize final : InferenceOp {
   Metas infer(std::span<const Meta> in) const override;
   void forward(Ctx&) const override;
   void attributes(AttributeVisitor&) override;
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
@@ -47,6 +52,7 @@ struct QuantizedAdd final : InferenceOp {
   Metas infer(std::span<const Meta> in) const override;
   void forward(Ctx&) const override;
   void attributes(AttributeVisitor&) override;
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
@@ -56,6 +62,7 @@ struct QuantizedGlobalAvgPool final : InferenceOp {
   Metas infer(std::span<const Meta> in) const override;
   void forward(Ctx&) const override;
   void attributes(AttributeVisitor&) override {}
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 

@@ -6,6 +6,7 @@
 #include "kernels/reference_only.h"
 #include "ops/channel_ties.h"
 #include "ops/max_pool.h"
+#include "ops/onnx_nodes.h"
 #include "ops/quantized_convolution.h"
 
 namespace espalier {
@@ -74,6 +75,9 @@ std::unique_ptr<Prepared> QuantizedResize::prepare(const PrepareCtx& ctx) const 
   return std::make_unique<PreparedResample<kernels::ResizeShape, kernels::quantized_resize_prepared>>(
       o.problem(ctx.in[0].shape(), ctx.out[0].shape()), ctx);
 }
+
+void QuantizedMaxPool::to_onnx(OnnxNodes& nodes) const { write_onnx(o, nodes); }
+void QuantizedResize::to_onnx(OnnxNodes& nodes) const { o.write_onnx(nodes); }
 
 std::shared_ptr<Op> make_quantized_max_pool() { return std::make_shared<QuantizedMaxPool>(); }
 std::shared_ptr<Op> make_quantized_resize() { return std::make_shared<QuantizedResize>(); }

@@ -16,6 +16,7 @@ struct QuantizedMaxPool final : InferenceOp {
   Metas infer(std::span<const Meta> in) const override;
   void forward(Ctx&) const override;
   void attributes(AttributeVisitor&) override;
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
@@ -28,6 +29,7 @@ struct QuantizedResize final : InferenceOp {
   void forward(Ctx&) const override;
   void channels(ChannelTies&) const override;
   void attributes(AttributeVisitor& v) override { o.visit(v); }
+  void to_onnx(OnnxNodes&) const override;
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 

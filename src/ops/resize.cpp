@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "ops/channel_ties.h"
+#include "ops/onnx_nodes.h"
 #include "ops/ops.h"
 #include "ops/quantized_resample.h"
 #include "ops/storage.h"
@@ -84,6 +85,22 @@ void check_extents(int height, int width) {
 }
 
 }  // namespace
+
+void ResizeOptions::write_onnx(OnnxNodes& nodes) const {
+  // The extents of all four axes, two of which are the input's: the number of pictures may be open.
+  const Shape& y = nodes.out_meta().shape;
+  const OnnxNodes::Name x = nodes.in(0), axes = nodes.integers("axes", {0});
+  const OnnxNodes::Name kept = nodes.node(
+      "Slice", {nodes.node("Shape", {x}), nodes.integers("first", {0}), nodes.integers("last", {2}), axes});
+  const OnnxNodes::Name sizes =
+      nodes.node("Concat", {kept, nodes.integers("extents", {y[1], y[2]})}, {{"axis", int64_t{0}}});
+  const char* place = !bilinear ? "asymmetric" : align_corners ? "align_corners" : "half_pixel";
+  std::vector<OnnxNodes::Attribute> attributes = {{"mode", std::string(bilinear ? "linear" : "nearest")},
+                                                  {"coordinate_transformation_mode", std::string(place)}};
+  if (!bilinear) attributes.emplace_back("nearest_mode", std::string("floor"));
+  onnx_words::out_like_input(nodes, nodes.node("Resize", {x, {}, {}, sizes}, attributes));
+}
+void Resize::to_onnx(OnnxNodes& nodes) const { o.write_onnx(nodes); }
 
 Tensor resize_nearest(const Tensor& x, int height, int width) {
   check_extents(height, width);

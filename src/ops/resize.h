@@ -14,6 +14,8 @@ struct ResizeOptions {
   Shape output(const Op& op, std::span<const Meta> in) const;
   kernels::ResizeShape problem(const Shape& x, const Shape& y) const;
   void visit(AttributeVisitor& visitor);
+  /// A resize of real numbers or of codes, see Op::to_onnx().
+  void write_onnx(OnnxNodes& nodes) const;
 };
 
 /// See resize_nearest() and resize_bilinear() in ops.h. In: x [N,H,W,C], [like [N,P,Q,anything] if height is
@@ -33,6 +35,7 @@ struct Resize final : Op {
   ZeroGradients zero_gradients() const override { return {.inputs = o.height ? 0u : 1u << 1}; }
   uint32_t may_be_bf16() const override { return o.height ? 1 : 3; }
   bool never_negative(const std::vector<bool>& inputs) const override { return inputs[0]; }
+  void to_onnx(OnnxNodes&) const override;
   std::shared_ptr<const Op> on_codes() const override;
 };
 
