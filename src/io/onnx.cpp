@@ -6,13 +6,16 @@
 
 namespace espalier {
 
-bool onnx_is_built() { return false; }
+void check_onnx_is_built() {
+  fail(
+      "this program was built without ONNX; install its headers (libonnx-dev, libprotobuf-dev) and build "
+      "with "
+      "-DESPALIER_ONNX=ON");
+}
 
-OnnxSummary save_onnx(const std::filesystem::path& path, const Model&, const OnnxOptions&) {
-  fail(str(
-      path.string(),
-      ": this program was built without ONNX; install its headers (libonnx-dev, libprotobuf-dev) and build "
-      "with -DESPALIER_ONNX=ON"));
+OnnxSummary save_onnx(const std::filesystem::path&, const Model&, const OnnxOptions&) {
+  check_onnx_is_built();
+  return {};
 }
 
 }  // namespace espalier
@@ -273,10 +276,11 @@ bool is_int8(const Graph& graph) {
                      [](const Graph::Value& v) { return v.meta.dtype != DType::kF32; });
 }
 
-void add_metadata(const Model& model, onnx::ModelProto& to) {
+void add_metadata(const Model& model, const OnnxOptions& options, onnx::ModelProto& to) {
   const std::map<std::string, std::string> all = {{"espalier.task", model.task},
                                                   {"espalier.labels", Json(model.labels).dump()},
                                                   {"espalier.preprocessing", model.preprocessing.dump()},
+                                                  {"espalier.decoding", options.decoding.dump()},
                                                   {"espalier.task_options", model.task_options.dump()},
                                                   {"espalier.architecture", model.architecture.dump()},
                                                   {"espalier.metrics", model.metrics.dump()},
@@ -290,7 +294,7 @@ void add_metadata(const Model& model, onnx::ModelProto& to) {
 
 }  // namespace
 
-bool onnx_is_built() { return true; }
+void check_onnx_is_built() {}
 
 OnnxSummary save_onnx(const std::filesystem::path& path, const Model& model, const OnnxOptions& options) {
   ESPALIER_CHECK(options.batch >= 0, "onnx: batch is ", options.batch, "; it cannot be negative");
@@ -305,7 +309,7 @@ OnnxSummary save_onnx(const std::filesystem::path& path, const Model& model, con
   operators->set_version(kOperators);
   file.mutable_graph()->set_name(model.task.empty() ? "network" : model.task);
   const OnnxSummary summary = Writer(graph, *file.mutable_graph(), options).write();
-  add_metadata(model, file);
+  add_metadata(model, options, file);
   write_atomically(path, file.SerializeAsString());
   return summary;
 }

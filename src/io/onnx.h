@@ -16,6 +16,7 @@ struct OnnxOptions {
   /// network's size; without it "images", float32 [N,3,H,W], normalised already.
   std::optional<kernels::PixelScale> pixels;
   int batch = 0;  ///< pictures of a run; 0: any number, as long as the runtime takes that
+  Json decoding;  ///< what the outputs mean, of the model's task (Task::decoding()), for the metadata
 };
 
 /// What goes into the file's network or comes out of it.
@@ -36,7 +37,7 @@ struct OnnxSummary {
 /// that was built without ONNX.
 OnnxSummary save_onnx(const std::filesystem::path& path, const Model& model, const OnnxOptions& options = {});
 
-/// Whether save_onnx() can be used.
-bool onnx_is_built();
+/// Throws Error where save_onnx() would, for its being built without ONNX.
+void check_onnx_is_built();
 
 }  // namespace espalier

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "compress/sensitivity.h"
+#include "io/onnx.h"
 #include "io/weight_import.h"
 #include "passes/quantize.h"
 #include "recipe/stages.h"
@@ -88,12 +89,13 @@ class PlanCheck {
     if (stage.kind == "sensitivity") check_sensitivity(stage, model);
     if (stage.kind == "prune") check_prune(stage, model);
     if (stage.kind == "int8") check_int8(stage, model);
+    if (stage.kind == "export") at(stage.path, [] { check_onnx_is_built(); });
   }
 
   void check_file(const StageSpec& stage, const Model& model) {
     if (stage.kind == "train")
       load_trainable(bench_, stage.from);
-    else if (stage.kind != "evaluate")
+    else if (stage.kind != "evaluate" && stage.kind != "export")
       load_float_model(stage.from, stage.kind);
     if (has_data_) bench_.check_model(model, stage.from);
   }

@@ -83,6 +83,7 @@ StageFunction find_stage_function(const std::string& kind) {
   if (kind == "sensitivity") return sensitivity_stage;
   if (kind == "prune") return prune_stage;
   if (kind == "int8") return int8_stage;
+  if (kind == "export") return export_stage;
   if (kind == "evaluate") return evaluate_stage;
   return nullptr;
 }

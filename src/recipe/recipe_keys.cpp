@@ -376,6 +376,15 @@ const std::vector<StageKind>& stage_kinds() {
                    "keeps the metric"),
            boolean("paddlex_compat", false, "signed codes everywhere and the reference's KL"),
        })},
+      {"export", "writes a model as ONNX, for other runtimes", true, false,
+       with_common({
+           choice("format", "onnx", {"onnx"}, "of the file"),
+           choice(
+               "input", "pixels", {"pixels", "normalized"},
+               "pixels: bytes [N,H,W,3], RGB at the network's size, which the file normalises; normalized: "
+               "float32 [N,3,H,W], normalised by whoever runs it"),
+           integer("batch", 0, 0, 65536, "pictures of a run; 0: any number"),
+       })},
       {"evaluate",
        "takes a model as it is: a row of the table; from scratch: the recipe's, with model.weights", true,
        true, with_common({})},

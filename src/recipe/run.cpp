@@ -105,7 +105,9 @@ class Runner {
     StageRecord record;
     record.inputs = inputs;
     record.metrics = find_stage_function(stage.kind)(job);
-    std::vector<std::string> outputs = {makes_model(stage) ? kModelFile : kSensitivityFile};
+    std::vector<std::string> outputs = {makes_model(stage)       ? kModelFile
+                                        : stage.kind == "export" ? kOnnxFile
+                                                                 : kSensitivityFile};
     if (makes_model(stage)) {
       measure(stage, job.model_out, record.metrics);
       outputs.push_back(kEvaluationFile);

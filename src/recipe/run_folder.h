@@ -15,6 +15,7 @@ namespace espalier {
 // What stages write into their folders.
 inline constexpr const char* kModelFile = "model.safetensors";
 inline constexpr const char* kSensitivityFile = "sensitivity.json";
+inline constexpr const char* kOnnxFile = "model.onnx";
 inline constexpr const char* kSelectionFile = "selection.json";
 inline constexpr const char* kRefinedFile = "refined.json";  ///< of prune: curves with points measured again
 inline constexpr const char* kLatencyFile = "latency_table.json";  ///< of the run, not of a stage

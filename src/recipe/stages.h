@@ -100,7 +100,10 @@ Json sensitivity_stage(const StageJob& job);  ///< writes folder/sensitivity.jso
 /// "version": 1, "metric_before_recalibration", "metric_after_recalibration" (null without)}.
 Json prune_stage(const StageJob& job);
 Json int8_stage(const StageJob& job);
+Json export_stage(const StageJob& job);    ///< writes folder/model.onnx
 Json evaluate_stage(const StageJob& job);  ///< takes a model as it is: a row of the table
+/// The model of `file` as `out`, by the keys of an export stage: what went in, see StageFunction.
+Json export_model(const std::filesystem::path& file, const std::filesystem::path& out, const Json& options);
 /// nullptr for kinds that are not run alone.
 StageFunction find_stage_function(const std::string& kind);
 

@@ -175,6 +175,8 @@ struct Classification final : Task {
     return prediction;
   }
 
+  Json decoding() const override { return {{"scores", "softmax"}}; }
+
   Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
     Json best = Json::array();
     for (const ClassScore& c : prediction.classes)

@@ -193,6 +193,22 @@ struct Detection final : Task {
     return prediction;
   }
 
+  /// Heads in the order of the outputs, anchors as width and height in the network's pixels (tasks/yolo.h).
+  Json decoding() const override {
+    const YoloLayout& layout = options.layout;
+    Json heads = Json::array();
+    for (size_t i = 0; i < layout.masks.size(); ++i) {
+      Json anchors = Json::array();
+      for (const int anchor : layout.masks[i]) anchors.push_back(layout.anchors[static_cast<size_t>(anchor)]);
+      heads.push_back({{"stride", layout.strides[i]}, {"anchors", anchors}});
+    }
+    return {{"heads", heads},
+            {"score_threshold", options.nms.score_threshold},
+            {"nms_threshold", options.nms.overlap},
+            {"nms_top_k", options.nms.top_k},
+            {"keep_top_k", options.nms.keep}};
+  }
+
   /// As COCO's results: left, top, width and height in pixels.
   Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
     Json list = Json::array();

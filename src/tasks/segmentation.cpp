@@ -298,6 +298,11 @@ struct Segmentation final : Task {
     return prediction;
   }
 
+  Json decoding() const override {
+    return {{"class",
+             options.channels() > 1 ? "the channel of the largest logit" : "1 where the logit is above 0"}};
+  }
+
   /// The classes that are there, with their share of the picture.
   Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
     const std::vector<uint8_t>& classes = prediction.mask.classes;

@@ -48,7 +48,9 @@ struct Task {
   /// What the outputs, on any device, say about image `image` of their batch. Of `picture` only the size and
   /// the map are read; classification reads neither.
   virtual Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const = 0;
-  /// The same for --json and for files: a list.
+  /// What decode() goes by, for programs that read the outputs themselves.
+  virtual Json decoding() const = 0;
+  /// A prediction for --json and for files: a list.
   virtual Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const = 0;
 };
 

@@ -9,6 +9,8 @@
 
 #include "cli/command_line.h"
 #include "io/file.h"
+#include "io/onnx.h"
+#include "support/messages.h"
 
 namespace espalier {
 namespace {
@@ -40,11 +42,15 @@ struct CompressFlow : testing::Test {
   static void SetUpTestSuite() {
     folder = new test::Folder;
     std::string text = kRecipe;
+    if (has_onnx()) text.replace(text.find("  - bench"), 0, "  - export: {from: tuned, batch: 2}\n");
     std::ofstream(recipe()) << text.replace(text.find("DATA"), 4, *folder / "data");
     first = go({"--json"});
   }
   static void TearDownTestSuite() { delete folder; }
 
+  static bool has_onnx() {
+    return test::message_of([] { check_onnx_is_built(); }).empty();
+  }
   static std::string recipe() { return *folder / "small.yaml"; }
   static std::string out(const std::string& file) { return *folder / "run/" + file; }
   static test::Ran go(const std::vector<std::string>& more = {}) {
@@ -91,6 +97,30 @@ TEST_F(CompressFlow, EveryPartIsAStageOfTheRun) {
   EXPECT_EQ(plan.out.find("(runs"), std::string::npos) << plan.out;
 }
 
+TEST_F(CompressFlow, ExportsAsAStageAndAlone) {
+  if (!has_onnx()) GTEST_SKIP() << "built without ONNX";
+  ASSERT_EQ(first.code, kOk) << first.err;
+  const std::string model = out("tuned/model.safetensors"), alone = *folder / "alone.onnx";
+  const test::Ran exported = run({"export", model, "--out", alone, "--batch", "2", "--json"});
+  ASSERT_EQ(exported.code, kOk) << exported.err;
+  EXPECT_EQ(read_file(alone) == read_file(out("export/model.onnx")), true);
+  const Json json = exported.json();
+  EXPECT_EQ(json.at("input"),
+            (Json{{"name", "pixels"}, {"type", "uint8"}, {"shape", {"2", "32", "32", "3"}}}));
+  EXPECT_EQ(json.at("outputs"),
+            Json::array({Json{{"name", "output"}, {"type", "float32"}, {"shape", {"2", "3"}}}}));
+  EXPECT_EQ(json.at("bytes"), fs::file_size(alone));
+  EXPECT_LT(json.at("bytes"), fs::file_size(out("pruned_80/model.safetensors")) / 2) << "it is INT8";
+  const test::Ran floats = run({"export", model, "--out", alone, "--input", "normalized"});
+  test::expect_says(floats.out, "takes images float32 [N,3,32,32], gives output float32 [N,3]; ");
+  const test::Ran itself = run({"export", model, "--out", model});
+  EXPECT_EQ(itself.code, kBadInput);
+  test::expect_says(itself.err, "the model that is read");
+  const test::Ran typo = run({"export", model, "--out", alone, "--input", "pixel"});
+  EXPECT_EQ(typo.code, kBadInput);
+  test::expect_says(typo.err, "did you mean 'pixels'");
+}
+
 TEST_F(CompressFlow, FinetuningGoesOnWhereItWasKilled) {
   ASSERT_EQ(first.code, kOk) << first.err;
   const std::string want = read_file(out("tuned/model.safetensors"));
@@ -102,7 +132,8 @@ TEST_F(CompressFlow, FinetuningGoesOnWhereItWasKilled) {
   const auto trained = fs::last_write_time(out("tuned/finetune/checkpoint.safetensors"));
   const test::Ran again = go();
   ASSERT_EQ(again.code, kOk) << again.err;
-  EXPECT_EQ(fs::last_write_time(out("tuned/finetune/checkpoint.safetensors")), trained) << "trained once more";
+  EXPECT_EQ(fs::last_write_time(out("tuned/finetune/checkpoint.safetensors")), trained)
+      << "trained once more";
   EXPECT_EQ(read_file(out("tuned/model.safetensors")) == want, true) << "another model came out";
 }
 

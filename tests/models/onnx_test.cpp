@@ -117,7 +117,7 @@ Model int8_of(const Model& model, const Tensor& images) {
 }
 
 TEST(Onnx, EveryModelIsWritten) {
-  if (!onnx_is_built()) GTEST_SKIP() << "built without ONNX";
+  if (const std::string why = message_of([] { check_onnx_is_built(); }); !why.empty()) GTEST_SKIP() << why;
   const TemporaryDirectory temporary;
   const char* wanted = std::getenv("ESPALIER_ONNX_CASES");
   Cases cases(wanted ? fs::path(wanted) : temporary.path());
@@ -155,7 +155,7 @@ TEST(Onnx, EveryModelIsWritten) {
 }
 
 TEST(Onnx, TheSameModelGivesTheSameBytes) {
-  if (!onnx_is_built()) GTEST_SKIP() << "built without ONNX";
+  if (const std::string why = message_of([] { check_onnx_is_built(); }); !why.empty()) GTEST_SKIP() << why;
   const TemporaryDirectory folder;
   const ModelSpec spec{.name = "mobilenet_v1", .classes = 3, .options = {{"width", 0.25}}};
   const Model model{.graph = build_model(spec, 32, 1), .task = "classification"};
@@ -164,7 +164,7 @@ TEST(Onnx, TheSameModelGivesTheSameBytes) {
 }
 
 TEST(Onnx, WhatCannotBeWrittenIsSaidAndLeavesTheOldFile) {
-  if (!onnx_is_built()) GTEST_SKIP() << "built without ONNX";
+  if (const std::string why = message_of([] { check_onnx_is_built(); }); !why.empty()) GTEST_SKIP() << why;
   const TemporaryDirectory folder;
   const fs::path path = folder.path() / "model.onnx";
   write_atomically(path, "old");

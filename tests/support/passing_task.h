@@ -24,6 +24,7 @@ struct PassingTask : Task {
   Prediction decode(const Tensors& outputs, int image, const Annotation& picture) const override {
     return inner.decode(outputs, image, picture);
   }
+  Json decoding() const override { return inner.decoding(); }
   Json describe(const Prediction& prediction, const std::vector<std::string>& labels) const override {
     return inner.describe(prediction, labels);
   }
