@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(build-essential cmake ninja-build ccache libdnnl-dev libtbb-dev libyaml-cpp-dev libcli11-dev
-  nlohmann-json3-dev libspdlog-dev libfmt-dev libpng-dev libpugixml-dev libstb-dev libonnx-dev libprotobuf-dev libgtest-dev libbenchmark-dev python3 python3-venv)
+  nlohmann-json3-dev libspdlog-dev libfmt-dev libpng-dev libpugixml-dev libstb-dev libonnx-dev libprotobuf-dev libgtest-dev
+  libbenchmark-dev python3 python3-venv)
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   echo "setup: this is no Debian or Ubuntu; install with your package manager what these packages hold," >&2
@@ -42,8 +43,8 @@ install_packages() {
 install_packages || exit 2
 
 # What some tests ask: Python's safetensors, pycocotools and onnxruntime, which check our model files, our mean average
-# precision and what we export, and a browser, which loads the report. Without them those tests are skipped and counted, and the absence stops nothing:
-# an offline machine builds and passes.
+# precision and what we export, and a browser, which loads the report. Without them those tests are skipped and counted, and
+# the absence stops nothing: an offline machine builds and passes.
 [ "${1:-}" = --tests ] || exit 0
 if ! command -v chromium chromium-browser google-chrome >/dev/null && [ -z "${ESPALIER_CHROMIUM:-}" ]; then
   packages=(chromium)

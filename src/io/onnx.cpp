@@ -133,7 +133,7 @@ class Writer final : public OnnxNodes {
   Name node(const char* type, const std::vector<Name>& inputs,
             const std::vector<Attribute>& attributes) override {
     onnx::NodeProto* node = to_.add_node();
-    const Name name = unique(prefix_ + "/" + type);
+    Name name = unique(prefix_ + "/" + type);
     node->set_name(name);
     node->set_op_type(type);
     for (const Name& input : inputs) node->add_input(input);
@@ -181,7 +181,7 @@ class Writer final : public OnnxNodes {
   Name add_constant(const char* what, onnx::TensorProto::DataType type, const std::vector<int64_t>& dims,
                     const void* data, size_t bytes) {
     onnx::TensorProto* tensor = to_.add_initializer();
-    const Name name = unique(prefix_ + "." + what);
+    Name name = unique(prefix_ + "." + what);
     tensor->set_name(name);
     tensor->set_data_type(type);
     for (const int64_t extent : dims) tensor->add_dims(extent);
@@ -308,7 +308,7 @@ OnnxSummary save_onnx(const std::filesystem::path& path, const Model& model, con
   operators->set_domain("");
   operators->set_version(kOperators);
   file.mutable_graph()->set_name(model.task.empty() ? "network" : model.task);
-  const OnnxSummary summary = Writer(graph, *file.mutable_graph(), options).write();
+  OnnxSummary summary = Writer(graph, *file.mutable_graph(), options).write();
   add_metadata(model, options, file);
   write_atomically(path, file.SerializeAsString());
   return summary;

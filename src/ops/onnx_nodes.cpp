@@ -42,8 +42,8 @@ Tensor filters(const Tensor& w, bool depthwise) {
   // Both are positions of a pixel, R * S of them, and channels inside, to be turned inside out.
   const int outer = depthwise ? 1 : from[0], inner = from.back();
   const int rows = from[depthwise ? 0 : 1], columns = from[depthwise ? 1 : 2], places = rows * columns;
-  const Tensor turned(depthwise ? Shape{inner, 1, rows, columns} : Shape{outer, inner, rows, columns},
-                      Device::kCpu, w.dtype());
+  Tensor turned(depthwise ? Shape{inner, 1, rows, columns} : Shape{outer, inner, rows, columns}, Device::kCpu,
+                w.dtype());
   const size_t bytes = bytes_of(w.dtype());
   const auto* source = static_cast<const char*>(w.data());
   auto* to = static_cast<char*>(turned.data());

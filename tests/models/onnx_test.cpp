@@ -35,7 +35,7 @@ class Cases {
   /// Writes `model`, which gives `want` for `images`, of which `given` are the bytes if it takes bytes.
   OnnxSummary add(const std::string& name, const Model& model, const OnnxOptions& options,
                   const Tensor& given, const Tensors& want, double tolerance) {
-    const OnnxSummary summary = save_onnx(folder_ / (name + ".onnx"), model, options);
+    OnnxSummary summary = save_onnx(folder_ / (name + ".onnx"), model, options);
     Json outputs = Json::array();
     for (size_t i = 0; i < want.size(); ++i) outputs.push_back(file_of(str(name, ".out", i), want[i]));
     cases_.push_back({{"model", name + ".onnx"},
@@ -67,14 +67,14 @@ class Cases {
 };
 
 Tensor bytes(const Shape& shape) {
-  const Tensor all(shape, Device::kCpu, DType::kU8);
+  Tensor all(shape, Device::kCpu, DType::kU8);
   Random random(7, Purpose::kTest);
   for (int64_t i = 0; i < all.elements(); ++i) all.u8()[i] = static_cast<uint8_t>(random.below(256));
   return all;
 }
 
 Tensor normalised(const Tensor& pixels) {
-  const Tensor images(pixels.shape());
+  Tensor images(pixels.shape());
   kernels::scale_pixels(Device::kCpu, pixels.elements() / 3, pixels.u8(), kScale, images.f32());
   return images;
 }
