@@ -72,11 +72,14 @@ class Notes {
   double time_of(Json& section, const std::string& key, const Measure& measure) {
     if (const auto found = section.find(key); found != section.end() && found->is_number())
       return found->get<double>();
-    if (interrupt_requested()) {
+    double ms = 0;
+    try {
+      if (interrupt_requested()) throw Interrupted("");
+      ms = measure();
+    } catch (const Interrupted&) {
       save();
       throw Interrupted("latencies: interrupted; what was measured is kept, the same command continues");
     }
-    const double ms = measure();
     ESPALIER_CHECK(ms > 0 && std::isfinite(ms), "latencies: ", key, " took ", ms,
                    " ms; a time must be positive and finite");
     section[key] = ms;
@@ -148,11 +151,11 @@ LatencyTable::LatencyTable(const Graph& graph, const std::filesystem::path& file
 void LatencyTable::find_layers() {
   const std::vector<int> full = all_channels(groups_);
   const Metas whole = metas_at(graph_, groups_, full);
-  std::vector<Metas> narrower;  // by one channel of each group
+  std::vector<Metas> wider;  // by one channel of each group, since a group may have but one
   for (size_t g = 0; g < groups_.size(); ++g) {
     std::vector<int> kept = full;
-    --kept[g];
-    narrower.push_back(metas_at(graph_, groups_, kept));
+    ++kept[g];
+    wider.push_back(metas_at(graph_, groups_, kept));
   }
   const std::vector<Block> blocks = blocks_of(graph_);
   for (int i = 0; i < static_cast<int>(blocks.size()); i = blocks[i].last + 1) {
@@ -168,7 +171,7 @@ void LatencyTable::find_layers() {
         for (int axis = 0; axis < whole[v].shape.axes(); ++axis) {
           layer.shape += str(axis ? "," : "", whole[v].shape[axis]);
           for (int g = 0; g < static_cast<int>(groups_.size()); ++g) {
-            const int times = whole[v].shape[axis] - narrower[g][v].shape[axis];
+            const int times = wider[g][v].shape[axis] - whole[v].shape[axis];
             if (times == 0) continue;
             const auto known = std::find(layer.groups.begin(), layer.groups.end(), g);
             layer.shape += std::string(times, static_cast<char>('a' + (known - layer.groups.begin())));

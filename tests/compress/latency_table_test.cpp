@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -131,6 +132,14 @@ TEST_F(LatencyTableTest, MeasuredOnceKeptAndContinued) {
   EXPECT_EQ(table(graph).measured(), 0) << "both are kept";
 }
 
+TEST_F(LatencyTableTest, AGroupMayHaveOneChannel) {
+  const Graph graph = network("mobilenet_v2", {{"width", 0.05}});
+  const std::vector<int> all = full(graph);
+  ASSERT_EQ(*std::min_element(all.begin(), all.end()), 1);
+  const LatencyTable t = table(graph);
+  EXPECT_NEAR(t.ms(all), t.full_ms(), 1e-9 * t.full_ms());
+}
+
 TEST_F(LatencyTableTest, AnotherMachineOrADamagedFileBeginsAnew) {
   const Graph graph = network("mobilenet_v2", {{"width", 0.25}});
   const int all = table(graph).measured();
@@ -159,6 +168,18 @@ TEST_F(LatencyTableTest, AnInterruptKeepsWhatWasMeasured) {
   const int rest = table(graph).measured();
   std::filesystem::remove(file);
   EXPECT_EQ(rest, table(graph).measured() - before);
+}
+
+TEST_F(LatencyTableTest, AnInterruptOfAMeasurementKeepsTheOnesBefore) {
+  const Graph graph = network("mobilenet_v2", {{"width", 0.25}});
+  const auto measure = [&](const Graph& part) {
+    if (++layers_timed == 40) throw Interrupted("interrupted while timing");
+    return made_up_ms(part);
+  };
+  EXPECT_THROW(LatencyTable(graph, file, machine, {.layer = measure, .network = made_up_ms}), Interrupted);
+  const int rest = table(graph).measured();
+  std::filesystem::remove(file);
+  EXPECT_EQ(rest, table(graph).measured() - 39);
 }
 
 TEST_F(LatencyTableTest, NarrowerIsNeverSlower) {
