@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/interrupt.h"
 #include "base/random.h"
 #include "datasets/listing.h"
 
@@ -44,6 +45,7 @@ uint64_t add_file(uint64_t hash, const fs::path& path) {
 
 void read_contents(Dataset& data) {
   tbb::parallel_for(size_t{0}, data.samples.size(), [&](size_t i) {
+    if (interrupt_requested()) throw Interrupted("interrupted while looking at the pictures");
     Sample& sample = data.samples[i];
     sample.contents = add_file(fnv1a(nullptr, 0), data.root / sample.path);
     if (!sample.mask.empty()) sample.contents = add_file(sample.contents, data.root / sample.mask);

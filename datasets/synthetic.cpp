@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/json.h"
 #include "base/nearest.h"
 #include "base/random.h"
@@ -255,8 +256,11 @@ void make_pictures(const fs::path& folder, const SyntheticOptions& options) {
     make_folder((folder / files.image).parent_path());
     if (!files.annotation.empty()) make_folder((folder / files.annotation).parent_path());
   }
-  tbb::parallel_for(size_t{0}, drawings.size(),
-                    [&](size_t i) { layout.draw(folder, layout.files(drawings[i]), drawings[i], o); });
+  tbb::parallel_for(size_t{0}, drawings.size(), [&](size_t i) {
+    if (interrupt_requested())
+      throw Interrupted("interrupted while drawing; the same command again starts anew");
+    layout.draw(folder, layout.files(drawings[i]), drawings[i], o);
+  });
   if (!layout.files(drawings[0]).second.empty()) write_lists(folder, o, layout, drawings);
   // One flush for all files, before the stamp vouches for them.
   if (const int d = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); d >= 0) {

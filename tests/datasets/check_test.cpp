@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/interrupt.h"
 #include "datasets/pictures.h"
 #include "support/temporary_directory.h"
 
@@ -20,6 +21,16 @@ int findings(const Json& report, const std::string& severity, const std::string&
         return f["severity"] == severity && f["kind"] == kind && f["split"] == split &&
                test::contains(f["message"].get<std::string>(), part);
       }));
+}
+
+TEST(CheckDataset, AnInterruptEndsIt) {
+  const test::TemporaryDirectory folder;
+  test::write_picture(folder.path() / "0.jpg", 0, 20, 16);
+  test::write_text(folder.path() / "labels.txt", "a\n");
+  test::write_text(folder.path() / "train_list.txt", "0.jpg 0\n");
+  request_interrupt();
+  EXPECT_THROW(check_dataset({.root = folder.path()}), Interrupted);
+  request_interrupt(false);
 }
 
 TEST(CheckDataset, ListsEverythingAtOnce) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "base/interrupt.h"
 #include "base/random.h"
 #include "datasets/check.h"
 #include "datasets/dataset.h"
@@ -215,6 +216,13 @@ TEST(Synthetic, LeavesWhatIsThereAlone) {
   EXPECT_TRUE(must_draw(v));
   make_pictures(v, kSmall);
   EXPECT_EQ(contents(v), before);
+
+  request_interrupt();
+  EXPECT_THROW(make_pictures(folder.path() / "w", kSmall), Interrupted);
+  request_interrupt(false);
+  EXPECT_TRUE(must_draw(folder.path() / "w"));
+  make_pictures(folder.path() / "w", kSmall);
+  EXPECT_EQ(contents(folder.path() / "w"), before);
 
   test::write_text(folder.path() / "mine/letter.txt", "dear");
   EXPECT_FALSE(must_draw(folder.path() / "mine"));
