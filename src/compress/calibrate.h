@@ -64,7 +64,8 @@ struct CalibrateOptions {
   double percentile = 99.99;              ///< for the calibrator of that name
   int64_t batches = -1;                   ///< of the source; -1: all
   bool bias_correction = true;            ///< see QuantizeOptions::means
-  bool paddlex_compat = false;  ///< the reference's KL: candidates from 0.7 of the largest value, 255 levels
+  /// The reference's KL: zeros count, candidates from 0.7 of the largest value on, 255 levels.
+  bool paddlex_compat = false;
 };
 
 /// What quantize() needs to know of every activation, by value name.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 #include "compress/calibrate.h"
@@ -40,9 +41,11 @@ void as_levels(const std::vector<int64_t>& bins, int count, int levels, std::vec
 /// The threshold whose codes lose the least information (the entropy calibration of TensorRT, 2017): the
 /// reference distribution keeps what lies above in its last bin, the coded one does not.
 double kl_range(const Histogram& h, const CalibrateOptions& o) {
-  const std::vector<int64_t>& bins = h.bins();
+  std::vector<int64_t> bins = h.bins();
   int last = Histogram::kBins;
   while (last > 1 && bins[last - 1] == 0) --last;
+  // The reference counts zeros too, which are half of what a ReLU gives.
+  if (o.paddlex_compat) bins[0] += h.count() - std::accumulate(bins.begin(), bins.end(), int64_t{0});
   // As many levels as there are codes for magnitudes: 0 .. 127 signed, 0 .. 255 not. The reference starts at
   // 0.7 of the largest value, and counts 255 levels whatever the sign.
   const int levels = o.paddlex_compat ? 255 : h.negative() ? 128 : 256;
