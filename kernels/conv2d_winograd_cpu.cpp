@@ -39,6 +39,7 @@ bool conv2d_forward_winograd(const ConvShape& s, const float* x, const float* w,
 }
 
 bool conv2d_backward_x_winograd(const ConvShape& s, const float* dy, const float* w, float* dx) {
+  if (!winograd_applies(s)) return false;
   const ConvShape turned{s.N, s.P(), s.Q(),
                          s.K, s.C,   3,
                          3,   1,     {2 - s.pad.top, 2 - s.pad.left, 2 - s.pad.bottom, 2 - s.pad.right}};

@@ -33,6 +33,10 @@ constexpr kernels::ConvShape kConvCases[] = {
     {2, 33, 30, 64, 96, 3, 3, 1, {1, 1, 1, 1}},   // Winograd's tiles, whole vectors
     {5, 14, 15, 40, 57, 3, 3, 1, {0, 1, 2, 0}},   // the same with tails and uneven padding
     {1, 40, 29, 33, 130, 3, 3, 1, {2, 2, 0, 1}},  // the same with several jobs, padding as wide as it may be
+    {70, 1, 1, 48, 37, 1, 1, 1, {}},              // tiles and channels for Winograd, but pointwise
+    {5, 30, 31, 36, 48, 3, 3, 2, {1, 1, 1, 1}},   // the same with a stride
+    {8, 13, 14, 37, 40, 5, 5, 1, {2, 2, 2, 2}},   // the same with a larger filter
+    {8, 16, 17, 33, 36, 1, 1, 2, {}},             // the same, pointwise that skips pixels
 };
 
 inline std::string describe(const kernels::ConvShape& s) {
