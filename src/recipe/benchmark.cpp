@@ -6,10 +6,13 @@
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 
+#include "base/interrupt.h"
 #include "base/random.h"
 #include "base/version.h"
 #include "runtime/session.h"
+#include "tensor/allocator.h"
 
 namespace espalier {
 
@@ -46,19 +49,29 @@ struct Subject {
 
   Subject(const Graph& graph, int batch) : session(std::make_unique<Session>(graph)) {
     inputs = random_images(graph, batch);
-    for (int i = 0; i < 2; ++i) session->run(inputs);  // plans, packs, warms up
+    for (int i = 0; i < 2; ++i) run();  // plans, packs, warms up
   }
   void run_for(double ms) {
     const auto start = Clock::now();
     do {
       const auto begin = Clock::now();
-      session->run(inputs);
+      run();
       times.push_back(milliseconds_since(begin));
     } while (milliseconds_since(start) < ms);
   }
+  std::vector<double> profile() {
+    if (interrupt_requested()) throw Interrupted("interrupted while timing");
+    return session->profile(inputs);
+  }
+
+ private:
+  void run() {
+    if (interrupt_requested()) throw Interrupted("interrupted while timing");
+    session->run(inputs);
+  }
 };
 
-std::vector<Subject> time_all(const std::vector<const Graph*>& graphs, int batch,
+std::vector<Subject> time_all(std::span<const Graph* const> graphs, int batch,
                               const BenchmarkOptions& options) {
   std::vector<Subject> subjects;
   for (const Graph* graph : graphs) subjects.emplace_back(*graph, batch);
@@ -66,6 +79,17 @@ std::vector<Subject> time_all(const std::vector<const Graph*>& graphs, int batch
     for (Subject& subject : subjects) subject.run_for(1000 * options.seconds / options.rounds);
   for (Subject& subject : subjects) std::sort(subject.times.begin(), subject.times.end());
   return subjects;
+}
+
+/// How many of the first have activations at options.batch that together take no more than
+/// options.memory; one at least.
+size_t side_by_side(std::span<const Timing> timings, const BenchmarkOptions& options) {
+  size_t count = 0;
+  for (int64_t bytes = 0; count < timings.size(); ++count) {
+    bytes += options.batch * timings[count].arena_bytes;
+    if (count > 0 && bytes > options.memory) break;
+  }
+  return count;
 }
 
 }  // namespace
@@ -85,9 +109,16 @@ std::vector<Timing> benchmark(const std::vector<const Graph*>& graphs, const Ben
     }
   }
   if (options.batch == 0) return timings;
-  std::vector<Subject> subjects = time_all(graphs, options.batch, options);
-  for (size_t i = 0; i < subjects.size(); ++i)
-    timings[i].images_per_second = 1000.0 * options.batch / percentile(subjects[i].times, 0.5);
+  for (size_t first = 0; first < graphs.size();) {
+    const size_t count = side_by_side(std::span(timings).subspan(first), options);
+    std::vector<Subject> subjects = time_all(std::span(graphs).subspan(first, count), options.batch, options);
+    for (size_t i = 0; i < count; ++i)
+      timings[first + i].images_per_second = 1000.0 * options.batch / percentile(subjects[i].times, 0.5);
+    first += count;
+    subjects.clear();
+    // The blocks of the large ones are of no use to those after them.
+    if (first < graphs.size()) allocator::release_cached(graphs[first]->device());
+  }
   return timings;
 }
 
@@ -95,7 +126,7 @@ std::vector<LayerTiming> benchmark_layers(const Graph& graph, int batch, double 
   Subject subject(graph, batch);
   std::vector<std::vector<double>> times;
   for (const auto start = Clock::now(); times.empty() || milliseconds_since(start) < 1000 * seconds;)
-    times.push_back(subject.session->profile(subject.inputs));
+    times.push_back(subject.profile());
   std::vector<LayerTiming> layers;
   const Graph& ran = subject.session->graph();
   for (size_t i = 0; i < ran.items.size(); ++i) {

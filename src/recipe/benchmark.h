@@ -15,6 +15,8 @@ struct BenchmarkOptions {
   int batch = 32;        ///< for images a second; 0: latency alone, which is at batch 1
   double seconds = 1.0;  ///< of timing per graph and batch size, over all rounds
   int rounds = 5;        ///< turns in which the graphs take that time
+  /// Bytes of activations at `batch`: as many graphs as fit take turns there, the next ones after them.
+  int64_t memory = int64_t{4} << 30;
 };
 
 struct Timing {
@@ -25,7 +27,7 @@ struct Timing {
 };
 
 /// Times every graph, one after another in each round. Inputs are random images of
-/// the traced size, which lie on the graph's device already.
+/// the traced size, which lie on the graph's device already. Throws Interrupted after Ctrl-C.
 std::vector<Timing> benchmark(const std::vector<const Graph*>& graphs, const BenchmarkOptions& options);
 
 /// Milliseconds of every layer, the median over some runs at batch `batch`.
