@@ -1,6 +1,7 @@
 #include "cli/step.h"
 
 #include <algorithm>
+#include <sstream>
 
 #include "base/error.h"
 #include "compress/select.h"
@@ -35,18 +36,50 @@ void add_flags(CLI::App* app, const std::vector<Key>& keys, const std::string& p
   }
 }
 
-bool is_list(const std::string& kind, const std::string& path, const std::string& text) {
+/// The words of "block1*,*expand*", quoted: a pattern's * or ? in front means something else in YAML.
+std::string quoted_words(const std::string& text) {
+  std::string list;
+  std::istringstream words(text);
+  for (std::string word; std::getline(words >> std::ws, word, ',');) {
+    word.erase(word.find_last_not_of(' ') + 1);
+    list += (list.empty() ? "" : ",") + (word.starts_with("\"") ? word : Json(word).dump());
+  }
+  return list;
+}
+
+/// A flag's value as YAML: lists are written without brackets on a command line.
+std::string as_yaml(const std::string& kind, const std::string& path, const std::string& text) {
+  if (text.starts_with("[")) return text;
   const bool budget = std::find(kBudgetKeys.begin(), kBudgetKeys.end(), path) != kBudgetKeys.end();
-  if (budget) return text.find(',') != std::string::npos;
-  for (const Key& key : find_stage_kind(kind)->keys)
-    if (key.name == path)
-      return key.kind == Key::Kind::kIntegers || key.kind == Key::Kind::kNumbers ||
-             key.kind == Key::Kind::kTexts;
-  return path == "schedule.at";
+  if (budget) return text.find(',') != std::string::npos ? "[" + text + "]" : text;
+  for (const Key& key : find_stage_kind(kind)->keys) {
+    if (key.name != path) continue;
+    if (key.kind == Key::Kind::kTexts) return "[" + quoted_words(text) + "]";
+    const bool numbers = key.kind == Key::Kind::kIntegers || key.kind == Key::Kind::kNumbers;
+    return numbers ? "[" + text + "]" : text;
+  }
+  return path == "schedule.at" ? "[" + text + "]" : text;
+}
+
+/// A model file has a network, and all but a training read pictures at its size: other wishes would go
+/// unheard.
+void check_wishes(const Model& model, const StepOptions& options) {
+  for (const std::string& override : options.overrides) {
+    const size_t equals = std::min(override.find('='), override.size());
+    const std::string key = override.substr(0, equals),
+                      value = override.substr(std::min(equals + 1, override.size()));
+    ESPALIER_CHECK(
+        key != "model" && !key.starts_with("model."), "--set ", override,
+        ": the network is that of the model file; leave it out, or train a new one without --from");
+    const std::string size = std::to_string(input_size(model));
+    ESPALIER_CHECK(key != "data.size" || options.kind == "train" || value == size, "--set ", override,
+                   ": the model was made for ", size, "x", size, " pictures; leave it out");
+  }
 }
 
 /// Without a recipe, a model's task, size and preprocessing are what its data are read for.
 void take_from(const Model& model, const StepOptions& options, Document& document) {
+  check_wishes(model, options);
   document.root["model"]["name"] = model.architecture.value("name", Json(""));
   if (options.data.empty()) return;
   const auto given = [&](const std::string& key) {
@@ -145,8 +178,7 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
   if (about.reads_model) document.root["stages"][0][kind]["from"] = from == kind ? "./" + from : from;
   for (const auto& [key, value] : options.flags) {
     if (value.empty()) continue;
-    const bool wrap = is_list(kind, key, value) && !value.starts_with("[");
-    set_value(document, "stages.0." + kind + "." + key, wrap ? "[" + value + "]" : value,
+    set_value(document, "stages.0." + kind + "." + key, as_yaml(kind, key, value),
               flag_name(key) + " " + value);
   }
   return make_recipe(std::move(document), name, options.followed_by(options.overrides));

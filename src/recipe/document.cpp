@@ -1,5 +1,6 @@
 #include "recipe/document.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -92,6 +93,7 @@ fs::path recipe_file(const fs::path& given) {
   std::error_code unknown;
   for (const auto& entry : fs::directory_iterator(folder, unknown))
     if (entry.path().extension() == ".yaml") names.push_back(entry.path().stem().string());
+  std::sort(names.begin(), names.end());
   fail(str(given.string(), ": there is no such file, and no such recipe in ", folder.string(),
            did_you_mean(given.string(), names)));
 }
@@ -138,9 +140,12 @@ Json set_value(Document& document, const std::string& path, const std::string& v
   given.file = place;
   try {
     parsed = Reader(given, place).read(YAML::Load(value), path);
-  } catch (const YAML::Exception& e) {
-    fail(str(place, ": the value is not valid YAML: ", e.msg));
+  } catch (const YAML::Exception&) {
+    parsed = value;  // text like *expand*
+    given.places[path] = place;
   }
+  given.texts.try_emplace(path,
+                          value);  // {split}2017 is a map to YAML and the name of a folder to a text key
   Json* at = &document.root;
   std::string walked;
   for (size_t begin = 0; begin <= path.size();) {

@@ -125,7 +125,9 @@ TEST_F(CheckPlanTest, NetworksThatCannotBeMade) {
   EXPECT_NE(three.find("tells two classes apart, classes is 3"), std::string::npos) << three;
 }
 
-TEST_F(CheckPlanTest, AStepAloneIsCheckedToo) {
+/// The file of a network for these pictures.
+std::string saved_model() {
+  const test::Folder& folder = *CheckPlanTest::folder;
   const ModelSpec spec{"mobilenet_v2", 3, {{"width", 0.25}}};
   Model model;
   model.graph = build_model(spec, 32, 3);
@@ -136,15 +138,40 @@ TEST_F(CheckPlanTest, AStepAloneIsCheckedToo) {
       Json::array({{{"name", "resize"}, {"width", 32}, {"height", 32}}, {{"name", "normalize"}}});
   model.metrics = Json::object();
   model.lineage = Json::array();
-  std::ifstream names(*folder / "data/labels.txt");
+  std::ifstream names(folder / "data/labels.txt");
   for (std::string& label : model.labels) std::getline(names, label);
-  const std::string file = *folder / "m.safetensors", data = *folder / "data";
+  const std::string file = folder / "m.safetensors";
   save_model(file, model);
+  return file;
+}
+
+TEST_F(CheckPlanTest, AModelFileIsNotOverruledInSilence) {
+  const std::string file = saved_model(), data = *folder / "data";
+  const auto refused = [&](std::vector<std::string> arguments, const std::string& set) {
+    arguments.insert(arguments.end(), {"--data", data, "--set", set});
+    const test::Ran ran = run(arguments);
+    EXPECT_EQ(ran.code, kBadInput) << ran.out;
+    EXPECT_NE(ran.err.find("--set " + set + ": the "), std::string::npos) << ran.err;
+  };
+  const std::vector<std::string> retrain = {"train", "--from", file, "--out", *folder / "unheard"};
+  refused(retrain, "model.width=0.5");
+  refused(retrain, "model={name: mobilenet_v1}");
+  refused({"evaluate", file}, "model.weights=x");
+  refused({"evaluate", file}, "data.size=64");
+  EXPECT_EQ(run({"evaluate", file, "--data", data, "--set", "data.size=32"}).code, kOk);
+}
+
+TEST_F(CheckPlanTest, AStepAloneIsCheckedToo) {
+  const std::string file = saved_model(), data = *folder / "data";
   const test::Ran quantize = run({"quantize", file, "--data", data, "--out", *folder / "q.safetensors",
                                   "--work", *folder / "work", "--keep-fp32", "nosuch"});
   EXPECT_EQ(quantize.code, kBadInput);
   EXPECT_NE(quantize.err.find("--keep-fp32 nosuch: "), std::string::npos) << quantize.err;
   EXPECT_FALSE(fs::exists(*folder / "work"));
+  const test::Ran patterns = run({"quantize", file, "--data", data, "--out", *folder / "q.safetensors",
+                                  "--keep-fp32", "*expand*, ?nosuch"});
+  EXPECT_EQ(patterns.code, kBadInput);
+  EXPECT_NE(patterns.err.find("'?nosuch' matches no"), std::string::npos) << patterns.err;
   const test::Ran train = run({"train", "--data", data, "--set", "data.size=32", "--from", file, "--batch",
                                "50", "--out", *folder / "t"});
   EXPECT_EQ(train.code, kBadInput);

@@ -118,6 +118,15 @@ TEST(RecipeTest, OverridesReachSectionsAndStagesByName) {
   EXPECT_EQ(r.find("baseline")->options.at("schedule").at("gamma"), 0.1);
 }
 
+TEST(RecipeTest, TextOfAnOverrideNeedsNoQuotes) {
+  const Recipe r =
+      recipe(kSmall, {"data.images={split}2017", "data.train=*x*", "data.val=a: b", "data.labels=\"q\""});
+  EXPECT_EQ(r.data.spec.images, "{split}2017");
+  EXPECT_EQ(r.data.spec.train, "*x*");
+  EXPECT_EQ(r.data.spec.val, "a: b");
+  EXPECT_EQ(r.data.spec.labels, "q");
+}
+
 TEST(RecipeTest, AnOverrideOfAllTrainingsGoesAboveTheirOwnKeys) {
   Recipe r = recipe(kSmall, {"training.epochs=3"});
   EXPECT_EQ(r.find("baseline")->options.at("epochs"), 3);
@@ -195,8 +204,8 @@ TEST(RecipeTest, OverridesAreCheckedLikeTheFile) {
   EXPECT_EQ(error(kSmall, {"data.batch.x=1"}), "--set data.batch.x=1: data.batch is 16, which has no keys");
   EXPECT_EQ(error(kSmall, {"stages.9.train.epochs=1"}),
             "--set stages.9.train.epochs=1: stages is a list of 7; '9' is none of its indices");
-  EXPECT_EQ(error(kSmall, {"data.root=[1"}).substr(0, 58),
-            "--set data.root=[1: the value is not valid YAML: end of se");
+  EXPECT_EQ(error(kSmall, {"data.batch=[1"}),
+            "--set data.batch=[1: data.batch: is \"[1\", expected an integer");
 }
 
 TEST(RecipeTest, UnknownKeyNamesLineAndNearest) {
