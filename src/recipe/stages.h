@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,11 @@ class Workbench {
   void check_model(const Model& model, const std::string& file);
 
  private:
+  void check_format() const;
   const Dataset& dataset(Split split, bool checked);
+  /// Whether there is one to compare other lists with. Its faults stop who trains; anybody else is warned,
+  /// since pictures to measure on may have been copied without those that were trained on.
+  bool has_training_list();
   void warn_of_shared_pictures(const Dataset& data);
   bool to_draw() const;
 
@@ -74,6 +79,7 @@ class Workbench {
   std::string processor_;
   std::unique_ptr<Task> task_;
   std::map<std::pair<Split, bool>, Dataset> datasets_;
+  std::optional<bool> has_training_list_;  ///< once it is known
   std::vector<std::string> drawn_labels_;  ///< of pictures still to be drawn
 };
 

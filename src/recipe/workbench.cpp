@@ -1,6 +1,7 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "base/error.h"
@@ -73,6 +74,13 @@ bool Workbench::has_test() const {
   return to_draw() ? recipe_.data.make->test > 0 : has_split(recipe_.data.spec, Split::kTest);
 }
 
+void Workbench::check_format() const {
+  const std::string& format = recipe_.data.spec.format;
+  ESPALIER_CHECK(task_of_format(format) == task_->name(), "data.format ", format, " is for ",
+                 task_of_format(format), ", but the model ", recipe_.model.name, " is for ", task_->name(),
+                 "; choose another of the two");
+}
+
 const Dataset& Workbench::dataset(Split split, bool checked) {
   // Going without unreadable pictures needs a look at each of them, whatever the list is for.
   checked |= recipe_.data.spec.on_error == OnError::kSkip;
@@ -80,16 +88,31 @@ const Dataset& Workbench::dataset(Split split, bool checked) {
   if (found != datasets_.end()) return found->second;
   DataSpec spec = recipe_.data.spec;
   spec.check_images = checked;
-  if (split != Split::kTrain && has_split(spec, Split::kTrain)) spec.expected_labels = labels();
-  ESPALIER_CHECK(task_of_format(spec.format) == task_->name(), "data.format ", spec.format, " is for ",
-                 task_of_format(spec.format), ", but the model ", recipe_.model.name, " is for ",
-                 task_->name(), "; choose another of the two");
+  if (split != Split::kTrain && has_training_list())
+    spec.expected_labels = dataset(Split::kTrain, false).labels;
+  check_format();
   Dataset data = open_dataset(spec, split);
   for (const DataProblem& problem : data.skipped) spdlog::warn("{}", problem.message);
   if (const int64_t skipped = data.skipped_pictures())
     spdlog::warn("{}: {} of {} pictures are skipped", data.name, skipped, data.size() + skipped);
-  if (checked && split != Split::kTrain && has_split(spec, Split::kTrain)) warn_of_shared_pictures(data);
+  if (checked && split != Split::kTrain && has_training_list()) warn_of_shared_pictures(data);
   return datasets_[{split, checked}] = std::move(data);
+}
+
+bool Workbench::has_training_list() {
+  if (has_training_list_) return *has_training_list_;
+  has_training_list_ = has_split(recipe_.data.spec, Split::kTrain);
+  const bool trains = std::any_of(recipe_.stages.begin(), recipe_.stages.end(),
+                                  [](const StageSpec& stage) { return stage.kind == "train"; });
+  if (!*has_training_list_ || trains) return *has_training_list_;
+  try {
+    dataset(Split::kTrain, false);
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    spdlog::warn("{}; what needs no training pictures goes on without them", text.substr(0, text.find('\n')));
+    has_training_list_ = false;
+  }
+  return *has_training_list_;
 }
 
 void Workbench::warn_of_shared_pictures(const Dataset& data) {
@@ -112,10 +135,12 @@ std::string Workbench::data_text() {
 }
 
 const std::vector<std::string>& Workbench::labels() {
+  check_format();
   if (to_draw()) return drawn_labels_ = labels_of(*recipe_.data.make);
-  for (const Split split : {Split::kTrain, Split::kVal, Split::kTest})
-    if (has_split(recipe_.data.spec, split)) return dataset(split, false).labels;
-  return dataset(Split::kTrain, false).labels;  // says what is missing
+  if (!has_training_list())
+    for (const Split split : {Split::kVal, Split::kTest})
+      if (has_split(recipe_.data.spec, split)) return dataset(split, false).labels;
+  return dataset(Split::kTrain, false).labels;  // or says what is missing
 }
 
 std::unique_ptr<BatchSource> Workbench::training_batches(int batch) {

@@ -98,6 +98,8 @@ TEST_F(CheckPlanTest, PicturesThatAreStillToBeDrawn) {
   const std::string root = "data.root=" + (*folder / "not_drawn");
   expect_refused({root, drawn, "pruned.batch=31"}, "has 30 pictures, fewer than one batch of 31");
   expect_refused({root, drawn, "model.classes=5"}, "model.classes: is 5 but the data have 3");
+  const std::string line = refusal({root, drawn, "data.format=voc"});
+  EXPECT_NE(line.find("data.format voc is for detection, but the model"), std::string::npos) << line;
   EXPECT_FALSE(fs::exists(*folder / "not_drawn"));
 }
 
@@ -143,6 +145,25 @@ std::string saved_model() {
   const std::string file = folder / "m.safetensors";
   save_model(file, model);
   return file;
+}
+
+TEST_F(CheckPlanTest, MeasuringNeedsNoTrainingPictures) {
+  const std::string file = saved_model(), data = *folder / "measured";
+  fs::copy(*folder / "data", data, fs::copy_options::recursive);
+  std::vector<fs::path> pictures;
+  for (const auto& entry : fs::recursive_directory_iterator(data))
+    if (entry.path().extension() == ".jpg") pictures.push_back(entry.path());
+  for (const fs::path& picture : pictures)
+    if (picture.filename().string().starts_with("train_")) fs::remove(picture);
+  const test::Ran evaluated = run({"evaluate", file, "--data", data, "--json"});
+  ASSERT_EQ(evaluated.code, kOk) << evaluated.err;
+  EXPECT_EQ(evaluated.json().at("samples"), 6);
+  const test::Ran calibrated =
+      run({"quantize", file, "--data", data, "--list", "val", "--out", *folder / "calibrated.safetensors"});
+  EXPECT_EQ(calibrated.code, kOk) << calibrated.err;
+  const test::Ran trained = run({"train", "--data", data, "--from", file, "--out", *folder / "trained"});
+  EXPECT_EQ(trained.code, kBadInput);
+  EXPECT_NE(trained.err.find("measured/train: 51 problems"), std::string::npos) << trained.err;
 }
 
 TEST_F(CheckPlanTest, AModelFileIsNotOverruledInSilence) {
