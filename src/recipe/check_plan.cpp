@@ -24,6 +24,10 @@ class PlanCheck {
     if (has_data_) bench_.labels();  // what is wrong with the data is no matter of a stage
     for (const StageSpec& stage : recipe_.stages)
       if (stage.kind != "bench") check(stage);
+    for (const Bound& bound : recipe_.expect)
+      if (bound.quantity.ends_with("_test") && !bench_.has_test())
+        recipe_.document.fail_at("expect." + bound.variant + "." + bound.quantity,
+                                 "there is no test list; add one or leave the bound out");
   }
 
  private:
@@ -102,7 +106,9 @@ class PlanCheck {
 
   void check_train(const StageSpec& stage, const Model& model) {
     const Json& o = stage.options;
-    at(path_of(stage, "class_weights"), [&] { bench_.task_of(model, loss_options(o)); });
+    const Json loss = loss_options(o);
+    for (const auto& [key, value] : loss.items())
+      at(path_of(stage, key), [&] { bench_.task_of(model, {{key, value}}); });
     int64_t steps = 0;
     at(batch_path(stage, "batch", o), [&] { steps = bench_.training_steps(training_batch(o, recipe_)); });
     at(path_of(stage, "schedule"), [&] { Schedule(train_options(o).schedule, steps, o.at("epochs")); });

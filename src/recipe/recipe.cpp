@@ -10,6 +10,7 @@
 #include "recipe/overrides.h"
 #include "recipe/result.h"
 #include "recipe/stage_entry.h"
+#include "recipe/stage_inputs.h"
 #include "recipe/stages.h"
 #include "tasks/task.h"
 
@@ -186,13 +187,17 @@ class StageReader {
     const bool plain = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
       return std::isalnum(c) || c == '_' || c == '-';
     });
-    if (!plain || name == "scratch")
+    if (!plain || name == "scratch" || name == "DEFAULT")  // these mean something
       document_.fail_at(stage.path + ".name",
                         "'" + name + "' is no name for a stage; use letters, digits, _ and -");
-    for (const StageSpec& other : stages_)
+    for (const StageSpec& other : stages_) {
+      if (other.kind == "bench" && stage.kind == "bench")
+        document_.fail_at(stage.path,
+                          "a run has one bench stage, and there is one before; put both into one");
       if (other.name == name)
         document_.fail_at(stage.path,
                           "two stages are called '" + name + "'; give one of them a name: {name: ...}");
+    }
   }
 
   std::vector<std::string> models() const {
@@ -299,14 +304,27 @@ class StageReader {
   std::vector<StageSpec> stages_;
 };
 
+/// What a finished run would lack to check the bound; empty: nothing.
+std::string missing_for(const Recipe& recipe, const Bound& bound) {
+  const auto ends = [&](const char* with) { return bound.quantity.ends_with(with); };
+  const std::string source = source_of(recipe, *recipe.find(bound.variant));
+  if (source.empty() && (ends("_drop") || ends("_share") || ends("speedup")))
+    return str("'", bound.variant, "' is made from no other row of the table, so it has no ", bound.quantity);
+  if (!ends("latency_ms") && !ends("speedup") && !ends("images_per_second")) return "";
+  const std::vector<const StageSpec*> timed = benched(recipe, bench_stage_of(recipe));
+  for (const std::string& needed : {bound.variant, ends("speedup") ? source : bound.variant})
+    if (std::none_of(timed.begin(), timed.end(), [&](auto* stage) { return stage->name == needed; }))
+      return str("'", needed, "' is not timed; add it to the models of the bench stage");
+  return "";
+}
+
 std::vector<Bound> read_bounds(const Recipe& recipe, const Json& section) {
   const Document& document = recipe.document;
   std::vector<Bound> bounds;
   if (section.is_null()) return bounds;
   if (!section.is_object()) document.fail_at("expect", "expected 'stage.quantity: {min: x, max: y}' lines");
   std::vector<std::string> variants;
-  for (const StageSpec& stage : recipe.stages)
-    if (find_stage_kind(stage.kind)->writes_model) variants.push_back(stage.name);
+  for (const StageSpec* stage : variants_of(recipe)) variants.push_back(stage->name);
   const std::string metric = make_task(find_model(recipe.model.name).task, 2, Json::object())->metric_name();
   std::vector<std::string> quantities;
   for (const auto& [name, help] : bound_quantities(metric)) quantities.push_back(name);
@@ -320,11 +338,16 @@ std::vector<Bound> read_bounds(const Recipe& recipe, const Json& section) {
     bound.quantity = key.substr(dot + 1);
     bound.place = document.place(path);
     if (std::find(variants.begin(), variants.end(), bound.variant) == variants.end())
-      document.fail_at(path, "'" + bound.variant + "' is no stage that makes a model" +
-                                 did_you_mean(bound.variant, variants));
+      document.fail_at(
+          path, "'" + bound.variant +
+                    (recipe.find(bound.variant) ? "' is no row of the table, as what is trained on is not"
+                                                : "' is no stage that makes a model") +
+                    did_you_mean(bound.variant, variants));
     if (std::find(quantities.begin(), quantities.end(), bound.quantity) == quantities.end())
       document.fail_at(
           path, "unknown quantity '" + bound.quantity + "'" + did_you_mean(bound.quantity, quantities));
+    if (const std::string missing = missing_for(recipe, bound); !missing.empty())
+      document.fail_at(path, missing);
     if (!value.is_object())
       document.fail_at(path, "is " + value.dump() + ", expected {min: x}, {max: y} or both");
     constexpr double kAny = std::numeric_limits<double>::infinity();

@@ -33,7 +33,8 @@ const Tensor& logits_of(const Tensors& outputs, const SegmentationOptions& o) {
       outputs.size() == 1 && outputs[0].shape().axes() == 4 && outputs[0].channels() == o.channels(),
       "segmentation: the network has ", outputs.size(), " outputs",
       outputs.empty() ? "" : str(", the first ", outputs[0].shape()), "; one of [N,H,W,", o.channels(),
-      "] is needed for ", o.cross_entropy ? str(o.classes, " classes") : "the losses dice and bce");
+      "] is needed for ",
+      o.cross_entropy ? str(o.classes, " classes") : "the losses dice and bce, by model.logits: single");
   return outputs[0];
 }
 

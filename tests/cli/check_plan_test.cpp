@@ -103,6 +103,10 @@ TEST_F(CheckPlanTest, PicturesThatAreStillToBeDrawn) {
   EXPECT_FALSE(fs::exists(*folder / "not_drawn"));
 }
 
+TEST_F(CheckPlanTest, ABoundOfAListThatIsNotThere) {
+  expect_refused({"expect.baseline.top1_test={min: 0.5}"}, "there is no test list");
+}
+
 TEST_F(CheckPlanTest, NetworksThatCannotBeMade) {
   for (const std::string format : {"voc", "segmentation_list"})
     ASSERT_EQ(run({"data", "make", *folder / format, "--format", format, "--train", "4", "--val", "1",
@@ -120,6 +124,9 @@ TEST_F(CheckPlanTest, NetworksThatCannotBeMade) {
     EXPECT_EQ(ran.code, kBadInput) << ran.out;
     return ran.err;
   };
+  const std::string smooth =
+      complaint("voc", {"model.name=yolov3_mobilenet_v1", "data.size=64", "baseline.label_smoothing=0.1"});
+  EXPECT_NE(smooth.find("train.label_smoothing: detection: unknown option"), std::string::npos) << smooth;
   const std::string yolo = complaint("voc", {"model.name=yolov3_mobilenet_v1", "data.size=80"});
   EXPECT_NE(yolo.find("both sides must be multiples of 32"), std::string::npos) << yolo;
   std::ofstream(*folder / "segmentation_list/labels.txt", std::ios::app) << "third\n";

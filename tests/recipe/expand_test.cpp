@@ -63,6 +63,18 @@ TEST(Targets, AListOfBudgetsIsOneStageEachAndOfWhatReadsThem) {
   EXPECT_EQ(r.expect[1].place, "r.yaml:12");
 }
 
+TEST(Targets, ABoundOfOneGoesAboveThatOfAll) {
+  const std::string text = kTargets;
+  for (const std::string& with :
+       {text + "  pruned_12_5.top1: {min: 0.4}\n",
+        std::string(text).insert(text.find("  pruned.top1"), "  pruned_12_5.top1: {min: 0.4}\n")}) {
+    const Recipe r = recipe(with);
+    EXPECT_EQ(r.expect.size(), 3u);
+    for (const Bound& bound : r.expect)
+      EXPECT_EQ(*bound.min, bound.variant == "pruned_12_5" ? 0.4 : bound.variant == "pruned_60" ? 0.5 : 0.6);
+  }
+}
+
 TEST(Targets, AnOverrideOfTheStageIsOneOfAll) {
   const Recipe r = recipe(kTargets, {"pruned.epochs=7", "cut.keep_macs=[0.5]"});
   EXPECT_EQ(names(r)[2], "cut_50");
@@ -93,7 +105,8 @@ TEST(Targets, MessagesNameTheLineThatWasWritten) {
             "r.yaml:6: stages.2.prune.keep_macs: is an empty list; give one budget or more");
   EXPECT_EQ(with("[0.6, 0.125]", "[half]"),
             "r.yaml:6: stages.2.prune.keep_macs: holds \"half\"; a budget is a number");
-  EXPECT_EQ(with("epochs: 3", "epochs: -3"), "r.yaml:7: stages.4.train.epochs: is -3; it must be in [1, 100000]");
+  EXPECT_EQ(with("epochs: 3", "epochs: -3"),
+            "r.yaml:7: stages.4.train.epochs: is -3; it must be in [1, 100000]");
   EXPECT_EQ(with("epochs: 3", "epoch: 3").substr(0, 46), "r.yaml:7: stages.4.train.epoch: unknown key; d");
   EXPECT_EQ(error(R"(  - train: {name: baseline}
   - sensitivity

@@ -208,6 +208,20 @@ TEST(RecipeTest, OverridesAreCheckedLikeTheFile) {
             "--set data.batch=[1: data.batch: is \"[1\", expected an integer");
 }
 
+TEST(RecipeTest, BoundsThatARunCouldNotCheckAreNoBounds) {
+  const auto bound = [](const std::string& key) { return error(kSmall, {"expect." + key + "={min: 0}"}); };
+  EXPECT_NE(bound("cut.top1").find("expect.cut.top1: 'cut' is no row of the table"), std::string::npos);
+  for (const char* key : {"baseline.top1_drop", "baseline.macs_share", "baseline.speedup"})
+    EXPECT_NE(bound(key).find("'baseline' is made from no other row of the table"), std::string::npos) << key;
+  EXPECT_EQ(bound("pruned.speedup"), "no error");
+  const auto timed = [](const std::string& models, const std::string& key) {
+    return error(kSmall, {"bench.models=" + models, "expect." + key + "={min: 0}"});
+  };
+  EXPECT_NE(timed("[int8]", "pruned.latency_ms").find("'pruned' is not timed"), std::string::npos);
+  EXPECT_NE(timed("[int8]", "int8.speedup").find("'baseline' is not timed"), std::string::npos);
+  EXPECT_EQ(timed("[int8]", "int8.images_per_second"), "no error");
+}
+
 TEST(RecipeTest, UnknownKeyNamesLineAndNearest) {
   EXPECT_EQ(error(with("  batch: 16", "  btach: 16")),
             "r.yaml:4: data.btach: unknown key; did you mean 'batch'?");
@@ -292,6 +306,10 @@ TEST(RecipeTest, StagesThatCannotWork) {
             "of them out");
   EXPECT_EQ(error(with("{name: cut,", "{name: ../cut,")),
             "r.yaml:12: stages.3.prune.name: '../cut' is no name for a stage; use letters, digits, _ and -");
+  EXPECT_NE(error(with("{name: cut,", "{name: DEFAULT,")).find("'DEFAULT' is no name"), std::string::npos);
+  EXPECT_EQ(
+      error(with("  - bench", "  - bench\n  - bench: {name: second}")),
+      "r.yaml:16: stages.7.bench: a run has one bench stage, and there is one before; put both into one");
 }
 
 TEST(RecipeTest, MultiplesOfChannelsMayBeAuto) {
