@@ -93,7 +93,8 @@ std::vector<BoxSize> box_sizes(const Dataset& data, const Pipeline& evaluation) 
                  " and has no boxes; anchors need data.format voc or coco");
   std::vector<Size> pictures(data.samples.size());
   tbb::parallel_for(size_t{0}, pictures.size(), [&](size_t i) {
-    if (interrupt_requested()) throw Interrupted("interrupted while looking at the pictures");
+    if (interrupt_requested())
+      throw Interrupted("interrupted while looking at the pictures; the same command continues");
     const Sample& sample = data.samples[i];
     if (sample.boxes.empty()) return;
     pictures[i] = {sample.width, sample.height};

@@ -45,7 +45,8 @@ uint64_t add_file(uint64_t hash, const fs::path& path) {
 
 void read_contents(Dataset& data) {
   tbb::parallel_for(size_t{0}, data.samples.size(), [&](size_t i) {
-    if (interrupt_requested()) throw Interrupted("interrupted while looking at the pictures");
+    if (interrupt_requested())
+      throw Interrupted("interrupted while looking at the pictures; the same command continues");
     Sample& sample = data.samples[i];
     sample.contents = add_file(fnv1a(nullptr, 0), data.root / sample.path);
     if (!sample.mask.empty()) sample.contents = add_file(sample.contents, data.root / sample.mask);

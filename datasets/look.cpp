@@ -69,7 +69,8 @@ std::vector<Look> look_at_files(const fs::path& root, const Listing& listing, co
                                 LookAt depth) {
   std::vector<Look> looks(listing.samples.size());
   tbb::parallel_for(size_t{0}, looks.size(), [&](size_t i) {
-    if (interrupt_requested()) throw Interrupted("interrupted while looking at the pictures");
+    if (interrupt_requested())
+      throw Interrupted("interrupted while looking at the pictures; the same command continues");
     const Sample& sample = listing.samples[i];
     const bool wanted = depth == LookAt::kEverything || (!sample.boxes.empty() && sample.width == 0);
     if (!bad[i] && wanted) looks[i] = look_at(root, listing, i, depth);
