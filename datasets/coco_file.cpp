@@ -15,7 +15,9 @@ namespace fs = std::filesystem;
 
 Json read_coco_file(const fs::path& path) {
   const std::string text = read_file(path);
-  const auto keep = [](int, Json::parse_event_t event, Json& parsed) {
+  const auto keep = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    ESPALIER_CHECK(depth <= kMostJsonLevels, path.string(), ": has more than ", kMostJsonLevels,
+                   " lists and objects in each other; a file as of the COCO detection task is expected");
     return event != Json::parse_event_t::key || parsed != "segmentation";
   };
   try {

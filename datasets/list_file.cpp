@@ -1,5 +1,6 @@
 #include "datasets/list_file.h"
 
+#include <climits>
 #include <sstream>
 
 #include "base/error.h"
@@ -34,6 +35,7 @@ size_t end_of_path(const fs::path& root, const std::string& line) {
   const auto blank_before = [&](size_t at) { return at == 0 ? std::string::npos : line.rfind(' ', at - 1); };
   const size_t last = blank_before(line.size());
   if (last == std::string::npos || blank_before(last) == std::string::npos) return last;
+  if (line.size() > 2 * PATH_MAX) return last;  // no two files have such names, and there may be many blanks
   const auto is_file = [&](const std::string& path) {
     std::error_code code;
     return fs::is_regular_file(root / trimmed(path), code);

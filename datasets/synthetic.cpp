@@ -218,8 +218,8 @@ bool must_draw(const fs::path& folder) {
   if (!fs::is_directory(folder)) return false;
   if (fs::is_empty(folder)) return true;
   if (!fs::exists(folder / kStamp)) return false;
-  const Json stamp = Json::parse(read_file(folder / kStamp), nullptr, false);
-  return stamp.is_object() && stamp.value("complete", true) == false;
+  const Json stamp = parse_json(read_file(folder / kStamp));
+  return stamp.is_object() && stamp.value("complete", Json()) == false;
 }
 
 int64_t picture_count(const SyntheticOptions& options) {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "datasets/transforms.h"
 #include "io/image.h"
 #include "io/model_file.h"
@@ -33,11 +34,17 @@ void take_precision(const std::string& name) {
 Json task_options(const Model& model, const std::string& given) {
   Json options = model.task_options.is_null() ? Json::object() : model.task_options;
   if (given.empty()) return options;
-  const Json above = Json::parse(given, nullptr, false);
+  const Json above = parse_json(given);
   ESPALIER_CHECK(above.is_object(), "task_options is '", given,
                  "'; a JSON object is expected, for example {\"score_threshold\": 0.3}");
   options.update(above);
   return options;
+}
+
+std::unique_ptr<Task> task_of(const Model& model, const std::string& file, const Json& options) try {
+  return make_task(model.task, static_cast<int>(model.labels.size()), options);
+} catch (const Error& e) {
+  fail(file + ": " + e.what());
 }
 
 void check_pixels(const Pixels& picture) {
@@ -76,8 +83,7 @@ struct Predictor::Impl {
         labels(model.labels),
         threads(options.threads),
         pipeline(model.preprocessing, file + ": preprocessing"),
-        task(make_task(model.task, static_cast<int>(model.labels.size()),
-                       task_options(model, options.task_options))),
+        task(task_of(model, file, task_options(model, options.task_options))),
         session(model.graph.to(device)) {
     ESPALIER_CHECK(!pipeline.random(), file, ": its preprocessing is random, which is not for prediction");
     ESPALIER_CHECK(threads >= 0, "threads is ", threads, "; 0 or more are expected");

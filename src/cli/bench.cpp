@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/step.h"
 #include "recipe/benchmark.h"
+#include "recipe/open_model.h"
 #include "recipe/stages.h"
 
 namespace espalier {
@@ -69,7 +70,7 @@ Command add_bench(CLI::App& program) {
             Workbench bench(recipe);
             std::vector<Graph> graphs;
             for (const std::string& file : options->models)
-              graphs.push_back(load_model(file).graph.to(bench.device()));
+              graphs.push_back(open_model(file).graph.to(bench.device()));
             std::vector<const Graph*> pointers;
             for (const Graph& graph : graphs) pointers.push_back(&graph);
             const std::vector<Timing> timings = benchmark(pointers, options->benchmark);

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/step.h"
 #include "io/file.h"
+#include "recipe/open_model.h"
 #include "recipe/stages.h"
 #include "report/csv.h"
 
@@ -44,7 +45,7 @@ Command add_evaluate(CLI::App& program) {
                          {{options->model, "the model that is read"}, {options->step.recipe, "the recipe"}});
             const Recipe recipe = step_recipe(options->step, options->model);
             Workbench bench(recipe);
-            const Model model = load_model(options->model);
+            const Model model = open_model(options->model);
             bench.check_model(model, options->model);
             ESPALIER_CHECK(options->curves.empty() || model.task == "detection",
                            "--curves are of detectors, and ", options->model, " is a model for ", model.task,

@@ -7,11 +7,11 @@
 #include "cli/command.h"
 #include "graph/channel_groups.h"
 #include "graph/cost.h"
-#include "io/model_file.h"
 #include "kernels/device.h"
 #include "ops/attributes.h"
 #include "ops/quantized_convolution.h"
 #include "recipe/benchmark.h"
+#include "recipe/open_model.h"
 #include "recipe/stages.h"
 
 namespace espalier {
@@ -127,7 +127,7 @@ Json layers_json(const Graph& graph, const std::vector<LayerTiming>& timings) {
 }
 
 Json describe_model(const std::string& file, double seconds) {
-  const Model model = load_model(file);
+  const Model model = open_model(file);
   const Cost weight = cost(model.graph);
   const Shape input = model.graph.values[model.graph.inputs.at(0)].meta.shape;
   std::vector<LayerTiming> timings;
@@ -153,6 +153,13 @@ Json describe_model(const std::string& file, double seconds) {
 
 std::string text_of(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
+/// Nothing but this command reads these, so what it does not know is for --json alone.
+bool is_measured(const Json& metric) {
+  const auto number = [&](const char* key) { return metric.value(key, Json()).is_number(); };
+  return metric.is_object() && metric.contains("name") && number("value") && number("low") &&
+         number("high") && number("samples");
+}
+
 std::string head_text(const Json& info) {
   std::string text = fmt::format(
       "{}: {} {}, input {}, {} classes\nparameters {}, MACs {:.1f} M, parameters {:.2f} MB, file {:.2f} MB\n",
@@ -163,8 +170,9 @@ std::string head_text(const Json& info) {
   text += "preprocessing " + info.at("preprocessing").dump() + "\n";
   for (const auto& [stage, measured] : info.at("metrics").items())
     for (const auto& [when, metric] : measured.items())
-      text += "measured by " + stage + ", " + when +
-              " epoch: " + metric_text(text_of(metric.at("name")), metric) + "\n";
+      if (is_measured(metric))
+        text += "measured by " + stage + ", " + when +
+                " epoch: " + metric_text(text_of(metric.at("name")), metric) + "\n";
   return text;
 }
 
@@ -173,7 +181,7 @@ std::string lineage_text(const Json& info) {
   std::string text = "\nlineage, the oldest first (--json has options and plans)\n";
   int number = 0;
   for (const Json& step : info.at("lineage")) {
-    std::string line = fmt::format("{:>3}. {}", ++number, text_of(step.at("stage")));
+    std::string line = fmt::format("{:>3}. {}", ++number, text_of(step.value("stage", Json("?"))));
     if (step.contains("name")) line += " " + text_of(step.at("name"));
     for (const auto& [key, value] : step.items())
       if (key != "stage" && key != "name" && value.is_primitive()) line += ", " + key + " " + text_of(value);

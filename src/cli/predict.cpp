@@ -7,6 +7,7 @@
 #include "api/predictor.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/step.h"
@@ -132,7 +133,7 @@ class Folder {
   /// Whether an earlier call wrote its list here; then the rest is of that call, too.
   bool is_ours() const {
     if (!fs::exists(folder_ / kList)) return false;
-    const Json list = Json::parse(read_file(folder_ / kList), nullptr, false);
+    const Json list = parse_json(read_file(folder_ / kList));
     return list.is_array() && std::all_of(list.begin(), list.end(), [](const Json& entry) {
              return entry.is_object() && entry.contains("image_id") && entry.contains("file_name");
            });

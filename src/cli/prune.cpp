@@ -1,6 +1,7 @@
 #include "cli/command.h"
 #include "cli/step.h"
 #include "compress/sensitivity.h"
+#include "recipe/open_model.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
 
@@ -19,6 +20,15 @@ fs::path file_of(const StageSpec& stage, fs::path out) {
 fs::path selection_of(fs::path out) { return out.replace_extension(kSelectionFile); }
 fs::path latencies_of(fs::path out) { return out.replace_filename(kLatencyFile); }
 
+/// Of the shipped ones, by the model's name.
+fs::path default_of(const fs::path& model) {
+  const Json name = open_model(model).architecture.value("name", Json());
+  ESPALIER_CHECK(
+      name.is_string(), model.string(),
+      ": does not say which network it is, so there are no DEFAULT sensitivities; measure its own");
+  return default_sensitivities(name);
+}
+
 /// One model; what it decided goes beside it.
 Json cut(Workbench& bench, const StageSpec& stage, const fs::path& model, const std::string& sensitivity,
          const fs::path& whole, const fs::path& out) {
@@ -26,9 +36,7 @@ Json cut(Workbench& bench, const StageSpec& stage, const fs::path& model, const 
   const StageJob job = {.bench = bench,
                         .stage = stage,
                         .model_in = model,
-                        .sensitivity = sensitivity == "DEFAULT"
-                                           ? default_sensitivities(load_model(model).architecture.at("name"))
-                                           : fs::path(sensitivity),
+                        .sensitivity = sensitivity == "DEFAULT" ? default_of(model) : fs::path(sensitivity),
                         .whole = whole,
                         .model_out = out,
                         .selection = selection,

@@ -7,7 +7,7 @@
 #include "compress/select.h"
 #include "datasets/dataset.h"
 #include "datasets/transforms.h"
-#include "io/model_file.h"
+#include "recipe/open_model.h"
 #include "recipe/stages.h"
 
 namespace espalier {
@@ -78,9 +78,11 @@ void check_wishes(const Model& model, const StepOptions& options) {
 }
 
 /// Without a recipe, a model's task, size and preprocessing are what its data are read for.
-void take_from(const Model& model, const StepOptions& options, Document& document) {
+void take_from(const std::string& from, const StepOptions& options, Document& document) {
+  const Model model = open_model(from);
   check_wishes(model, options);
   document.root["model"]["name"] = model.architecture.value("name", Json(""));
+  document.places["model.name"] = from + ", its architecture";
   if (options.data.empty()) return;
   const auto given = [&](const std::string& key) {
     return std::any_of(options.overrides.begin(), options.overrides.end(),
@@ -157,7 +159,7 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
     name = std::filesystem::path(options.recipe).stem().string();
     document.root.erase("expect");
   } else if (from != "scratch") {
-    take_from(load_model(from), options, document);
+    take_from(from, options, document);
   }
   document.flags = true;
   ESPALIER_CHECK(!needs_data || !options.recipe.empty() || !options.data.empty(),

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "compress/widths.h"
 #include "io/file.h"
@@ -49,8 +50,8 @@ Tensor random_values(const Shape& shape, Device device) {
 /// {shape: {widths: ms}}}.
 Json read_table(const std::filesystem::path& file, const Json& machine) {
   Json table;
-  if (std::filesystem::exists(file)) table = Json::parse(read_file(file), nullptr, false);
-  if (table.is_object() && table.value("format", "") == kFormat && table.value("version", 0) == 1 &&
+  if (std::filesystem::exists(file)) table = parse_json(read_file(file));
+  if (table.is_object() && table.value("format", Json()) == kFormat && table.value("version", Json()) == 1 &&
       table.value("machine", Json()) == machine && table.value("networks", Json()).is_object() &&
       table.value("layers", Json()).is_object())
     return table;
@@ -70,7 +71,9 @@ class Notes {
   /// The time under a section's key, measured and noted when it is not there.
   template <class Measure>
   double time_of(Json& section, const std::string& key, const Measure& measure) {
-    if (const auto found = section.find(key); found != section.end() && found->is_number())
+    const auto possible = [](double ms) { return ms > 0 && std::isfinite(ms); };
+    if (const auto found = section.find(key);
+        found != section.end() && found->is_number() && possible(found->get<double>()))
       return found->get<double>();
     double ms = 0;
     try {
@@ -80,8 +83,7 @@ class Notes {
       save();
       throw Interrupted("latencies: interrupted; what was measured is kept, the same command continues");
     }
-    ESPALIER_CHECK(ms > 0 && std::isfinite(ms), "latencies: ", key, " took ", ms,
-                   " ms; a time must be positive and finite");
+    ESPALIER_CHECK(possible(ms), "latencies: ", key, " took ", ms, " ms; a time must be positive and finite");
     section[key] = ms;
     ++measured_;
     return ms;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "io/file.h"
 #include "tasks/evaluate.h"
 
@@ -30,9 +31,10 @@ Measurements::Measurements(const Task& task, BatchSource& source, std::filesyste
 
 void Measurements::load() {
   const std::string place = file_.string();
-  const Json json = Json::parse(read_file(file_), nullptr, false);
-  ESPALIER_CHECK(json.is_object() && json.value("format", "") == kFormat && json.value("version", 0) == 1,
-                 place, ": holds no measurements that this program can read; remove it to measure anew");
+  const Json json = parse_json(read_file(file_));
+  ESPALIER_CHECK(
+      json.is_object() && json.value("format", Json()) == kFormat && json.value("version", Json()) == 1,
+      place, ": holds no measurements that this program can read; remove it to measure anew");
   try {
     ESPALIER_CHECK(json.at("data") == as_text(source_.hash()) && json.at("metric") == metric_name_, place,
                    ": was measured on other data or by another metric; remove it to measure anew");

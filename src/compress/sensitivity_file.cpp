@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/nearest.h"
 #include "base/shipped.h"
 #include "compress/sensitivity.h"
@@ -56,11 +57,11 @@ GroupSensitivity read_group(const Json& json, const std::string& place) {
   ESPALIER_CHECK(group.channels > 0, here, ": has ", group.channels, " channels");
   if (json.contains("order")) {
     group.order = json.at("order").get<std::vector<int>>();
-    std::vector<int> sorted = group.order, all(static_cast<size_t>(group.channels));
+    std::vector<int> sorted = group.order, all(group.order.size());
     std::sort(sorted.begin(), sorted.end());
     std::iota(all.begin(), all.end(), 0);
-    ESPALIER_CHECK(sorted == all, here, ": its order does not name each of ", group.channels,
-                   " channels once");
+    ESPALIER_CHECK(std::ssize(all) == group.channels && sorted == all, here,
+                   ": its order does not name each of ", group.channels, " channels once");
   }
   for (const Json& member : json.at("members")) {
     check_keys(member, {"parameter", "axis", "role"}, here);
@@ -157,9 +158,9 @@ Json to_json(const Sensitivity& s) {
 
 Sensitivity sensitivity_from_json(const Json& json, const std::string& place) {
   try {
-    ESPALIER_CHECK(json.is_object() && json.value("format", "") == kFormat, place,
+    ESPALIER_CHECK(json.is_object() && json.value("format", Json()) == kFormat, place,
                    ": is no sensitivity file; `espalier sensitivity` makes one");
-    const int version = json.value("version", 0);
+    const Json version = json.value("version", Json(0));
     ESPALIER_CHECK(version == kVersion, place, ": has version ", version, ", this program reads ", kVersion,
                    "; measure anew");
     check_keys(json,
@@ -200,7 +201,7 @@ Sensitivity sensitivity_from_json(const Json& json, const std::string& place) {
 
 Sensitivity load_sensitivity(const fs::path& file) {
   const std::string text = read_file(file);
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = parse_json(text);
   ESPALIER_CHECK(!json.is_discarded(), file.string(),
                  ": is no sensitivity file (no JSON, or cut short); measure anew");
   return sensitivity_from_json(json, file.string());

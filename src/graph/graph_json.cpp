@@ -1,3 +1,4 @@
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -33,6 +34,30 @@ std::vector<int> numbering(const Graph& g) {
   return number;
 }
 
+int integer(const Json& json) {
+  const std::optional<int> number = json_integer(json);
+  ESPALIER_CHECK(number, "graph: ", json.dump(), " stands where a whole number of 32 bits is expected");
+  return *number;
+}
+
+std::vector<int> integers(const Json& json) {
+  std::vector<int> list;
+  for (const Json& entry : json) list.push_back(integer(entry));
+  return list;
+}
+
+/// Kernels count rows and values of one picture in 32 bits, and products of extents are not watched there.
+const Meta& checked(const std::string& name, const Meta& meta) {
+  constexpr int kMost = std::numeric_limits<int>::max();
+  int64_t elements = 1;
+  for (int axis = 0; axis < meta.shape.axes(); ++axis) {
+    elements *= meta.shape[axis];
+    ESPALIER_CHECK(meta.shape[axis] >= 0 && elements <= kMost, "graph: '", name, "' is ", meta,
+                   "; extents are at least 0 and values at most ", kMost);
+  }
+  return meta;
+}
+
 }  // namespace
 
 Json graph_to_json(const Graph& g) {
@@ -60,17 +85,17 @@ Graph graph_from_json(const Json& json, const std::vector<std::pair<std::string,
   try {
     for (const Json& j : json.at("inputs")) {
       g.inputs.push_back(static_cast<int>(g.values.size()));
-      g.values.push_back(
-          {j.at(0).get<std::string>(),
-           {Shape(j.at(2).get<std::vector<int>>()), dtype_from_name(j.at(1).get<std::string>())},
-           {},
-           false});
+      const auto name = j.at(0).get<std::string>();
+      const Meta meta = {Shape(integers(j.at(2))), dtype_from_name(j.at(1).get<std::string>())};
+      g.values.push_back({name, checked(name, meta), {}, false});
     }
     for (const auto& [name, meta] : parameters)
-      g.values.push_back({name, meta, Tensor::without_data(meta), false});
-    for (const Json& j : json.at("trainable")) {
-      const size_t v = j.get<size_t>();
-      ESPALIER_CHECK(v < g.values.size(), "graph: trainable value ", v, " does not exist");
+      g.values.push_back({name, checked(name, meta), Tensor::without_data(meta), false});
+    for (const int v : integers(json.at("trainable"))) {
+      ESPALIER_CHECK(v >= 0 && v < static_cast<int>(g.values.size()), "graph: trainable value ", v,
+                     " does not exist");
+      ESPALIER_CHECK(g.values[v].meta.dtype == DType::kF32, "graph: '", g.values[v].name, "' is ",
+                     g.values[v].meta, "; f32 alone is trainable");
       g.values[v].trainable = true;
     }
     for (const Json& j : json.at("items")) {
@@ -79,7 +104,7 @@ Graph graph_from_json(const Json& json, const std::vector<std::pair<std::string,
       const Running place(item.name);
       const auto op_name = j.at(1).get<std::string>();
       const std::shared_ptr<Op> op = make_op(op_name);
-      item.in = j.at(2).get<std::vector<int>>();
+      item.in = integers(j.at(2));
       Json attributes = attributes_to_json(*op);
       for (const auto& [key, value] : j.at(3).items()) attributes[key] = value;
       attributes_from_json(*op, attributes);
@@ -93,11 +118,12 @@ Graph graph_from_json(const Json& json, const std::vector<std::pair<std::string,
       const Metas outs = op->infer(metas);
       for (size_t i = 0; i < outs.size(); ++i) {
         item.out.push_back(static_cast<int>(g.values.size()));
-        g.values.push_back({outs.size() == 1 ? item.name : str(item.name, ":", i), outs[i], {}, false});
+        g.values.push_back(
+            {outs.size() == 1 ? item.name : str(item.name, ":", i), checked(item.name, outs[i]), {}, false});
       }
       g.items.push_back(std::move(item));
     }
-    g.outputs = json.at("outputs").get<std::vector<int>>();
+    g.outputs = integers(json.at("outputs"));
   } catch (const nlohmann::json::exception& e) {
     fail(str("graph: its description is damaged: ", e.what()));
   }

@@ -73,6 +73,8 @@ std::string read_file(const fs::path& path) {
   const auto status = fs::status(path, code);
   ESPALIER_CHECK(fs::exists(status), path.string(), ": there is no such file");
   ESPALIER_CHECK(!fs::is_directory(status), path.string(), ": is a folder, a file was expected");
+  ESPALIER_CHECK(fs::is_regular_file(status), path.string(),
+                 ": is a pipe or a device, which has no size; copy what it gives into a file");
   std::ifstream in(path, std::ios::binary | std::ios::ate);
   ESPALIER_CHECK(in, path.string(), ": cannot be opened (", std::strerror(errno), ")");
   std::string text(static_cast<size_t>(in.tellg()), '\0');

@@ -122,6 +122,12 @@ ImageInfo read_jpeg(const Reader& in, Depth depth) {
     }
   }
   if (!frame) in.corrupt("no frame header");
+  // Each block of 8 x 8 pixels takes a bit at least; decoders make up what is missing, a gigabyte of it if
+  // asked.
+  constexpr size_t kMostPixelsAByte = 8 * 8 * 8;
+  if (depth == Depth::kWholeFile && size_t(info.width) * info.height / kMostPixelsAByte > in.size)
+    in.corrupt(
+        str("its header says ", info.width, "x", info.height, " pixels, too many for ", in.size, " bytes"));
   ESPALIER_CHECK(components != 4 || adobe || depth == Depth::kHeader, in.name,
                  ": a CMYK JPEG without Adobe's mark, whose colours are ambiguous; convert it to RGB");
   return info;

@@ -38,6 +38,19 @@ void check_metadata(const Model& model) {
                  " classes apart; write one label a class");
 }
 
+/// A network takes one picture, and its memory follows from that picture's size.
+void check_input(const Graph& graph) {
+  ESPALIER_CHECK(graph.inputs.size() == 1 && !graph.items.empty() && !graph.outputs.empty(), "its graph has ",
+                 graph.inputs.size(), " inputs, ", graph.items.size(), " items and ", graph.outputs.size(),
+                 " outputs; one input and some of the others are expected");
+  const Meta& input = graph.values[graph.inputs[0]].meta;
+  const Shape& x = input.shape;
+  const auto side = [&](int axis) { return x[axis] >= 1 && x[axis] <= kLargestInput; };
+  ESPALIER_CHECK(input.dtype == DType::kF32 && x.axes() == 4 && x[0] == 1 && side(1) && side(2),
+                 "its input is ", input, "; f32[1,H,W,C] of 1 .. ", kLargestInput,
+                 " pixels a side is expected");
+}
+
 }  // namespace
 
 void save_model(const std::filesystem::path& path, const Model& model) {
@@ -65,7 +78,11 @@ Model load_model(const std::filesystem::path& path) {
   Model model;
   std::vector<std::pair<std::string, Meta>> parameters;
   for (const auto& [parameter, tensor] : file.tensors) parameters.emplace_back(parameter, tensor.meta());
-  const auto parse = [&](const char* key) { return Json::parse(field(file, name, key)); };
+  const auto parse = [&](const char* key) {
+    Json json = parse_json(field(file, name, key));
+    ESPALIER_CHECK(!json.is_discarded(), "its metadata is damaged: '", key, "' is no JSON");
+    return json;
+  };
   try {
     model.task = field(file, name, "task");
     model.graph = graph_from_json(parse("graph"), parameters);
@@ -77,6 +94,7 @@ Model load_model(const std::filesystem::path& path) {
     model.metrics = parse("metrics");
     model.lineage = parse("lineage");
     check_metadata(model);
+    check_input(model.graph);
   } catch (const nlohmann::json::exception& e) {
     fail(str(name, ": its metadata is damaged: ", e.what()));
   } catch (const Error& e) {

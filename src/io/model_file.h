@@ -11,6 +11,9 @@
 
 namespace espalier {
 
+/// Pixels a side of the pictures that a network can be made for.
+constexpr int kLargestInput = 4096;
+
 /// A model and everything that must travel with it.
 struct Model {
   Graph graph;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -105,16 +104,18 @@ Entry parse_entry(const std::string& name, const Json& j, const std::string& fil
   e.code = j.at("dtype").get<std::string>();
   const int width = width_of(e.code);
   ESPALIER_CHECK(width, file, ": tensor '", name, "' has type ", e.code, ", which is not supported");
-  const auto extents = j.at("shape").get<std::vector<int64_t>>();
+  constexpr uint64_t kMostElements = uint64_t{1} << 40;
+  const Json& extents = j.at("shape");
+  bool possible = extents.is_array() && extents.size() <= Shape::kMaxAxes;
   uint64_t elements = 1;
   std::vector<int> shape;
-  for (int64_t extent : extents) {
-    ESPALIER_CHECK(
-        extent >= 0 && extent <= std::numeric_limits<int>::max() && elements <= (uint64_t{1} << 40), file,
-        ": tensor '", name, "' has an impossible shape ", j.at("shape").dump());
-    shape.push_back(static_cast<int>(extent));
-    elements *= static_cast<uint64_t>(extent);
+  for (size_t i = 0; possible && i < extents.size(); ++i) {
+    shape.push_back(json_integer(extents[i]).value_or(-1));
+    possible = shape.back() >= 0;
+    elements *= static_cast<uint64_t>(shape.back());
+    possible = possible && elements <= kMostElements;
   }
+  ESPALIER_CHECK(possible, file, ": tensor '", name, "' has an impossible shape ", extents.dump());
   e.shape = Shape(shape);
   e.begin = j.at("data_offsets").at(0).get<uint64_t>();
   e.end = j.at("data_offsets").at(1).get<uint64_t>();
@@ -172,7 +173,8 @@ Safetensors load_safetensors(const fs::path& path) {
   std::vector<Entry> entries;
   std::string checksum;
   try {
-    const Json header = Json::parse(bytes.begin() + 8, bytes.begin() + 8 + static_cast<int64_t>(length));
+    const Json header = parse_json(std::string_view(bytes).substr(8, length));
+    if (!header.is_object()) fail(file + ": its header is no safetensors header" + advice);
     for (const auto& [name, j] : header.items()) {
       if (name != "__metadata__") {
         entries.push_back(parse_entry(name, j, file));
@@ -189,7 +191,8 @@ Safetensors load_safetensors(const fs::path& path) {
   }
   // A file of this program always has one: where it is missing, its name was damaged.
   for (const auto& [key, value] : content.metadata)
-    ESPALIER_CHECK(!checksum.empty() || !key.starts_with("espalier"), file, ": its checksum is missing", advice);
+    ESPALIER_CHECK(!checksum.empty() || !key.starts_with("espalier"), file, ": its checksum is missing",
+                   advice);
   const uint64_t data = bytes.size() - 8 - length;
   uint64_t next = 0;
   std::vector<const Entry*> by_offset;

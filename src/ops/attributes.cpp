@@ -1,5 +1,8 @@
 #include "ops/attributes.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -23,6 +26,21 @@ struct Writer final : AttributeVisitor {
   void visit(const char* name, std::vector<int>& v) override { json[name] = v; }
 };
 
+// get() takes one type for another and cuts off what does not fit.
+bool fits(const Json& j, bool) { return j.is_boolean(); }
+bool fits(const Json& j, const std::string&) { return j.is_string(); }
+bool fits(const Json& j, int) { return json_integer(j).has_value(); }
+bool fits(const Json& j, float) {
+  return j.is_number() && std::abs(j.get<double>()) <= std::numeric_limits<float>::max();
+}
+template <class T>
+bool fits(const Json& j, const std::vector<T>&) {
+  return j.is_array() && std::all_of(j.begin(), j.end(), [](const Json& entry) { return fits(entry, T()); });
+}
+bool fits(const Json& j, const std::array<int, 4>& sides) {
+  return j.size() == sides.size() && fits(j, std::vector<int>());
+}
+
 struct Reader final : AttributeVisitor {
   const Json& json;
   std::string op;
@@ -34,11 +52,9 @@ struct Reader final : AttributeVisitor {
   void read(const char* name, T& value) {
     seen.insert(name);
     ESPALIER_CHECK(json.contains(name), op, ": attribute '", name, "' is missing");
-    try {
-      value = json.at(name).get<T>();
-    } catch (const nlohmann::json::exception&) {
-      fail(str(op, ": attribute '", name, "' is ", json.at(name).dump(), ", which has the wrong type"));
-    }
+    ESPALIER_CHECK(fits(json.at(name), value), op, ": attribute '", name, "' is ", json.at(name).dump(),
+                   ", which has the wrong type or lies outside of it");
+    value = json.at(name).get<T>();
   }
   void visit(const char* name, int& v) override { read(name, v); }
   void visit(const char* name, float& v) override { read(name, v); }

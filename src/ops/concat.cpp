@@ -1,6 +1,7 @@
 #include "kernels/concat.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "kernels/concat_prepared.h"
@@ -37,6 +38,8 @@ struct Concat final : Op {
       ESPALIER_CHECK(rest.axes() == first.axes() && in[i].dtype == in[0].dtype, "concat: input ", i, " is ",
                      in[i], ", input 0 is ", in[0], "; they may differ in channels only");
       const int last = rest.axes() - 1;
+      ESPALIER_CHECK(rest[last] <= std::numeric_limits<int>::max() - y[last], "concat: input ", i, " is ",
+                     in[i], ", and there are ", y[last], " channels already; all of them are too many");
       y[last] += rest[last];
       rest[last] = first[last] = 0;
       ESPALIER_CHECK(rest == first, "concat: input ", i, " is ", in[i], ", input 0 is ", in[0],

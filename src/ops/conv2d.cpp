@@ -25,7 +25,8 @@ Metas Conv2d::infer(std::span<const Meta> in) const {
   ESPALIER_CHECK(x[3] == w[3], "conv2d: x has ", x[3], " channels but w expects ", w[3], " (x ", x, ", w ", w,
                  ")");
   const auto s = shape_of(*this, x, w);
-  check_window(*this, s);
+  check_fused(*this);
+  check_window(name(), s);
   const Shape y{s.N, s.P(), s.Q(), s.K};
   check_epilogue(*this, in, y);
   return {{y, in[0].dtype}};

@@ -21,21 +21,28 @@ void check_inputs(const Convolution& op, std::span<const Meta> in) {
   check_activations(op, in, 2 + (op.has_bias ? 1 : 0) + (op.has_residual ? 1 : 0));
 }
 
-void check_window(const Convolution& op, const kernels::ConvShape& s) {
-  ESPALIER_CHECK(op.stride >= 1, op.name(), ": stride is ", op.stride, "; it must be at least 1");
+void check_fused(const Convolution& op) {
   ESPALIER_CHECK(op.act.slope >= 0 && op.act.cap > 0, op.name(), ": the fused activation has slope ",
                  op.act.slope, " and cap ", op.act.cap,
                  "; the slope must be at least 0 and the cap above 0, make it an op of its own otherwise");
-  const Padding& p = op.pad;
-  ESPALIER_CHECK(p.top >= 0 && p.left >= 0 && p.bottom >= 0 && p.right >= 0, op.name(), ": the padding is ",
-                 p.top, ",", p.left, ",", p.bottom, ",", p.right,
-                 " (top, left, bottom, right); none may be negative");
-  ESPALIER_CHECK(s.N > 0 && s.H > 0 && s.W > 0 && s.C > 0 && s.K > 0 && s.R > 0 && s.S > 0, op.name(),
-                 ": x is ", Shape{s.N, s.H, s.W, s.C}, " and the filter is ", s.R, "x", s.S, " with ", s.K,
+}
+
+void check_window(const char* op, const kernels::ConvShape& s) {
+  ESPALIER_CHECK(s.stride >= 1, op, ": stride is ", s.stride, "; it must be at least 1");
+  const Padding& p = s.pad;
+  // Far more than any filter needs, and so little that extents with it stay in 32 bits.
+  constexpr int kMostPadding = 1 << 20, kLargest = 1 << 30;
+  const auto within = [](int pad) { return pad >= 0 && pad <= kMostPadding; };
+  ESPALIER_CHECK(within(p.top) && within(p.left) && within(p.bottom) && within(p.right), op,
+                 ": the padding is ", p.top, ",", p.left, ",", p.bottom, ",", p.right,
+                 " (top, left, bottom, right); each must lie in 0 .. ", kMostPadding);
+  ESPALIER_CHECK(s.N > 0 && s.H > 0 && s.W > 0 && s.C > 0 && s.K > 0 && s.R > 0 && s.S > 0, op, ": x is ",
+                 Shape{s.N, s.H, s.W, s.C}, " and the filter is ", s.R, "x", s.S, " with ", s.K,
                  " output channels; no extent may be 0");
-  ESPALIER_CHECK(s.H + p.top + p.bottom >= s.R && s.W + p.left + p.right >= s.S, op.name(), ": a ", s.R, "x",
-                 s.S, " filter does not fit an image of ", s.H, "x", s.W, " with padding ", p.top, ",",
-                 p.left, ",", p.bottom, ",", p.right);
+  ESPALIER_CHECK(
+      s.H <= kLargest && s.W <= kLargest && s.H + p.top + p.bottom >= s.R && s.W + p.left + p.right >= s.S,
+      op, ": a ", s.R, "x", s.S, " filter does not fit an image of ", s.H, "x", s.W, " with padding ", p.top,
+      ",", p.left, ",", p.bottom, ",", p.right);
 }
 
 void check_epilogue(const Convolution& op, std::span<const Meta> in, const Shape& y) {
@@ -49,7 +56,7 @@ void check_epilogue(const Convolution& op, std::span<const Meta> in, const Shape
 
 Tensor before_activation(const Convolution& op, const Ctx& c, const Tensor& dy) {
   if (op.act.is_none()) return dy;
-  // check_window() saw to it that the output tells on which piece of the activation the input was.
+  // check_fused() saw to it that the output tells on which piece of the activation the input was.
   Tensor g = like(dy);
   with_type(g.dtype(), [&]<class T>(std::type_identity<T>) {
     kernels::activation_backward(g.device(), g.elements(), op.act, c.out[0].as<T>(), dy.as<T>(), g.as<T>());

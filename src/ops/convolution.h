@@ -9,8 +9,10 @@ namespace espalier {
 
 /// Throws Error unless the inputs are as many as the attributes say, and of the types that the op takes.
 void check_inputs(const Convolution& op, std::span<const Meta> in);
-/// Throws Error unless the filter fits the padded image and the attributes make sense.
-void check_window(const Convolution& op, const kernels::ConvShape& shape);
+/// Throws Error unless the fused activation can be told from the output alone.
+void check_fused(const Convolution& op);
+/// Throws Error unless stride and padding make sense, no extent is 0 and the filter fits the padded image.
+void check_window(const char* op, const kernels::ConvShape& shape);
 /// Throws Error unless bias is [K] and residual is like y, as the attributes say.
 void check_epilogue(const Convolution& op, std::span<const Meta> in, const Shape& y);
 template <class T>

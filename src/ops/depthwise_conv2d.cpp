@@ -26,7 +26,8 @@ Metas DepthwiseConv2d::infer(std::span<const Meta> in) const {
   ESPALIER_CHECK(x[3] == w[2], "depthwise_conv2d: x has ", x[3], " channels but w has ", w[2], " (x ", x,
                  ", w ", w, "); one filter a channel is needed");
   const auto s = shape_of(*this, x, w);
-  check_window(*this, s);
+  check_fused(*this);
+  check_window(name(), s);
   const Shape y{s.N, s.P(), s.Q(), s.C};
   check_epilogue(*this, in, y);
   return {{y, in[0].dtype}};

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/max_pool.h"
 #include "ops/channel_ties.h"
+#include "ops/convolution.h"
 #include "ops/onnx_nodes.h"
 #include "ops/quantized_resample.h"
 #include "ops/storage.h"
@@ -12,15 +13,11 @@ namespace espalier {
 kernels::ConvShape pool_shape(const char* op, const PoolOptions& o, const Shape& x) {
   ESPALIER_CHECK(x.axes() == 4, op, ": x is ", x, "; it must be [N,H,W,C]");
   const Padding& p = o.pad;
-  ESPALIER_CHECK(o.kernel >= 1 && o.stride >= 1, op, ": kernel ", o.kernel, " and stride ", o.stride,
-                 " must be at least 1");
-  ESPALIER_CHECK(p.top >= 0 && p.left >= 0 && p.bottom >= 0 && p.right >= 0 && p.top < o.kernel &&
-                     p.left < o.kernel && p.bottom < o.kernel && p.right < o.kernel,
-                 op, ": padding must lie in 0 .. ", o.kernel - 1, ", or a window would hold no pixel");
-  ESPALIER_CHECK(
-      x[1] >= 1 && x[2] >= 1 && x[1] + p.top + p.bottom >= o.kernel && x[2] + p.left + p.right >= o.kernel,
-      op, ": a window of ", o.kernel, " does not fit an image of ", x[1], "x", x[2]);
-  return {x[0], x[1], x[2], x[3], x[3], o.kernel, o.kernel, o.stride, o.pad};
+  const kernels::ConvShape s = {x[0], x[1], x[2], x[3], x[3], o.kernel, o.kernel, o.stride, o.pad};
+  check_window(op, s);
+  ESPALIER_CHECK(p.top < o.kernel && p.left < o.kernel && p.bottom < o.kernel && p.right < o.kernel, op,
+                 ": padding must lie in 0 .. ", o.kernel - 1, ", or a window would hold no pixel");
+  return s;
 }
 
 void visit_pool(AttributeVisitor& v, PoolOptions& o) {

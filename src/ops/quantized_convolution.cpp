@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "ops/channel_ties.h"
+#include "ops/convolution.h"
 #include "ops/onnx_nodes.h"
 
 namespace espalier {
@@ -22,13 +23,15 @@ Metas infer_output(const QuantizedConvolution& op, std::span<const Meta> in, int
   if (op.has_residual)
     ESPALIER_CHECK(in[kResidual].shape == y && is_code(in[kResidual].dtype), op.name(), ": residual is ",
                    in[kResidual], ", the output is ", y);
-  ESPALIER_CHECK(op.stride >= 1, op.name(), ": stride is ", op.stride, "; it must be at least 1");
-  return {{y, dtype_from_name(op.out)}};
+  const DType out = dtype_from_name(op.out);
+  ESPALIER_CHECK(is_code(out) || out == DType::kF32, op.name(), ": out is ", op.out,
+                 "; it must be s8, u8 or f32");
+  check_limits(op, op.low, op.high, out);
+  return {{y, out}};
 }
 
 Shape output_of(const QuantizedConvolution& op, const kernels::ConvShape& s) {
-  ESPALIER_CHECK(s.H + s.pad.top + s.pad.bottom >= s.R && s.W + s.pad.left + s.pad.right >= s.S, op.name(),
-                 ": a ", s.R, "x", s.S, " filter does not fit an image of ", s.H, "x", s.W);
+  check_window(op.name(), s);
   return {s.N, s.P(), s.Q(), s.K};
 }
 
@@ -39,6 +42,12 @@ void tie_rest(const QuantizedConvolution& op, ChannelTies& t) {
 }
 
 }  // namespace
+
+void check_limits(const Op& op, int low, int high, DType codes) {
+  const int least = codes == DType::kU8 ? 0 : -128, most = codes == DType::kS8 ? 127 : 255;
+  ESPALIER_CHECK(low <= high && low >= least && high <= most, op.name(), ": its codes are limited to ", low,
+                 " .. ", high, "; limits must rise and lie in ", least, " .. ", most);
+}
 
 kernels::Code code_of(DType type) {
   ESPALIER_CHECK(is_code(type) || type == DType::kF32, "INT8 kernels take s8, u8 and f32, not ", type);
@@ -133,6 +142,7 @@ Metas QuantizedLinear::infer(std::span<const Meta> in) const {
   const Shape &x = in[kX].shape, &w = in[kW].shape;
   ESPALIER_CHECK(x.axes() == 2 && w.axes() == 2 && x[1] == w[1], "quantized_linear: x is ", x, " and w is ",
                  w, "; expected [N,C] and [K,C]");
+  check_window(name(), shape_of(*this, x, w));
   return infer_output(*this, in, w[0], {x[0], w[0]});
 }
 

@@ -58,6 +58,9 @@ struct QuantizedLinear final : QuantizedConvolution {
   std::unique_ptr<Prepared> prepare(const PrepareCtx&) const override;
 };
 
+/// Throws Error unless the limits of an output's codes rise and are codes of that type.
+void check_limits(const Op& op, int low, int high, DType codes);
+
 /// The kernels' name of an element type; throws Error for types that hold no codes.
 kernels::Code code_of(DType type);
 

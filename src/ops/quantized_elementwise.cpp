@@ -12,6 +12,12 @@ namespace {
 
 bool is_code(const Meta& meta) { return meta.dtype == DType::kS8 || meta.dtype == DType::kU8; }
 
+Meta codes(const Op& op, const Shape& shape, const std::string& out) {
+  const Meta meta = {shape, dtype_from_name(out)};
+  ESPALIER_CHECK(is_code(meta), op.name(), ": out is ", out, "; it must be s8 or u8");
+  return meta;
+}
+
 }  // namespace
 
 void InferenceOp::channels(ChannelTies& t) const {
@@ -22,7 +28,7 @@ Metas Quantize::infer(std::span<const Meta> in) const {
   check_count(*this, in, 1);
   ESPALIER_CHECK(in[0].dtype == DType::kF32 && scale > 0, "quantize: x is ", in[0], " and the scale ", scale,
                  "; expected f32 and a positive scale");
-  return {{in[0].shape, dtype_from_name(out)}};
+  return {codes(*this, in[0].shape, out)};
 }
 
 void Quantize::forward(Ctx& c) const {
@@ -53,7 +59,9 @@ Metas QuantizedAdd::infer(std::span<const Meta> in) const {
   check_count(*this, in, 2);
   ESPALIER_CHECK(in[0].shape == in[1].shape && is_code(in[0]) && is_code(in[1]), "quantized_add: a is ",
                  in[0], " and b is ", in[1], "; expected codes of equal shapes");
-  return {{in[0].shape, dtype_from_name(out)}};
+  const Meta y = codes(*this, in[0].shape, out);
+  check_limits(*this, low, high, y.dtype);
+  return {y};
 }
 
 void QuantizedAdd::forward(Ctx& c) const {

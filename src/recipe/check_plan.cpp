@@ -7,6 +7,7 @@
 #include "io/onnx.h"
 #include "io/weight_import.h"
 #include "passes/quantize.h"
+#include "recipe/open_model.h"
 #include "recipe/stages.h"
 
 namespace espalier {
@@ -74,7 +75,7 @@ class PlanCheck {
       path = before->path + ".from";
     }
     if (from == "scratch") return untrained();
-    if (!models_.contains(from)) at(path, [&] { models_[from] = load_model(from); });
+    if (!models_.contains(from)) at(path, [&] { models_[from] = open_model(from); });
     return models_.at(from);
   }
 
@@ -142,7 +143,7 @@ class PlanCheck {
     at(stage.path, [&] { check_options(select); });
     const Json& whole = o.at("share_of");
     if (!whole.is_null() && is_file(whole))
-      at(stage.path + ".share_of", [&] { load_model(whole.get<std::string>()); });
+      at(stage.path + ".share_of", [&] { open_model(whole.get<std::string>()); });
     if (o.at("recalibrate") > 0) at("data.batch", [&] { bench_.training_steps(recipe_.data.batch); });
   }
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "compress/sensitivity.h"
+#include "recipe/open_model.h"
 #include "recipe/stages.h"
 
 namespace espalier {
@@ -26,7 +27,7 @@ std::vector<std::string> patterns_of(const Json& options, const char* key) {
 }
 
 Model load_float_model(const std::filesystem::path& file, const std::string& kind) {
-  Model model = load_model(file);
+  Model model = open_model(file);
   for (const Graph::Value& value : model.graph.values)
     ESPALIER_CHECK(!value.param.defined() || value.param.dtype() == DType::kF32, file.string(),
                    ": is an INT8 model, and ", kind, " needs the FP32 one that it was made from");

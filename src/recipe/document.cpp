@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "base/shipped.h"
+#include "base/utf8.h"
 #include "io/file.h"
 
 namespace espalier {
@@ -45,25 +46,33 @@ class Reader {
  public:
   Reader(Document& document, std::string fixed_place) : document_(document), fixed_(std::move(fixed_place)) {}
 
-  Json read(const YAML::Node& node, const std::string& path) {
+  Json read(const YAML::Node& node, const std::string& path, int level = 0) {
+    // An alias (*name) may stand for what holds it, and ten of ten of ten ... for more than memory holds.
+    constexpr int kMostValues = 100'000;
+    ESPALIER_CHECK(level <= kMostJsonLevels && ++values_ <= kMostValues, where(node),
+                   ": there are more than ", kMostJsonLevels, " lists and keys in each other or more than ",
+                   kMostValues, " values; leave some out (an alias stands for all that it names)");
     document_.places[path] = where(node);
     switch (node.Type()) {
       case YAML::NodeType::Scalar:
+        check_text(node);
         document_.texts[path] = node.Scalar();
         return scalar(node);
       case YAML::NodeType::Sequence: {
         Json list = Json::array();
-        for (size_t i = 0; i < node.size(); ++i) list.push_back(read(node[i], join(path, std::to_string(i))));
+        for (size_t i = 0; i < node.size(); ++i)
+          list.push_back(read(node[i], join(path, std::to_string(i)), level + 1));
         return list;
       }
       case YAML::NodeType::Map: {
         Json map = Json::object();
         for (const auto& entry : node) {
           ESPALIER_CHECK(entry.first.IsScalar(), where(entry.first), ": a key must be a word");
+          check_text(entry.first);
           const std::string& key = entry.first.Scalar();
           ESPALIER_CHECK(!map.contains(key), where(entry.first), ": ", join(path, key),
                          " is given twice; remove one");
-          map[key] = read(entry.second, join(path, key));
+          map[key] = read(entry.second, join(path, key), level + 1);
           if (fixed_.empty()) document_.places[join(path, key)] = where(entry.first);
         }
         return map;
@@ -74,6 +83,11 @@ class Reader {
   }
 
  private:
+  /// Records and model files are JSON, which holds no other text.
+  void check_text(const YAML::Node& node) const {
+    ESPALIER_CHECK(is_utf8(node.Scalar()), where(node), ": '", node.Scalar(),
+                   "' is no UTF-8 text; save the file as UTF-8, and rename what is named here");
+  }
   std::string where(const YAML::Node& node) const {
     if (!fixed_.empty()) return fixed_;
     return node.Mark().is_null() ? document_.file : str(document_.file, ":", node.Mark().line + 1);
@@ -81,6 +95,7 @@ class Reader {
 
   Document& document_;
   std::string fixed_;
+  int values_ = 0;
 };
 
 /// A bare name that is no file is one of the shipped recipes'.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/version.h"
+#include "recipe/open_model.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
 #include "tasks/evaluate.h"
@@ -106,7 +107,7 @@ Json evaluate_stage(const StageJob& job) {
     model = new_model(job.bench);
     model.preprocessing = job.bench.recipe().data.eval_transforms;
   } else {
-    model = load_model(job.model_in);
+    model = open_model(job.model_in);
     job.bench.check_model(model, job.model_in.string());
   }
   save_model(job.model_out, model);

@@ -11,6 +11,7 @@
 #include "io/file.h"
 #include "kernels/channel_block.h"
 #include "recipe/benchmark.h"
+#include "recipe/open_model.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
 
@@ -146,7 +147,7 @@ Json prune_stage(const StageJob& job) {
   if (has_latency_budget(options))
     latencies = latency_table(model.graph.to(job.bench.device()), job.latencies, job.bench.machine());
   SelectOptions select = select_options(options, model, job.bench.device());
-  if (!job.whole.empty()) refer_to(cost(load_model(job.whole).graph), cost(model.graph), select);
+  if (!job.whole.empty()) refer_to(cost(open_model(job.whole).graph), cost(model.graph), select);
   const PruningPlan plan =
       select_on_all_images(job, model, select, latencies ? &*latencies : nullptr, sensitivity);
   spdlog::info("pruning:\n{}", describe(plan));

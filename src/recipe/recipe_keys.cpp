@@ -120,7 +120,7 @@ std::vector<Key> data_keys() {
           number("val_share", 0.2, 0, 1, "image_folder without train and val: share of a class for val")),
       open_high(
           number("test_share", 0.0, 0, 1, "image_folder without train and val: share of a class for test")),
-      integer("size", 224, 16, 4096, "side of the network's input in pixels"),
+      integer("size", 224, 16, kLargestInput, "side of the network's input in pixels"),
       integer("batch", 32, 1, 65536, "images a step; evaluation uses it too"),
       section("transforms",
               {of_kind(Kind::kOpen, "train", nullptr,

@@ -6,9 +6,11 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/version.h"
 #include "io/file.h"
 #include "kernels/device.h"
+#include "recipe/open_model.h"
 #include "recipe/result.h"
 #include "recipe/run_folder.h"
 #include "report/page.h"
@@ -47,7 +49,7 @@ Json columns_of(const fs::path& csv) {
     ESPALIER_CHECK(cells.size() == names.size(), csv.string(), ": a line has ", cells.size(),
                    " cells and the first ", names.size(), "; run the stage again");
     for (size_t i = 0; i < cells.size(); ++i) {
-      const Json value = Json::parse(cells[i], nullptr, false);
+      const Json value = parse_json(cells[i]);
       columns[names[i]].push_back(value.is_number() ? value : Json(nullptr));
     }
   }
@@ -235,7 +237,7 @@ class Collector {
                             {"device", name(device())},
                             {"threads", kernels::threads()}},
                            [&, &options = options] {
-                             const Model model = load_model(model_file);
+                             const Model model = open_model(model_file);
                              const SelectOptions select = select_options(options, model, device());
                              return trade_off(model.graph, load_sensitivity(file), select, tolerances(),
                                               options_.seconds, device());
@@ -253,12 +255,13 @@ class Collector {
   template <class Make>
   Json kept_in(const char* file, const std::string& part, const Json& key, const Make& make) const {
     Json kept = Json::object();
-    if (fs::exists(run_ / file)) kept = Json::parse(read_file(run_ / file), nullptr, false);
+    if (fs::exists(run_ / file)) kept = parse_json(read_file(run_ / file));
     if (!kept.is_object()) kept = Json::object();  // made anew, as when it is not there
     Json full = key;
     full["version"] = kVersion;
     full["form"] = kKeptForm;
-    if (!kept.contains(part) || kept.at(part).value("key", Json()) != full) {
+    const Json before = kept.value(part, Json());
+    if (!before.is_object() || before.value("key", Json()) != full || !before.contains("value")) {
       kept[part] = {{"key", full}, {"value", make()}};
       write_atomically(run_ / file, kept.dump() + "\n");
     }
@@ -310,7 +313,7 @@ class Collector {
   }
 
   Json labels() const {
-    return models().empty() ? Json::array() : Json(load_model(models()[0].second).labels);
+    return models().empty() ? Json::array() : Json(open_model(models()[0].second).labels);
   }
 
   Json examples() {
@@ -351,10 +354,11 @@ class Collector {
 }  // namespace
 
 Json read_run_file(const fs::path& file, const std::string& format) {
-  Json json = Json::parse(read_file(file), nullptr, false);
+  Json json = parse_json(read_file(file));
   ESPALIER_CHECK(json.is_object(), file.string(), ": is damaged, it is no JSON object; run the recipe again");
-  ESPALIER_CHECK(format.empty() || (json.value("format", "") == format && json.value("version", 0) == 1),
-                 file.string(), ": is no file of format ", format, ", version 1; run the recipe again");
+  ESPALIER_CHECK(
+      format.empty() || (json.value("format", Json()) == format && json.value("version", Json()) == 1),
+      file.string(), ": is no file of format ", format, ", version 1; run the recipe again");
   return json;
 }
 

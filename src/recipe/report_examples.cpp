@@ -11,6 +11,7 @@
 #include "base/interrupt.h"
 #include "datasets/resample.h"
 #include "io/file.h"
+#include "recipe/open_model.h"
 #include "recipe/report.h"
 #include "report/data_uri.h"
 #include "runtime/session.h"
@@ -226,7 +227,7 @@ Json example_predictions(Workbench& bench, const std::vector<std::pair<std::stri
   std::vector<std::string> labels;
   Json names = Json::array();
   for (const auto& [name, file] : variants) {
-    const Model model = load_model(file);
+    const Model model = open_model(file);
     bench.check_model(model, file.string());
     look(bench, model, pictures, all);
     labels = model.labels;

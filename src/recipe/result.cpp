@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "io/file.h"
 
 namespace espalier {
@@ -67,9 +68,14 @@ Json read_result(const std::filesystem::path& run) {
   const std::filesystem::path path = run / "result.json";
   ESPALIER_CHECK(std::filesystem::exists(path), "no result in ", run.string(),
                  "; it is written by `espalier run RECIPE --out ", run.string(), "`");
-  Json json = Json::parse(read_file(path), nullptr, false);
+  Json json = parse_json(read_file(path));
   ESPALIER_CHECK(json.is_object() && json.contains("variants"), path.string(),
                  " is no result of a run; run the recipe again");
+  try {
+    result_table(json, false);
+  } catch (const Json::exception& e) {
+    fail(str(path.string(), ": lacks something or is damaged (", e.what(), "); run the recipe again"));
+  }
   return json;
 }
 

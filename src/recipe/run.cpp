@@ -12,6 +12,7 @@
 #include "graph/cost.h"
 #include "io/file.h"
 #include "recipe/benchmark.h"
+#include "recipe/open_model.h"
 #include "recipe/result.h"
 #include "recipe/run_folder.h"
 #include "recipe/stage_inputs.h"
@@ -120,7 +121,7 @@ class Runner {
 
   /// Evaluates a model as it will run; a row of the table on the test list too.
   void measure(const StageSpec& stage, const fs::path& file, Json& metrics) {
-    const Model model = load_model(file);
+    const Model model = open_model(file);
     const Cost weight = cost(model.graph);
     metrics["parameters"] = weight.parameters;
     metrics["macs"] = weight.macs;
@@ -150,7 +151,7 @@ class Runner {
     const auto start = std::chrono::steady_clock::now();
     std::vector<Graph> graphs;
     for (const StageSpec* variant : variants)
-      graphs.push_back(load_model(inputs_.model_of(variant->name)).graph.to(bench_.device()));
+      graphs.push_back(open_model(inputs_.model_of(variant->name)).graph.to(bench_.device()));
     std::vector<const Graph*> pointers;
     for (const Graph& graph : graphs) pointers.push_back(&graph);
     const Json& options = bench_stage_.options;

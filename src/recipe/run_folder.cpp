@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "io/file.h"
 #include "recipe/earlier_record.h"
@@ -24,14 +25,18 @@ constexpr const char* kRecordFile = "stage.json";
 
 std::optional<StageRecord> read_record(const fs::path& path) {
   if (!fs::exists(path)) return {};
-  const Json json = Json::parse(read_file(path), nullptr, false);
-  if (!json.is_object() || !json.contains("inputs")) return {};  // not ours or damaged: the stage runs again
+  const Json json = parse_json(read_file(path));
+  const auto at = [&](const char* key, const Json& fallback) { return json.value(key, fallback); };
+  // Not ours or damaged: the stage runs again.
+  if (!json.is_object() || !at("inputs", {}).is_object() || !at("outputs", Json::object()).is_object() ||
+      !at("seconds", 0.0).is_number() || !at("finished", false).is_boolean())
+    return {};
   StageRecord record;
   record.inputs = json.at("inputs");
-  record.outputs = json.value("outputs", Json::object());
-  record.metrics = json.value("metrics", Json::object());
-  record.seconds = json.value("seconds", 0.0);
-  record.finished = json.value("finished", false);
+  record.outputs = at("outputs", Json::object());
+  record.metrics = at("metrics", Json::object());
+  record.seconds = at("seconds", 0.0);
+  record.finished = at("finished", false);
   return record;
 }
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "io/weight_import.h"
+#include "recipe/open_model.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
 #include "train/loop.h"
@@ -64,7 +65,7 @@ Json normalization(const Json& transforms) {
 
 Model load_teacher(Workbench& bench, const std::filesystem::path& path) {
   const std::string file = path.string();
-  Model teacher = load_model(path);
+  Model teacher = open_model(path);
   bench.check_model(teacher, file);
   check_input_size(teacher, bench.recipe().data.size, file);
   const Json theirs = normalization(teacher.preprocessing),

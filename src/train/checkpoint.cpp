@@ -52,9 +52,12 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
   if (const auto at = file.metadata.find("espalier.kernels"); at != file.metadata.end())
     checkpoint.kernels = at->second;
   try {
-    checkpoint.progress = Json::parse(field("espalier.progress"));
-    checkpoint.identity = Json::parse(field("espalier.identity"));
-    checkpoint.threads = Json::parse(field("espalier.threads")).get<int>();
+    checkpoint.progress = parse_json(field("espalier.progress"));
+    checkpoint.identity = parse_json(field("espalier.identity"));
+    checkpoint.threads = parse_json(field("espalier.threads")).get<int>();
+    ESPALIER_CHECK(
+        checkpoint.identity.is_object(), path.string(),
+        ": its metadata is damaged (the identity is no object); remove it to train from the start");
   } catch (const nlohmann::json::exception& e) {
     fail(str(path.string(), ": its metadata is damaged (", e.what(), "); remove it to train from the start"));
   }

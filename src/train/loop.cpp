@@ -145,7 +145,13 @@ class Trainer {
     } catch (const nlohmann::json::exception& e) {
       fail(str(path.string(), ": its progress is damaged (", e.what(),
                "); remove it to train from the start"));
+    } catch (const Error& e) {
+      fail(str(path.string(), ": ", e.what(), "; remove it to train from the start"));
     }
+    ESPALIER_CHECK(state_.possible(batches_.count()) && (c.best.empty() || state_.best_epoch >= 0),
+                   path.string(), ": no training can stand where its progress says (epoch ", state_.epoch,
+                   ", step ", state_.step_in_epoch, ", best epoch ", state_.best_epoch,
+                   "); remove it to train from the start");
     best_ = c.best;
     stop_.state = state_.early_stop;
     resumed_ = true;
@@ -188,8 +194,8 @@ class Trainer {
     best.graph = model_.graph.clone().to(Device::kCpu);
     take_parameters(best.graph, best_, o_.folder / kBestFile);
     if (!best.metrics.is_object()) best.metrics = Json::object();
-    best.metrics["training"] = metric_to_json(state_.best());
-    best.metrics["training"]["epoch"] = state_.best_epoch + 1;
+    Json& metric = best.metrics["training"]["best"] = metric_to_json(state_.best());
+    metric["epoch"] = state_.best_epoch + 1;
     save_model(o_.folder / kBestFile, best);
   }
 

@@ -2,6 +2,12 @@
 
 namespace espalier {
 
+bool RunState::possible(int64_t steps_an_epoch) const {
+  const auto epochs = static_cast<int64_t>(history.size());
+  return epoch == epochs && step >= 0 && step_in_epoch >= 0 && step_in_epoch <= steps_an_epoch &&
+         best_epoch >= -1 && best_epoch < epochs && (best_epoch < 0 || history[best_epoch].metric);
+}
+
 Json metric_to_json(const MetricResult& m) {
   return {{"name", m.name}, {"value", m.value},     {"low", m.low},
           {"high", m.high}, {"samples", m.samples}, {"loss", m.loss}};

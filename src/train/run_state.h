@@ -16,6 +16,8 @@ struct RunState {
   std::vector<EpochReport> history;  ///< of the epochs that are done
 
   const MetricResult& best() const { return *history.at(static_cast<size_t>(best_epoch)).metric; }
+  /// Whether a run with so many steps an epoch can stand there; what is read may have been changed by hand.
+  bool possible(int64_t steps_an_epoch) const;
 };
 
 /// Numbers survive bit for bit.

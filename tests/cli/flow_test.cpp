@@ -12,7 +12,7 @@
 #include "command_line.h"
 #include "graph/cost.h"
 #include "io/file.h"
-#include "io/model_file.h"
+#include "io/safetensors.h"
 #include "recipe/run_folder.h"
 
 namespace espalier {
@@ -202,6 +202,38 @@ TEST_F(FlowTest, InfoTellsGroupsLayersAndLineage) {
   const std::string text = run({"info", model("pruned_int8"), "--seconds", "0.01"}).out;
   for (const char* part : {"lineage", "groups of tied channels", "scales", "1. train baseline"})
     EXPECT_NE(text.find(part), std::string::npos) << part;
+}
+
+TEST_F(FlowTest, InfoReadsTheBestModelOfATraining) {
+  const test::Ran ran = run({"info", out + "/baseline/best.safetensors", "--seconds", "0"});
+  EXPECT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_NE(ran.out.find("measured by training, best epoch: top1"), std::string::npos) << ran.out;
+}
+
+TEST_F(FlowTest, WhatAModelFileSaysIsCheckedBeforeItIsUsed) {
+  const std::string path = *folder / "edited.safetensors";
+  const auto refused = [&](const char* key, const std::string& value, const std::string& part) {
+    Safetensors file = load_safetensors(model("baseline"));
+    file.metadata[std::string("espalier.") + key] = value;
+    save_safetensors(path, file);
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"info", path, "--seconds", "0"},
+          {"evaluate", path, "--data", *folder / "data"}}) {
+      const test::Ran ran = run(arguments);
+      EXPECT_EQ(ran.code, kBadInput) << value;
+      EXPECT_NE(ran.err.find(path + ": " + part), std::string::npos) << ran.err;
+    }
+  };
+  refused("preprocessing", "[5]", "preprocessing[0]: is 5");
+  refused("preprocessing", "{}", "preprocessing: is {}");
+  refused("task_options", R"({"a": 1})", "classification: unknown option 'a'");
+  refused("task", "telepathy", "task 'telepathy' is unknown");
+  // What nothing but this command reads it shows as far as it understands it.
+  Safetensors file = load_safetensors(model("baseline"));
+  file.metadata["espalier.metrics"] = R"({"a": 1, "b": {"c": {"name": 5, "value": null}}, "d": [[]]})";
+  file.metadata["espalier.lineage"] = R"([{"what": "unknown"}])";
+  save_safetensors(path, file);
+  EXPECT_EQ(run({"info", path, "--seconds", "0"}).code, kOk);
 }
 
 TEST_F(FlowTest, EvaluateAloneGivesTheSameNumber) {

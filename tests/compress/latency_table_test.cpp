@@ -103,6 +103,23 @@ TEST_F(LatencyTableTest, ExactWhereTimesAreProductsOfWidths) {
   }
 }
 
+TEST_F(LatencyTableTest, TimesThatCannotBeAreMeasuredAnew) {
+  const Graph graph = network("mobilenet_v2", {{"width", 0.25}});
+  const LatencyTable first = table(graph);
+  Json written = Json::parse(read_file(file));
+  const Json impossible[] = {-1, 0, "fast", nullptr};
+  int changed = 0;
+  for (Json& times : written["layers"])
+    if (changed < 4 && !times.empty()) times.begin().value() = impossible[changed++];
+  std::ofstream(file) << written;
+  EXPECT_EQ(table(graph).measured(), changed);
+  for (const char* text :
+       {R"({"format": 1})", R"({"format": "espalier-latency-table", "version": "1"})", "[[["}) {
+    std::ofstream(file) << text;
+    EXPECT_EQ(table(graph).measured(), first.measured()) << text;
+  }
+}
+
 TEST_F(LatencyTableTest, MeasuredOnceKeptAndContinued) {
   const Graph graph = network("mobilenet_v2", {{"width", 0.25}});
   const LatencyTable first = table(graph);

@@ -384,6 +384,8 @@ TEST_F(SensitivityTest, DamagedFilesAreErrors) {
   EXPECT_TRUE(contains(message([](Json& j) { j["groups"][0]["points"][1]["removed"] = 99; }), "99 of 8"));
   EXPECT_TRUE(contains(message([](Json& j) { j["groups"].push_back(Json(j["groups"][0])); }), "there twice"));
   EXPECT_TRUE(contains(message([](Json& j) { j = Json::array(); }), "is no sensitivity file"));
+  EXPECT_TRUE(contains(message([](Json& j) { j["format"] = 1; }), "is no sensitivity file"));
+  EXPECT_TRUE(contains(message([](Json& j) { j["version"] = "2"; }), "F: has version \"2\""));
   EXPECT_TRUE(contains(message_of([&] { load_sensitivity(folder.path() / "none.json"); }), "no such file"));
 }
 

@@ -332,6 +332,14 @@ TEST_F(CocoTest, ReadsImagesBoxesAndCategories) {
   EXPECT_TRUE(data.samples[2].boxes.empty());
 }
 
+TEST_F(CocoTest, AHundredThousandBracketsAreSaid) {
+  std::string text = json.dump();
+  const size_t at = text.find("\"p0.jpg\"");
+  text.replace(at, 8, std::string(100'000, '[') + std::string(100'000, ']'));
+  test::write_text(root / "train.json", text);
+  EXPECT_TRUE(test::contains(test::message_of([&] { open(); }), "train.json: has more than"));
+}
+
 TEST_F(CocoTest, FoldersAndLabelsByOption) {
   fs::rename(root / "images", root / "train2017");
   EXPECT_EQ(error(),

@@ -155,6 +155,14 @@ TEST(Image, AbsurdSizesAreRefusedFromTheHeader) {
   EXPECT_ERROR(test::decode(compressed), "compressed BMP (method 1)");
 }
 
+TEST(Image, AJpegThatCannotHoldItsPixelsIsRefusedBeforeDecoding) {
+  std::string jpeg = encode_jpeg(Image::unset(40, 30));
+  const size_t frame = jpeg.find("\xFF\xC0");
+  ASSERT_NE(frame, std::string::npos);
+  jpeg[frame + 5] = jpeg[frame + 7] = 0x20;  // more than 8192 high and wide
+  EXPECT_ERROR(test::decode(jpeg), "too many for");
+}
+
 TEST(Image, PathsThatAreNoFiles) {
   const test::TemporaryDirectory folder;
   EXPECT_ERROR(read_image(folder.path() / "none.jpg"), "none.jpg: there is no such file");

@@ -131,6 +131,63 @@ TEST_F(ModelFile, MetadataThatOthersRelyOnIsChecked) {
   refused([](Model& m) { m.lineage = "trained"; }, "its lineage is \"trained\"");
 }
 
+/// The message for a small model whose graph's description was changed by hand.
+std::string message_of_graph(const fs::path& path, const std::function<void(Json&)>& edit) {
+  save_model(path, small_model());
+  Safetensors file = load_safetensors(path);
+  Json graph = Json::parse(file.metadata.at("espalier.graph"));
+  edit(graph);
+  file.metadata["espalier.graph"] = graph.dump();
+  save_safetensors(path, file);
+  return message_of([&] { load_model(path); });
+}
+
+TEST_F(ModelFile, AnImpossiblePictureIsRefused) {
+  const auto shape = [&](const Json& extents) {
+    return message_of_graph(path, [&](Json& graph) { graph["inputs"][0][2] = extents; });
+  };
+  EXPECT_EQ(shape({1, 9, 7, 3}), "");
+  EXPECT_EQ(shape({1, kLargestInput, 8, 3}), "");
+  for (const Json& extents : {Json{1, 100000, 100000, 3}, Json{1, kLargestInput + 1, 8, 3}, Json{2, 8, 8, 3}})
+    expect_says(shape(extents), path.string() + ": its input is f32");
+  for (const Json& extents : {Json{1, -8, 8, 3}, Json{1, 2147483647, 2147483647, 3}})
+    expect_says(shape(extents), path.string() + ": graph: 'image' is");
+  for (const Json& extents : {Json{1, 4294967304, 8, 3}, Json{1, 8.5, 8, 3}, Json{1, "8", 8, 3}})
+    expect_says(shape(extents), "stands where a whole number");
+  expect_says(message_of_graph(path, [](Json& graph) { graph["inputs"] = Json::array(); }), path.string());
+  expect_says(message_of_graph(path, [](Json& graph) { graph["outputs"] = Json::array(); }),
+              path.string() + ": its graph has 1 inputs, 6 items and 0 outputs");
+}
+
+TEST_F(ModelFile, NumbersThatDoNotFitAreRefusedAndNotCut) {
+  const auto attribute = [&](const char* name, const Json& value) {
+    return message_of_graph(path, [&](Json& graph) { graph["items"][0][3][name] = value; });
+  };
+  EXPECT_EQ(attribute("stride", 1), "");
+  for (const Json& value : {Json(4294967298), Json(2.5), Json("2"), Json(true)})
+    expect_says(attribute("stride", value), "attribute 'stride' is");
+  expect_says(attribute("slope", 1e300), "attribute 'slope' is 1e+300");
+  expect_says(attribute("pad", {1, 1, 1}), "attribute 'pad' is");
+  expect_says(attribute("pad", {1, 1, 2147483647, 1}), "the padding is 1,1,2147483647,1");
+}
+
+TEST_F(ModelFile, MetadataOfAHundredThousandBracketsIsRefused) {
+  save_model(path, small_model());
+  for (const char* key : {"graph", "metrics", "lineage"}) {
+    Safetensors file = load_safetensors(path);
+    file.metadata[str("espalier.", key)] = std::string(100'000, '[') + std::string(100'000, ']');
+    const fs::path deep = folder.path() / "deep.safetensors";
+    save_safetensors(deep, file);
+    expect_says(message_of([&] { load_model(deep); }),
+                str(deep.string(), ": its metadata is damaged: '", key));
+  }
+}
+
+TEST_F(ModelFile, WhatIsNoOrdinaryFileIsNotWaitedFor) {
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  expect_says(message_of([&] { load_model(path); }), path.string() + ": is a pipe");
+}
+
 TEST_F(ModelFile, FullDiskLeavesTheOldFileAlone) {
   save_model(path, small_model());
   const std::string before = read_file(path);
@@ -214,6 +271,14 @@ TEST_F(ModelFile, OverlappingAndForeignTypedTensorsAreRefused) {
   EXPECT_THROW(load_safetensors(path), Error);
   raw(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,8]}})", 8);
   EXPECT_THROW(load_safetensors(path), Error);
+  // 2 to the 64th elements, which 64 bits count as none.
+  raw(R"({"a":{"dtype":"U8","shape":[1048576,1048576,16777216],"data_offsets":[0,0]}})", 0);
+  expect_says(message_of([&] { load_safetensors(path); }), "impossible shape");
+  raw(R"({"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}})", 1);
+  expect_says(message_of([&] { load_safetensors(path); }),
+              path.string() + ": tensor 'a' has an impossible shape");
+  raw("[]", 0);
+  expect_says(message_of([&] { load_safetensors(path); }), "no safetensors header");
   raw(R"({"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}})", 4);
   EXPECT_EQ(load_safetensors(path).tensors[0].second.dtype(), DType::kF32);
 }

@@ -12,6 +12,7 @@
 #include "ops/quantized_convolution.h"
 #include "ops/quantized_elementwise.h"
 #include "ops/quantized_resample.h"
+#include "support/messages.h"
 #include "support/random_tensor.h"
 
 namespace espalier::test {
@@ -367,6 +368,38 @@ TEST(QuantizedOps, HaveNoGradientAndSaySo) {
   EXPECT_FALSE(op.differentiable());
   Ctx ctx;
   EXPECT_THROW(op.backward(ctx, {}), Error);
+}
+
+/// Graphs come from files too, and kernels trust what infer() let pass.
+TEST(QuantizedOps, WhatKernelsWouldTrustIsChecked) {
+  const Meta x = {{1, 6, 5, 4}, kU8}, w = {{8, 3, 3, 4}, kS8};
+  const auto message = [&](const auto& edit) {
+    QuantizedConv2d op;
+    op.pad = {1, 1, 1, 1};
+    Metas in = {x, w, {{8}, DType::kS32}, {{8}, DType::kF32}};
+    edit(op, in);
+    return message_of([&] { op.infer(in); });
+  };
+  EXPECT_EQ(message([](auto&, auto&) {}), "");
+  expect_says(message([](auto& op, auto&) { op.pad.left = -1; }), "the padding is 1,-1,1,1");
+  expect_says(message([](auto& op, auto&) { op.pad.top = 2147483647; }), "the padding is");
+  expect_says(message([](auto& op, auto&) { op.stride = 0; }), "stride is 0");
+  expect_says(message([](auto& op, auto&) { op.out = "s32"; }), "out is s32");
+  expect_says(message([](auto& op, auto&) { op.low = 5, op.high = 4; }), "limited to 5 .. 4");
+  expect_says(message([](auto& op, auto&) { op.high = 128; }), "limited to -127 .. 128");
+  expect_says(message([](auto&, auto& in) { in[0].shape[0] = 0; }), "no extent may be 0");
+  expect_says(message([](auto&, auto& in) { in[1].shape = {0, 3, 3, 4}; }), "no extent may be 0");
+  QuantizedLinear linear;
+  expect_says(message_of([&] {
+                linear.infer(Metas{{{1, 4}, kS8}, {{0, 4}, kS8}, {{0}, DType::kS32}, {{0}, DType::kF32}});
+              }),
+              "no extent may be 0");
+  Quantize codes;
+  codes.out = "f32";
+  expect_says(message_of([&] { codes.infer(Metas{{{1, 4}, DType::kF32}}); }), "out is f32");
+  QuantizedAdd add;
+  add.low = 1, add.high = 0;
+  expect_says(message_of([&] { add.infer(Metas{x, x}); }), "limited to 1 .. 0");
 }
 
 }  // namespace

@@ -57,6 +57,26 @@ std::string with(const std::string& old_line, const std::string& new_line) {
   return text.replace(at, old_line.size(), new_line);
 }
 
+TEST(RecipeTest, AliasesOfThemselvesAndOfMillionsOfValuesAreRefused) {
+  test::expect_says(error("a: &a [*a]\n"), "r.yaml:1: there are more than");
+  std::string text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 12; ++i) {
+    text += str("a", i, ": &a", i, " [");
+    for (int j = 0; j < 10; ++j) text += str(j ? ", " : "", "*a", i - 1);
+    text += "]\n";
+  }
+  test::expect_says(error(text), "there are more than");
+  EXPECT_EQ(error(with("  batch: 16", "  batch: &b 16\n  size: *b")), "no error");
+}
+
+TEST(RecipeTest, TextThatIsNoUtf8IsSaidWithItsLine) {
+  test::expect_says(error(with("  root: pictures", "  root: caf\xE9")),
+                    "r.yaml:3: 'caf\xE9' is no UTF-8 text");
+  test::expect_says(error(with("  root: pictures", "  r\xF6t: pictures")),
+                    "r.yaml:3: 'r\xF6t' is no UTF-8 text");
+  test::expect_says(error(kSmall, {"data.root=\xFF"}), "--set data.root=\xFF: '\xFF' is no UTF-8 text");
+}
+
 TEST(RecipeTest, ReadsWhatItSaysAndFillsTheRest) {
   const Recipe r = recipe(kSmall);
   EXPECT_EQ(r.model.name, "mobilenet_v2");

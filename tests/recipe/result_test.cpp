@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 
 #include "base/error.h"
+#include "support/messages.h"
+#include "support/temporary_directory.h"
 
 namespace espalier {
 namespace {
@@ -64,6 +67,24 @@ TEST(ResultTest, BoundsHoldOrDoNot) {
   EXPECT_FALSE(check("baseline", "top1", 0.1, 0.2).holds);
   EXPECT_EQ(check("baseline", "top1", 0.1, 0.2).bounds, "at least 0.1 and at most 0.2");
   EXPECT_EQ(check("baseline", "top1", {}, 0.2).key, "baseline.top1");
+}
+
+TEST(ResultTest, ADamagedFileIsSaidWithItsName) {
+  const test::TemporaryDirectory run;
+  const auto message = [&](const auto& edit) {
+    Json r = result();
+    edit(r);
+    std::ofstream(run.path() / "result.json") << r;
+    return test::message_of([&] { read_result(run.path()); });
+  };
+  EXPECT_EQ(message([](Json&) {}), "");
+  for (const char* key : {"metric", "task", "threads"})
+    for (const Json& value : {Json(nullptr), Json(Json::value_t::object)})
+      test::expect_says(message([&](Json& r) { r[key] = value; }),
+                        "result.json: lacks something or is damaged");
+  test::expect_says(message([](Json& r) { r["variants"]["int8"] = 3; }), "result.json: lacks something");
+  test::expect_says(message([](Json& r) { r["variants"]["int8"].erase("macs"); }),
+                    "result.json: lacks something");
 }
 
 TEST(ResultTest, NotANumberHoldsNoBound) {

@@ -53,6 +53,21 @@ TEST_F(RunFolderTest, AChangedInputSaysWhichAndKeepsWhatWasMade) {
   EXPECT_EQ(run.state("baseline", changed).what, What::kUnfinished);
 }
 
+TEST_F(RunFolderTest, ADamagedRecordIsNone) {
+  const RunFolder run(root);
+  make_stage(run, "baseline");
+  const Json whole = Json::parse(std::ifstream(run.stage("baseline") / "stage.json"));
+  for (const char* key : {"inputs", "outputs", "seconds", "finished"})
+    for (const Json& value : {Json("x"), Json(Json::value_t::array), Json(nullptr)}) {
+      Json record = whole;
+      record[key] = value;
+      write(run.stage("baseline") / "stage.json", record.dump());
+      EXPECT_EQ(run.state("baseline", inputs).what, What::kNew) << record;
+    }
+  write(run.stage("baseline") / "stage.json", R"({"inputs": )" + std::string(100'000, '['));
+  EXPECT_EQ(run.state("baseline", inputs).what, What::kNew);
+}
+
 TEST_F(RunFolderTest, AnUnfinishedStageIsContinuedOnlyWithTheSameInputs) {
   const RunFolder run(root);
   run.begin("baseline", inputs, run.state("baseline", inputs));

@@ -322,6 +322,34 @@ TEST_F(ResumeTest, ACheckpointCutOrChangedAnywhereIsRefused) {
   EXPECT_FALSE(refused(whole));
 }
 
+TEST_F(ResumeTest, ProgressThatCannotBeIsRefused) {
+  const test::TemporaryDirectory folder;
+  run_tiny(options_in(folder.path()));
+  const fs::path path = folder.path() / kCheckpointFile;
+  const Checkpoint whole = load_checkpoint(path);
+  const auto message = [&](const auto& edit) {
+    Checkpoint edited = whole;
+    edit(edited);
+    save_checkpoint(path, edited);
+    return message_of([&] { run_tiny(options_in(folder.path())); });
+  };
+  EXPECT_EQ(message([](Checkpoint&) {}), "");
+  for (const char* key : {"epoch", "step", "step_in_epoch", "best_epoch"})
+    for (const int value : {-2, 1000})
+      if (key != std::string("step") || value < 0)
+        expect_says(message([&](Checkpoint& c) { c.progress[key] = value; }),
+                    path.string() + ": no training can stand where its progress says");
+  const auto best = [](const Checkpoint& c) { return c.progress.at("best_epoch").get<size_t>(); };
+  expect_says(message([&](Checkpoint& c) { c.progress["history"][best(c)]["metric"] = nullptr; }),
+              "no training");
+  expect_says(message([](Checkpoint& c) { c.progress["best_epoch"] = -1; }), "no training");
+  expect_says(message([](Checkpoint& c) { c.progress["history"].erase(0); }), "no training");
+  expect_says(message([](Checkpoint& c) { c.progress = Json::array(); }),
+              path.string() + ": its progress is damaged");
+  expect_says(message([](Checkpoint& c) { c.optimizer.pop_back(); }), path.string() + ": optimizer sgd");
+  expect_says(message([](Checkpoint& c) { c.identity = 3; }), path.string() + ": its metadata is damaged");
+}
+
 TEST_F(ResumeTest, AModelFileIsNoCheckpoint) {
   const test::TemporaryDirectory folder;
   save_model(folder.path() / kCheckpointFile, test::tiny_model());
