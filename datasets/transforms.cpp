@@ -73,6 +73,10 @@ struct ResizeShort final : Transform {
     return before.known() ? scaled(before.width, before.height) : Size{};
   }
   void apply(LabelledImage& s, const Draw&) const override {
+    const double factor = static_cast<double>(size) / std::min(s.width(), s.height());
+    ESPALIER_CHECK(factor * s.width() * factor * s.height() <= kMaxPixels, "resize_short: a picture of ",
+                   s.width(), "x", s.height(), " pixels would have more than ", kMaxPixels / 1'000'000,
+                   " million, ", size, " on its shorter side; remove it, it shows a line");
     const Size to = scaled(s.width(), s.height());
     resize(s, to.width, to.height, filter.value());
   }

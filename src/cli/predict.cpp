@@ -248,6 +248,7 @@ Command add_predict(CLI::App& program) {
                 ESPALIER_CHECK(is_utf8(picture), picture,
                                ": its name is no UTF-8 text, which predictions.json holds; rename the file");
                 const Image image = read_image(picture);
+                const Running place(picture);  // for transforms, which know no names
                 Prediction prediction;
                 if (options->tiles.tile > 0)
                   prediction.mask = predict_tiled(image, options->tiles, [&](const Image& window) {

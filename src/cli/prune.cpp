@@ -1,3 +1,4 @@
+#include "base/error.h"
 #include "cli/command.h"
 #include "cli/step.h"
 #include "compress/sensitivity.h"

@@ -169,7 +169,7 @@ Json set_value(Document& document, const std::string& path, const std::string& v
     if (walked == "expect" && end < path.size()) end = std::min(path.find('.', end + 1), path.size());
     const std::string key = path.substr(begin, end - begin);
     begin = end + 1;
-    ESPALIER_CHECK(!key.empty(), place, ": expected KEY=VALUE with a key like data.batch");
+    ESPALIER_CHECK(!key.empty() && is_utf8(key), place, ": expected KEY=VALUE with a key like data.batch");
     if (at->is_array()) {
       size_t index = at->size();
       const auto [last, error] = std::from_chars(key.data(), key.data() + key.size(), index);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "compress/calibrate.h"
 #include "compress/criterion.h"
+#include "io/model_file.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "recipe/recipe.h"

@@ -220,6 +220,22 @@ TEST_F(PredictTest, ANameThatJsonCannotHoldCostsNoOtherPicture) {
   EXPECT_FALSE(Json::parse(read_file(folder / "out/predictions.json")).empty());
 }
 
+TEST_F(PredictTest, APictureThatCannotBePreparedIsNamed) {
+  const std::string file = write_model(folder / "m.safetensors", "mobilenet_v2", 3);
+  Model model = load_model(file);
+  model.preprocessing = Json::array({{{"name", "resize_short"}, {"size", 64}},
+                                     {{"name", "center_crop"}, {"size", 64}},
+                                     {{"name", "normalize"}}});
+  save_model(file, model);
+  write_picture(pictures + "/line.jpg", 60'000, 1);
+  const test::Ran ran = run({"predict", file, pictures});
+  EXPECT_EQ(ran.code, kBadInput);
+  EXPECT_NE(ran.err.find("in " + pictures + "/line.jpg: resize_short: a picture of 60000x1"),
+            std::string::npos)
+      << ran.err;
+  EXPECT_NE(ran.out.find("more/a.jpg:"), std::string::npos) << ran.out;
+}
+
 TEST_F(PredictTest, EvaluatePrintsATableOfTheClasses) {
   const std::string model = write_model(folder / "seg.safetensors", "unet", 2);
   std::ofstream(pictures + "/val_list.txt") << "a.jpg a.png\n";

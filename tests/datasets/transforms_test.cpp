@@ -7,6 +7,7 @@
 
 #include "datasets/pictures.h"
 #include "datasets/resample.h"
+#include "support/messages.h"
 
 namespace espalier {
 
@@ -235,6 +236,15 @@ TEST(Pipeline, EvaluationIsResizeCropAndNormalize) {
       for (int c = 0; c < 3; ++c)
         ASSERT_NEAR(out.f32()[(y * 33 + x) * 3 + c], (small.at(x + 9, y + 3)[c] / 255.0 - mean[c]) / std[c],
                     2e-6);
+}
+
+TEST(Pipeline, ALineIsNotMadeAPictureOfGigabytes) {
+  const Pipeline pipeline(
+      Json::array({Json{{"name", "resize_short"}, {"size", 40}}, Json{{"name", "center_crop"}, {"size", 33}},
+                   Json{{"name", "normalize"}}}));
+  for (const Image& line : {Image(200'000, 1), Image(1, 200'000)})
+    test::expect_says(test::message_of([&] { pipeline(line); }), "pixels would have more than 100 million");
+  EXPECT_EQ(pipeline(Image(20'000, 1)).shape(), (Shape{1, 33, 33, 3}));
 }
 
 TEST(Pipeline, IsAFunctionOfImageAndRandomAlone) {

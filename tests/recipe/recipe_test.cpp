@@ -75,6 +75,7 @@ TEST(RecipeTest, TextThatIsNoUtf8IsSaidWithItsLine) {
   test::expect_says(error(with("  root: pictures", "  r\xF6t: pictures")),
                     "r.yaml:3: 'r\xF6t' is no UTF-8 text");
   test::expect_says(error(kSmall, {"data.root=\xFF"}), "--set data.root=\xFF: '\xFF' is no UTF-8 text");
+  test::expect_says(error(kSmall, {"data.\xFF=1"}), "--set data.\xFF=1: expected KEY=VALUE");
 }
 
 TEST(RecipeTest, ReadsWhatItSaysAndFillsTheRest) {
