@@ -7,8 +7,10 @@ namespace espalier {
 
 Json parse_json(std::string_view text) {
   bool too_deep = false;
-  const auto keep = [&](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kMostJsonLevels;
+  const auto keep = [&](int depth, Json::parse_event_t event, Json&) {
+    const bool opens =
+        event == Json::parse_event_t::array_start || event == Json::parse_event_t::object_start;
+    too_deep = too_deep || (opens && depth >= kMostJsonLevels);
     return !too_deep;
   };
   Json json = Json::parse(text.begin(), text.end(), keep, false);

@@ -111,9 +111,9 @@ Entry parse_entry(const std::string& name, const Json& j, const std::string& fil
   std::vector<int> shape;
   for (size_t i = 0; possible && i < extents.size(); ++i) {
     shape.push_back(json_integer(extents[i]).value_or(-1));
-    possible = shape.back() >= 0;
-    elements *= static_cast<uint64_t>(shape.back());
-    possible = possible && elements <= kMostElements;
+    const auto extent = static_cast<uint64_t>(shape.back());
+    possible = shape.back() >= 0 && (extent == 0 || elements <= kMostElements / extent);
+    elements *= extent;
   }
   ESPALIER_CHECK(possible, file, ": tensor '", name, "' has an impossible shape ", extents.dump());
   e.shape = Shape(shape);

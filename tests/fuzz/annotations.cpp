@@ -1,11 +1,10 @@
 // Annotations of a data set: the first line names the format, the rest is the file, for two pictures.
 
-#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "datasets/check.h"
 #include "fuzz/target.h"
-#include "io/file.h"
 #include "io/image.h"
 #include "support/temporary_directory.h"
 
@@ -44,9 +43,7 @@ void read(const std::string& input) {
   const size_t end = input.find('\n');
   if (end == std::string::npos) return;
   const std::string format = input.substr(0, end), text = input.substr(end + 1);
-  const auto write = [&](const char* name, const std::string& content) {
-    write_atomically(root() / name, content);
-  };
+  const auto write = [&](const char* name, const std::string& content) { put(root() / name, content); };
   write("labels.txt", format == "labels" ? text : "leek\ncarrot\n");
   write("a.xml", text);
   write("train.json", text);

@@ -77,7 +77,7 @@ void read(const std::string& input) {
     decode_image(std::as_bytes(std::span(bytes)), "picture");
   } catch (const Error&) {
   }
-  write_atomically(file(), bytes);
+  put(file(), bytes);
   try {
     read_index_png(file());
   } catch (const Error&) {

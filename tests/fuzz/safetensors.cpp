@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "fuzz/target.h"
-#include "io/file.h"
 #include "support/temporary_directory.h"
 
 namespace espalier::test {
@@ -19,8 +18,8 @@ void read(const std::string& input) {
   static const TemporaryDirectory folder;
   const std::filesystem::path path = folder.path() / "file.safetensors";
   const uint64_t length = input.size();
-  write_atomically(path, std::string(reinterpret_cast<const char*>(&length), sizeof length) + input +
-                             std::string(16, '\1'));
+  put(path,
+      std::string(reinterpret_cast<const char*>(&length), sizeof length) + input + std::string(16, '\1'));
   try {
     for (const auto& [name, tensor] : load_safetensors(path).tensors) tensor.to_vector();
   } catch (const Error&) {

@@ -2,10 +2,11 @@
 
 #include "compress/sensitivity.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "compress/select.h"
 #include "fuzz/target.h"
-#include "io/file.h"
 #include "passes/quantized_network.h"
 #include "support/temporary_directory.h"
 
@@ -43,7 +44,7 @@ std::vector<std::string> seeds() {
 void read(const std::string& input) {
   static const TemporaryDirectory folder;
   const std::filesystem::path file = folder.path() / "sensitivity.json";
-  write_atomically(file, input);
+  put(file, input);
   try {
     const Sensitivity s = load_sensitivity(file);
     check_same_groups(s, network(), file.string());
