@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "datasets/transforms.h"
 #include "io/onnx.h"
+#include "recipe/open_model.h"
 #include "recipe/run_folder.h"
 #include "recipe/stages.h"
 
@@ -24,7 +25,7 @@ Json json_of(const OnnxPort& port) {
 }  // namespace
 
 Json export_model(const std::filesystem::path& file, const std::filesystem::path& out, const Json& options) {
-  const Model model = load_model(file);
+  const Model model = open_model(file);
   const auto task = make_task(model.task, static_cast<int>(model.labels.size()), model.task_options);
   OnnxOptions onnx{.batch = options.at("batch"), .decoding = task->decoding()};
   if (options.at("input") == "pixels")
