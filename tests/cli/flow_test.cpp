@@ -12,6 +12,7 @@
 #include "command_line.h"
 #include "graph/cost.h"
 #include "io/file.h"
+#include "io/model_file.h"
 #include "io/safetensors.h"
 #include "recipe/run_folder.h"
 
