@@ -19,11 +19,13 @@ struct CollectTest : testing::Test {
   test::TemporaryDirectory folder;
 
   CollectTest() {
-    write("result.json", {{"task", "classification"},
-                          {"metric", "top1"},
-                          {"device", "cpu"},
-                          {"variants", {{"baseline", {{"kind", "train"}, {"macs", 7}}}}},
-                          {"stages", {{"cut", {{"kind", "prune"}}}, {"int8", {{"kind", "int8"}}}}}});
+    write("result.json",
+          {{"task", "classification"},
+           {"metric", "top1"},
+           {"device", "cpu"},
+           {"threads", 2},
+           {"variants", {{"baseline", {{"kind", "train"}, {"macs", 7}, {"parameters", 5}, {"bytes", 40}}}}},
+           {"stages", {{"cut", {{"kind", "prune"}}}, {"int8", {{"kind", "int8"}}}}}});
   }
   void write(const std::string& name, const Json& json) { text(name, json.dump()); }
   void text(const std::string& name, const std::string& content) {
