@@ -180,8 +180,9 @@ TEST_F(TrainTest, NanLossNamesStepRateAndLayerAndKeepsTheBest) {
   expect_says(message, "first in stem");
   expect_says(message, kBestFile);
   const Model best = load_model(folder.path() / kBestFile);
-  EXPECT_GT(best.metrics.at("training").at("value").get<double>(), 0);
-  expect_says(message, str("epoch ", best.metrics.at("training").at("epoch").get<int>()));
+  const Json& metric = best.metrics.at("training").at("best");
+  EXPECT_GT(metric.at("value").get<double>(), 0);
+  expect_says(message, str("epoch ", metric.at("epoch").get<int>()));
 }
 
 TEST_F(TrainTest, PicturesThatAreNotFiniteAreNamedAsTheCause) {
