@@ -2,9 +2,14 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <atomic>
+
 namespace espalier::kernels::cuda {
 
 namespace {
+
+std::atomic<int64_t> limit{kWholeCard};
 
 /// 0 where it cannot be asked.
 int attribute(cudaDeviceAttr which) {
@@ -16,8 +21,12 @@ int attribute(cudaDeviceAttr which) {
 
 }  // namespace
 
-bool is_hopper() { return attribute(cudaDevAttrComputeCapabilityMajor) == 9; }
+bool is_hopper() { return limit == kWholeCard && attribute(cudaDevAttrComputeCapabilityMajor) == 9; }
 
-int64_t shared_memory_of_block() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
+int64_t shared_memory_of_block() {
+  return std::min<int64_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin), limit);
+}
+
+void limit_shared_memory_of_block(int64_t bytes) { limit = bytes; }
 
 }  // namespace espalier::kernels::cuda

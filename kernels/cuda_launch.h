@@ -18,6 +18,9 @@ __global__ void __launch_bounds__(Kernel::kThreads, Kernel::kBlocks)
 template <class Kernel>
 void launch(const Kernel& kernel, int64_t blocks_x, int64_t blocks_y = 1, int64_t blocks_z = 1) {
   if constexpr (Kernel::kSharedBytes > 48 * 1024) {
+    const int64_t most = shared_memory_of_block();
+    ESPALIER_CHECK(Kernel::kSharedBytes <= most, "CUDA: a block asks for ", Kernel::kSharedBytes,
+                   " bytes of shared memory and may have ", most);
     static const cudaError_t allowed = cudaFuncSetAttribute(
         run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, Kernel::kSharedBytes);
     ESPALIER_CHECK(allowed == cudaSuccess, "CUDA: ", Kernel::kSharedBytes,

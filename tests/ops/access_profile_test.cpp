@@ -94,7 +94,8 @@ struct Most {
 template <class Run>
 void expect_at_most(const Most& most, const Run& run) {
   AccessProfile profile;
-  EmulatedMachine machine{.profile = &profile};
+  EmulatedMachine machine = hopper();
+  machine.profile = &profile;
   run(machine);
   const auto [shared, global] = profile.totals();
   EXPECT_GT(global.requests, 0);

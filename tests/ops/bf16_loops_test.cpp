@@ -225,7 +225,7 @@ TEST(Bf16Loops, DepthwiseConvolution) {
     const Pair x({s.N, s.H, s.W, s.C}, 1), dy({s.N, s.P(), s.Q(), s.C}, 3);
     const Tensor w = random_tensor({s.R, s.S, s.C}, Device::kCpu, 2);
     const Norm n(s.C, Activation::relu6());
-    EmulatedMachine machine;
+    EmulatedMachine machine = hopper();
     const Tensor y = empty_bf16(dy.floats.shape()), want_y(dy.floats.shape()), moments({2, s.C}),
                  want_moments({2, s.C});
     strips::forward(machine, s, x.stored.bf16(), n.norm, w.f32(), {}, y.bf16());

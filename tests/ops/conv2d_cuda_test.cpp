@@ -11,6 +11,7 @@
 #include "support/bf16.h"
 #include "support/device_test.h"
 #include "support/expect_close.h"
+#include "support/kernel_settings.h"
 #include "support/random_tensor.h"
 #ifdef ESPALIER_HAS_CUDA
 #include "kernels/tuning_cuda.h"
@@ -90,20 +91,19 @@ TEST_P(Conv2dPrecisionTest, ShortNumbersAreMultipliedExactly) {
 struct Conv2dCandidatesTest : DeviceTest {
   void TearDown() override { kernels::cuda::force_candidate(nullptr); }
 };
-INSTANTIATE_TEST_SUITE_P(On, Conv2dCandidatesTest, ::testing::Values(Device::kCuda),
-                         [](const auto& info) { return std::string(name(info.param)); });
+ESPALIER_TEST_ON_A_GPU(Conv2dCandidatesTest);
 
-TEST_P(Conv2dCandidatesTest, EachMatchesTheFormulaAndRepeats) {
+void expect_each_matches_and_repeats(Device device) {
   for (const char* candidate :
        {"few-channels", "few-filters", "large", "medium", "narrow", "small", "cudnn", "cublaslt"}) {
     kernels::cuda::force_candidate(candidate);
     for (const ConvShape& s : kConvCases) {
-      const Problem p(s, GetParam());
+      const Problem p(s, device);
       for (const Precision precision : {Precision::kFp32, Precision::kTf32, Precision::kBf16}) {
         SCOPED_TRACE(str(candidate, ' ', describe(s), " precision ", static_cast<int>(precision)));
         const In chosen(precision);
         for (int pass = 0; pass < 3; ++pass) {
-          const Tensor out(p.shape(pass), GetParam()), again(p.shape(pass), GetParam());
+          const Tensor out(p.shape(pass), device), again(p.shape(pass), device);
           if (!kernels::cuda::forced_ran([&] { p.run(pass, out); })) continue;
           EXPECT_TRUE(expect_sums(out, p.wanted(pass))) << "pass " << pass;
           p.run(pass, again);
@@ -112,6 +112,13 @@ TEST_P(Conv2dCandidatesTest, EachMatchesTheFormulaAndRepeats) {
       }
     }
   }
+}
+
+TEST_P(Conv2dCandidatesTest, EachMatchesTheFormulaAndRepeats) { expect_each_matches_and_repeats(GetParam()); }
+
+TEST_P(Conv2dCandidatesTest, EachMatchesTheFormulaOnAConsumerCard) {
+  const ConsumerCard card;
+  expect_each_matches_and_repeats(GetParam());
 }
 
 // Widths and depths of the networks' inner layers, odd pictures, sums in one part and in several.

@@ -66,13 +66,14 @@ struct ConvolutionTest : ::testing::TestWithParam<std::tuple<Device, bool>> {
   }
 };
 
+std::string name_of(const ::testing::TestParamInfo<std::tuple<Device, bool>>& info) {
+  return str(name(std::get<0>(info.param)), std::get<1>(info.param) ? "_depthwise" : "_dense");
+}
+
 INSTANTIATE_TEST_SUITE_P(On, ConvolutionTest,
                          ::testing::Combine(::testing::Values(Device::kCpu, Device::kCuda),
                                             ::testing::Bool()),
-                         [](const auto& info) {
-                           return str(name(std::get<0>(info.param)),
-                                      std::get<1>(info.param) ? "_depthwise" : "_dense");
-                         });
+                         name_of);
 
 TEST_P(ConvolutionTest, MatchesTheFormula) { expect_the_formula(); }
 
@@ -80,6 +81,16 @@ TEST_P(ConvolutionTest, SharedBodiesMatchTheFormula) {
   const ReferenceKernels reference;
   expect_the_formula();
 }
+
+#ifdef ESPALIER_HAS_CUDA
+struct ConvolutionOnAConsumerCardTest : ConvolutionTest {
+  ConsumerCard card;
+};
+INSTANTIATE_TEST_SUITE_P(On, ConvolutionOnAConsumerCardTest,
+                         ::testing::Combine(::testing::Values(Device::kCuda), ::testing::Bool()), name_of);
+
+TEST_P(ConvolutionOnAConsumerCardTest, MatchesTheFormula) { expect_the_formula(); }
+#endif
 
 TEST_P(ConvolutionTest, AnyNumberOfThreads) {
   for (const int count : {1, 3}) {

@@ -63,7 +63,7 @@ TEST(DepthwiseStrips, MatchTheFormula) {
     const Problem p(s);
     const ConvReference want = conv_reference(s, true, p.x, p.w, p.dy);
     for (const Schedule schedule : {Schedule::kForwardLate, Schedule::kBackwardEarly}) {
-      EmulatedMachine machine{.schedule = schedule};
+      EmulatedMachine machine = hopper(schedule);
       const Tensor y(p.dy.shape()), dx(p.x.shape()), dw(p.w.shape());
       strips::forward(machine, s, p.x.f32(), {}, p.w.f32(), {}, y.f32());
       EXPECT_TRUE(expect_sums(y, want.y)) << "y";
@@ -84,7 +84,7 @@ TEST(DepthwiseStrips, TakeTheNormOfTheirInputWithThem) {
     const kernels::InputNorm norm{.factor = factor.f32(), .offset = offset.f32(), .act = Activation::relu6()};
     const Tensor z(p.x.shape());
     normalise(p.x, norm, z);
-    EmulatedMachine machine;
+    EmulatedMachine machine = hopper();
     const Tensor plain(p.dy.shape()), fused(p.dy.shape()), dw(p.w.shape()), fused_dw(p.w.shape());
     strips::forward(machine, s, z.f32(), {}, p.w.f32(), {}, plain.f32());
     strips::forward(machine, s, p.x.f32(), norm, p.w.f32(), {}, fused.f32());
@@ -135,7 +135,7 @@ TEST(DepthwiseStrips, GradientsThroughTheNorm) {
       const int64_t rows = z.elements() / s.C;
       normalise(p.x, norm, z);
       const ConvReference formula = conv_reference(s, true, z, p.w, whole);
-      EmulatedMachine machine;
+      EmulatedMachine machine = hopper();
       strips::backward_x(machine, s, whole.f32(), p.w.f32(), want.f32());
       {
         const ReferenceKernels reference;

@@ -26,7 +26,7 @@ struct Problem : QuantizedProblem {
   /// What one loop makes of it, whatever a dispatcher would choose.
   template <class Kernel>
   std::vector<uint8_t> of(Schedule schedule) const {
-    EmulatedMachine machine{.schedule = schedule};
+    EmulatedMachine machine = hopper(schedule);
     std::vector<uint8_t> y = output();
     const Kernel kernel(s, x.data(), filters(), stores(y));
     machine.launch(kernel, kernel.blocks(), 1);

@@ -41,7 +41,7 @@ TEST(Warpgroups, MatchTheFormula) {
     ASSERT_TRUE(tiles::takes_groups<Bf16>(gather));
     for (const tiles::GroupWidth width : kWidths)
       for (const Schedule schedule : kSchedules) {
-        EmulatedMachine machine{.schedule = schedule};
+        EmulatedMachine machine = hopper(schedule);
         const Tensor y(dy.shape(), Device::kCpu, DType::kBF16);
         tiles::group_gemm(machine, width, gather, s.K, x.bf16(), w.bf16(), {}, y.bf16());
         EXPECT_TRUE(expect_close(y.to_vector(), want.y.value, {kBf16Relative, 1e-2}))
@@ -72,7 +72,7 @@ TEST(Warpgroups, FilterGradientMatchesTheFormula) {
     ASSERT_TRUE(tiles::takes_group_gradient(gather, s.K));
     for (const auto tile : {tiles::GroupGradientTile::k64x256, tiles::GroupGradientTile::k128x128})
       for (const Schedule schedule : kSchedules) {
-        EmulatedMachine machine{.schedule = schedule};
+        EmulatedMachine machine = hopper(schedule);
         const Tensor dw(p.w.shape());
         tiles::group_filter_gradient(machine, tile, gather, s.K, p.x.bf16(), p.dy.bf16(), dw.f32());
         EXPECT_TRUE(expect_sums(dw, p.want.dw)) << static_cast<int>(tile);
@@ -96,7 +96,7 @@ TEST(Warpgroups, FilterGradientByTapsMatchesTheFormula) {
     const Gather gather = tiles::forward_gather(s);
     ASSERT_TRUE(tiles::takes_tap_gradient(gather, s.K));
     for (const Schedule schedule : kSchedules) {
-      EmulatedMachine machine{.schedule = schedule};
+      EmulatedMachine machine = hopper(schedule);
       const Tensor dw(p.w.shape());
       tiles::tap_filter_gradient(machine, gather, s.K, p.x.bf16(), p.dy.bf16(), dw.f32());
       EXPECT_TRUE(expect_sums(dw, p.want.dw));

@@ -1,6 +1,6 @@
 #pragma once
 // Tests that run on every device: cases are named /cpu and /cuda. Without a GPU the second is skipped, and
-// counted; ESPALIER_REQUIRE_CUDA=1 makes that a failure.
+// counted; ESPALIER_REQUIRE_CUDA=1 makes that a failure. Tests of what a GPU alone has are /cuda only.
 
 #include <gtest/gtest.h>
 
@@ -21,4 +21,7 @@ class DeviceTest : public ::testing::TestWithParam<Device> {
 #define ESPALIER_TEST_ON_EVERY_DEVICE(Fixture)                                                     \
   INSTANTIATE_TEST_SUITE_P(On, Fixture,                                                            \
                            ::testing::Values(::espalier::Device::kCpu, ::espalier::Device::kCuda), \
+                           [](const auto& info) { return std::string(::espalier::name(info.param)); })
+#define ESPALIER_TEST_ON_A_GPU(Fixture)                                               \
+  INSTANTIATE_TEST_SUITE_P(On, Fixture, ::testing::Values(::espalier::Device::kCuda), \
                            [](const auto& info) { return std::string(::espalier::name(info.param)); })

@@ -10,12 +10,15 @@
 
 namespace espalier::test {
 
+/// Bytes of shared memory that a block may have.
+constexpr int64_t kConsumersBlock = 99 * 1024, kHoppersBlock = 227 * 1024;
+
 struct EmulatedMachine {
   Schedule schedule = Schedule::kForwardLate;
   std::deque<std::vector<float>> buffers = {};
   int launches = 0;
   AccessProfile* profile = nullptr;
-  int64_t shared_memory_of_block = 227 * 1024;  ///< a Hopper's
+  int64_t shared_memory_of_block = kConsumersBlock;  ///< which is what all loops but Hopper's run in
 
   template <class Kernel>
   bool fits() const {
@@ -46,5 +49,10 @@ struct EmulatedMachine {
         body.template tile<kTile>(row, c, channels - c < kTile ? channels - c : kTile);
   }
 };
+
+/// For its own loops, and for those that ask whether a block may have so much.
+inline EmulatedMachine hopper(Schedule schedule = Schedule::kForwardLate) {
+  return {.schedule = schedule, .shared_memory_of_block = kHoppersBlock};
+}
 
 }  // namespace espalier::test

@@ -3,6 +3,9 @@
 
 #include "kernels/exact_blocks.h"
 #include "kernels/reference_only.h"
+#ifdef ESPALIER_HAS_CUDA
+#include "kernels/card.h"
+#endif
 
 namespace espalier::test {
 
@@ -22,5 +25,15 @@ using ReferenceKernels = Setting<kernels::reference_only, kernels::set_reference
 /// Keeps freed blocks for reuse, also under a memory checker; or hands each back, also without one.
 using ReusedBlocks = Setting<kernels::exact_blocks, kernels::set_exact_blocks, false>;
 using ExactBlocks = Setting<kernels::exact_blocks, kernels::set_exact_blocks, true>;
+
+#ifdef ESPALIER_HAS_CUDA
+/// Gives the GPU's blocks no more shared memory than those of consumers' cards have while it lives.
+class ConsumerCard {
+ public:
+  ConsumerCard() { kernels::cuda::limit_shared_memory_of_block(99 * 1024); }
+  ~ConsumerCard() { kernels::cuda::limit_shared_memory_of_block(kernels::cuda::kWholeCard); }
+  ConsumerCard(const ConsumerCard&) = delete;
+};
+#endif
 
 }  // namespace espalier::test
