@@ -13,8 +13,6 @@ bool takes_norm(const InputNorm& norm) {
 
 }  // namespace
 
-bool takes_depthwise(const ConvShape& s) { return strips::takes(s); }
-
 template <class T>
 bool depthwise_forward(const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
                        const EpilogueOf<T>& e, T* y) {

@@ -7,8 +7,6 @@
 namespace espalier::kernels::cuda {
 
 #ifdef ESPALIER_HAS_CUDA
-/// Whether the functions below take the shape, given memory on 16-byte boundaries.
-bool takes_depthwise(const ConvShape& shape);
 template <class T>
 bool depthwise_forward(const ConvShape& shape, const T* x, const InputNorm& norm, const float* w,
                        const EpilogueOf<T>& epilogue, T* y);
@@ -28,7 +26,6 @@ bool depthwise_backward_through_norm(const ConvShape& shape, const T* x, const I
 template <class T>
 bool depthwise_backward_w(const ConvShape& shape, const T* x, const InputNorm& norm, const T* dy, float* dw);
 #else
-inline bool takes_depthwise(const ConvShape&) { return false; }
 template <class T>
 bool depthwise_forward(const ConvShape&, const T*, const InputNorm&, const float*, const EpilogueOf<T>&, T*) {
   return false;

@@ -130,7 +130,8 @@ T* temporary(Device device, int64_t elements) {
 int64_t pixels_in(const ConvShape& s) { return int64_t{s.N} * s.H * s.W; }
 int64_t pixels_out(const ConvShape& s) { return int64_t{s.N} * s.P() * s.Q(); }
 
-/// What a convolution is made of where nothing takes the norm with it. `Of` is Dense or Depthwise.
+/// The steps of a convolution. `Of` is Dense or Depthwise. Those that take the norm of x with them are the
+/// GPU's and return false, having done nothing, where it has no code for them.
 struct Dense {
   template <class T>
   static void forward(Device d, const ConvShape& s, const T* x, const float* w, T* y) {
@@ -143,6 +144,16 @@ struct Dense {
   template <class T>
   static void backward_w(Device d, const ConvShape& s, const T* x, const T* dy, float* dw) {
     conv2d_backward_w(d, s, x, dy, dw);
+  }
+  template <class T>
+  static bool backward_w_of_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy,
+                                 float* dw) {
+    return cuda::conv2d_backward_w_of_norm(s, x, norm, dy, dw);
+  }
+  template <class T>
+  static bool backward_x_through_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy,
+                                      const float* w, T* dx, float* sums) {
+    return cuda::conv2d_backward_x_through_norm(s, x, norm, dy, w, dx, sums);
   }
 };
 struct Depthwise {
@@ -158,6 +169,16 @@ struct Depthwise {
   static void backward_w(Device d, const ConvShape& s, const T* x, const T* dy, float* dw) {
     depthwise_backward_w(d, s, x, dy, dw);
   }
+  template <class T>
+  static bool backward_w_of_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy,
+                                 float* dw) {
+    return cuda::depthwise_backward_w(s, x, norm, dy, dw);
+  }
+  template <class T>
+  static bool backward_x_through_norm(const ConvShape& s, const T* x, const InputNorm& norm, const T* dy,
+                                      const float* w, T* dx, float* sums) {
+    return cuda::depthwise_backward_through_norm<T>(s, x, norm, {.g = dy}, w, dx, sums, nullptr);
+  }
 };
 
 template <class T>
@@ -168,6 +189,7 @@ const T* normalised(Device device, const ConvShape& s, const T* x, const InputNo
   return z;
 }
 
+/// Once a gradient: what it makes may lie where dy.g did.
 template <class T>
 const T* complete(Device device, const ConvShape& s, const OutputGradient<T>& dy) {
   if (!dy.slope) return dy.g;
@@ -187,37 +209,25 @@ void forward_in_steps(Device device, const ConvShape& s, const T* x, const Input
 template <class Of, class T>
 void backward_in_steps(Device device, const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
                        const OutputGradient<T>& dy, const NormedGradients<T>& out) {
-  const bool with_norm = std::is_same_v<Of, Dense> && norm.factor && fast_on_cuda(device);
+  const bool with_norm = norm.factor && fast_on_cuda(device);
   const T* g = complete(device, s, dy);
   const T* z = nullptr;
   const auto input = [&] { return z ? z : z = normalised(device, s, x, norm); };
-  if (out.dw && !(with_norm && cuda::conv2d_backward_w_of_norm(s, x, norm, g, out.dw)))
+  if (out.dw && !(with_norm && Of::backward_w_of_norm(s, x, norm, g, out.dw)))
     Of::backward_w(device, s, input(), g, out.dw);
   if (!out.dx) return;
-  if (with_norm && cuda::conv2d_backward_x_through_norm(s, x, norm, g, w, out.dx, out.sums)) return;
+  if (with_norm && Of::backward_x_through_norm(s, x, norm, g, w, out.dx, out.sums)) return;
   Of::backward_x(device, s, g, w, out.dx);
   if (norm.factor)
     normalize_backward<T>(device, pixels_in(s), s.C, x, norm, input(), out.dx, out.dx, out.sums, nullptr);
 }
 
-/// The GPU's depthwise kernels take the norm where they read x, and gather moments and sums where they write.
-/// Behind a norm one pass makes all gradients, and completes dy where it reads it.
+/// The GPU's depthwise kernels take the norm where they read x, and gather moments where they write.
 template <class T>
 bool depthwise_forward_on_cuda(const ConvShape& s, const T* x, const InputNorm& norm, const float* w, T* y,
                                float* moments) {
   return moments ? cuda::depthwise_forward_with_moments(s, x, norm, w, y, moments)
                  : cuda::depthwise_forward(s, x, norm, w, {}, y);
-}
-
-template <class T>
-bool depthwise_backward_on_cuda(const ConvShape& s, const T* x, const InputNorm& norm, const float* w,
-                                const OutputGradient<T>& dy, const NormedGradients<T>& out) {
-  if (!cuda::takes_depthwise(s)) return false;
-  if (norm.factor && out.dx)
-    return cuda::depthwise_backward_through_norm(s, x, norm, dy, w, out.dx, out.sums, out.dw);
-  const T* g = complete(Device::kCuda, s, dy);
-  if (out.dw && !cuda::depthwise_backward_w(s, x, norm, g, out.dw)) return false;
-  return !out.dx || cuda::depthwise_backward_x(s, g, w, out.dx);
 }
 
 }  // namespace
@@ -253,7 +263,10 @@ void normed_depthwise_backward(Device device, const ConvShape& s, const T* x, co
                                const float* w, const OutputGradient<T>& dy, const NormedGradients<T>& out) {
   if constexpr (std::is_same_v<T, float>)
     if (fast_on_cpu(device) && cpu::normed_depthwise_backward(s, x, norm, w, dy, out)) return;
-  if (fast_on_cuda(device) && depthwise_backward_on_cuda(s, x, norm, w, dy, out)) return;
+  // One pass makes all gradients, and completes dy where it reads it.
+  if (fast_on_cuda(device) && norm.factor && out.dx &&
+      cuda::depthwise_backward_through_norm(s, x, norm, dy, w, out.dx, out.sums, out.dw))
+    return;
   backward_in_steps<Depthwise>(device, s, x, norm, w, dy, out);
 }
 

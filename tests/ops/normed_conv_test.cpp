@@ -116,15 +116,18 @@ struct Chain {
 
 /// The chain of plain ops sums in another order: against the largest value, and against 1 where all that is
 /// left is rounding (a shift that the next norm takes away has gradient 0).
+double largest_or_one(const Tensor& want) {
+  double largest = 1;
+  for (float v : want.to_vector()) largest = std::max(largest, std::abs(double{v}));
+  return largest;
+}
+
 void expect_same(const Tensors& got, const Tensors& want) {
   const char* names[] = {"y",    "mean 1",   "variance 1", "mean 2",   "variance 2", "dx",       "dw 1",
                          "dw 2", "dscale 1", "dshift 1",   "dscale 2", "dshift 2",   "dresidual"};
   ASSERT_EQ(got.size(), want.size());
-  for (size_t i = 0; i < got.size(); ++i) {
-    double largest = 1;
-    for (float v : want[i].to_vector()) largest = std::max(largest, std::abs(double{v}));
-    EXPECT_TRUE(expect_close(got[i], want[i], {2e-4, largest})) << names[i];
-  }
+  for (size_t i = 0; i < got.size(); ++i)
+    EXPECT_TRUE(expect_close(got[i], want[i], {2e-4, largest_or_one(want[i])})) << names[i];
 }
 
 struct Variant {
@@ -157,8 +160,64 @@ void compare_forms(Device device, bool depthwise) {
   }
 }
 
+/// A depthwise convolution of what no norm made, whose own moments are taken: its gradient is completed
+/// where it lies, and all steps use it.
+void compare_without_input_norm(Device device) {
+  const TrainingMode training;
+  for (kernels::ConvShape s : kConvCases) {
+    s.K = s.C;
+    if (s.N * s.P() * s.Q() < 16 || s.R * s.S == 1) continue;  // as above
+    SCOPED_TRACE(describe(s));
+    const Tensor x = random_tensor({s.N, s.H, s.W, s.C}, device, 1),
+                 w = random_tensor({s.R, s.S, s.C}, device, 2),
+                 dy = random_tensor({s.N, s.P(), s.Q(), s.C}, device, 3);
+    const NormTensors norm(s.C, device, 10);
+    const auto plain = [&](const Tensors& in, const NormTensors& n) {
+      const Tensor y = depthwise_conv2d(in[0], in[1], {.stride = s.stride, .pad = s.pad});
+      return batch_norm(y, in[2], in[3], n.mean, n.variance, {.act = Activation::relu6()});
+    };
+    const auto spread = [&](const Tensors& in, const NormTensors& n) {
+      auto measuring = std::make_shared<NormedDepthwiseConv2d>();
+      measuring->stride = s.stride;
+      measuring->pad = s.pad;
+      measuring->measures = true;
+      auto normalize = std::make_shared<Normalize>();
+      normalize->norm.act = Activation::relu6();
+      const Tensors y = espalier::apply(measuring, {in[0], in[1]});
+      return apply1(normalize, {y[0], y[1], in[2], in[3], n.mean, n.variance});
+    };
+    const auto gradients = [&](const auto& form) {
+      Tensors in, out;
+      for (const Tensor& t : {x, w, norm.scale, norm.shift}) in.push_back(t.clone().set_requires_grad());
+      backward({form(in, norm.copy())}, {dy});
+      for (const Tensor& t : in) out.push_back(t.grad());
+      return out;
+    };
+    const Tensors got = gradients(spread), want = gradients(plain);
+    const char* names[] = {"dx", "dw", "dscale", "dshift"};
+    for (size_t i = 0; i < want.size(); ++i)
+      EXPECT_TRUE(expect_close(got[i], want[i], {2e-4, largest_or_one(want[i])})) << names[i];
+  }
+}
+
 TEST_P(NormedConvTest, DenseEqualsTheChainOfOps) { compare_forms(GetParam(), false); }
 TEST_P(NormedConvTest, DepthwiseEqualsTheChainOfOps) { compare_forms(GetParam(), true); }
+TEST_P(NormedConvTest, DepthwiseWithoutInputNormEqualsTheChainOfOps) {
+  compare_without_input_norm(GetParam());
+}
+
+#ifdef ESPALIER_HAS_CUDA
+struct NormedConvOnAConsumerCardTest : DeviceTest {
+  ConsumerCard card;
+};
+ESPALIER_TEST_ON_A_GPU(NormedConvOnAConsumerCardTest);
+
+TEST_P(NormedConvOnAConsumerCardTest, DenseEqualsTheChainOfOps) { compare_forms(GetParam(), false); }
+TEST_P(NormedConvOnAConsumerCardTest, DepthwiseEqualsTheChainOfOps) { compare_forms(GetParam(), true); }
+TEST_P(NormedConvOnAConsumerCardTest, DepthwiseWithoutInputNormEqualsTheChainOfOps) {
+  compare_without_input_norm(GetParam());
+}
+#endif
 
 TEST_P(NormedConvTest, SharedBodiesEqualTheChainOfOps) {
   const ReferenceKernels reference;
