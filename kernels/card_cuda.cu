@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "kernels/device_cuda.h"
+
 namespace espalier::kernels::cuda {
 
 namespace {
@@ -13,10 +15,8 @@ std::atomic<int64_t> limit{kWholeCard};
 
 /// 0 where it cannot be asked.
 int attribute(cudaDeviceAttr which) {
-  int device = 0, value = 0;
-  return cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&value, which, device) == cudaSuccess
-             ? value
-             : 0;
+  int value = 0;
+  return cudaDeviceGetAttribute(&value, which, current_gpu()) == cudaSuccess ? value : 0;
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ __global__ void __launch_bounds__(Kernel::kThreads, Kernel::kBlocks)
 /// kernels/warp.h.
 template <class Kernel>
 void launch(const Kernel& kernel, int64_t blocks_x, int64_t blocks_y = 1, int64_t blocks_z = 1) {
+  // First, since a kernel's attributes are those of the thread's GPU.
+  const auto stream = static_cast<cudaStream_t>(current_stream());
   if constexpr (Kernel::kSharedBytes > 48 * 1024) {
     const int64_t most = shared_memory_of_block();
     ESPALIER_CHECK(Kernel::kSharedBytes <= most, "CUDA: a block asks for ", Kernel::kSharedBytes,
@@ -28,8 +30,7 @@ void launch(const Kernel& kernel, int64_t blocks_x, int64_t blocks_y = 1, int64_
   }
   const dim3 grid(static_cast<unsigned>(blocks_x), static_cast<unsigned>(blocks_y),
                   static_cast<unsigned>(blocks_z));
-  run_kernel<<<grid, Kernel::kThreads, Kernel::kSharedBytes, static_cast<cudaStream_t>(current_stream())>>>(
-      kernel);
+  run_kernel<<<grid, Kernel::kThreads, Kernel::kSharedBytes, stream>>>(kernel);
   check_launch(__PRETTY_FUNCTION__);
 }
 

@@ -53,8 +53,8 @@ struct Gpu {
 };
 
 std::mutex mutex;
-Gpu gpu;                                    // written once, under the mutex
-std::atomic<cudaStream_t> stream{nullptr};  // what current_stream() reads
+Gpu gpu;                         // written once, under the mutex
+std::atomic<bool> taken{false};  // it is written
 
 /// Asks CUDA; makes the GPU current on success.
 GpuFacts ask(int number) {
@@ -99,16 +99,24 @@ std::string take(int number) {
   cudaStream_t made = nullptr;
   ESPALIER_CUDA_CHECK(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
   gpu = {number, facts.name, pools != 0, made};
-  stream = made;
+  taken = true;
   return "";
 }
 
+/// CUDA's GPU is a thread's own, the first where the thread named none. Where this fails, what comes next
+/// fails too, and says so.
+void make_current() {
+  thread_local bool current = false;
+  if (!current) current = cudaSetDevice(gpu.number) == cudaSuccess;
+}
+
 const Gpu& in_use() {
-  const std::lock_guard lock(mutex);
-  if (gpu.number < 0) {
-    const std::string text = take(0);
+  if (!taken.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(mutex);
+    const std::string text = gpu.number < 0 ? take(0) : "";
     ESPALIER_CHECK(text.empty(), "device cuda: ", text);
   }
+  make_current();
   return gpu;
 }
 
@@ -134,10 +142,7 @@ std::string cuda_name() {
   return gpu.name;
 }
 
-void* current_stream() {
-  const cudaStream_t s = stream.load(std::memory_order_acquire);
-  return s ? s : in_use().stream;
-}
+void* current_stream() { return in_use().stream; }
 
 void check_launch(const char* signature) {
   cudaError_t status = cudaGetLastError();
@@ -159,6 +164,8 @@ namespace {
 std::atomic<uint64_t> released{0};
 std::atomic<bool> is_recording{false};
 }  // namespace
+
+int current_gpu() { return in_use().number; }
 
 uint64_t releases() { return released; }
 bool waits_after_launches() { return sync_after_launch(); }

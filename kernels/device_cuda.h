@@ -6,6 +6,9 @@
 
 namespace espalier::kernels::cuda {
 
+/// The number of the process's GPU, which becomes the calling thread's; current_stream() makes it so as well.
+int current_gpu();
+
 /// On the stream. Throws OutOfMemory, naming what was asked, what is free and what to lower.
 void* allocate(size_t bytes);
 void release(void* memory);

@@ -35,6 +35,7 @@ struct Ring {
     Buffer& b = buffers[next];
     next = (next + 1) % kBuffers;
     if (!b.memory) {
+      current_gpu();  // whose the event will be
       ESPALIER_CUDA_CHECK(cudaMallocHost(&b.memory, kBytes));
       ESPALIER_CUDA_CHECK(cudaEventCreateWithFlags(&b.done, cudaEventDisableTiming));
     } else {

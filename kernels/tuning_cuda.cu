@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "kernels/conv2d_library.h"
 #include "kernels/device.h"
+#include "kernels/device_cuda.h"
 #include "kernels/kernel_choices.h"
 #include "kernels/launch_graph.h"
 #include "kernels/precision.h"
@@ -92,9 +93,9 @@ bool switched_off() {
 
 /// All that answers depend on beside the problem.
 std::string made_for() {
-  int device = 0, runtime = 0;
+  int runtime = 0;
   cudaDeviceProp properties{};
-  if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&properties, device) != cudaSuccess ||
+  if (cudaGetDeviceProperties(&properties, current_gpu()) != cudaSuccess ||
       cudaRuntimeGetVersion(&runtime) != cudaSuccess)
     return {};
   return str(properties.name, "-cuda", runtime, '-', library::versions(), "-kernels-", ESPALIER_GPU_SOURCES);
