@@ -17,6 +17,7 @@ __global__ void __launch_bounds__(Kernel::kThreads, Kernel::kBlocks)
 /// kernels/warp.h.
 template <class Kernel>
 void launch(const Kernel& kernel, int64_t blocks_x, int64_t blocks_y = 1, int64_t blocks_z = 1) {
+  if (blocks_x == 0 || blocks_y == 0 || blocks_z == 0) return;  // which CUDA refuses
   // First, since a kernel's attributes are those of the thread's GPU.
   const auto stream = static_cast<cudaStream_t>(current_stream());
   if constexpr (Kernel::kSharedBytes > 48 * 1024) {

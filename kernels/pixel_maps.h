@@ -37,6 +37,7 @@ inline bool fits(int64_t rows, int64_t units) { return rows * units < (int64_t{1
 
 template <class Machine, class Map>
 void for_each_unit(Machine& machine, int64_t rows, int units, const Map& map) {
+  if (rows == 0 || units == 0) return;
   const ForEachUnit<Map> kernel(rows, units, map);
   machine.launch(kernel, kernel.blocks(), 1);
 }

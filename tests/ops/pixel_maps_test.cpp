@@ -47,6 +47,14 @@ TEST(PixelMaps, MaxPool) {
   }
 }
 
+TEST(PixelMaps, NothingIsDoneOfNothing) {
+  EmulatedMachine machine;
+  for (const ConvShape& s : {ConvShape{0, 4, 4, 8, 8, 2, 2, 2, {}}, ConvShape{2, 4, 4, 0, 0, 2, 2, 2, {}}})
+    pixels::for_each_unit(machine, int64_t{s.N} * s.P() * s.Q(), s.C / 4,
+                          pixels::MaxPoolForward<float>{s, nullptr, nullptr});
+  EXPECT_EQ(machine.launches, 0);
+}
+
 TEST(PixelMaps, Resize) {
   const ReferenceKernels reference;
   int few = 0, many = 0;

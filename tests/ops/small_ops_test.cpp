@@ -133,6 +133,25 @@ TEST_P(SmallOpsTest, MaxPoolGivesTiesToTheFirst) {
   EXPECT_EQ(gradient(), first);
 }
 
+TEST_P(SmallOpsTest, ImagesOfNothingAreTaken) {
+  for (const Shape& shape : {Shape{0, 4, 6, 8}, Shape{0, 4, 6, 5}, Shape{2, 4, 6, 0}}) {
+    const int N = shape[0], C = shape[3];
+    const auto shapes_of = [&](const auto& op) {
+      const Tensor x = Tensor(shape, GetParam()).set_requires_grad();
+      const Tensor y = op(x);
+      backward({y}, {Tensor(y.shape(), GetParam())});
+      EXPECT_EQ(x.grad().shape(), shape);
+      return y.shape();
+    };
+    EXPECT_EQ(shapes_of([](const Tensor& x) { return max_pool(x); }), (Shape{N, 2, 3, C}));
+    EXPECT_EQ(shapes_of([](const Tensor& x) { return global_avg_pool(x); }), (Shape{N, C}));
+    for (const bool corners : {false, true})
+      EXPECT_EQ(shapes_of([&](const Tensor& x) { return resize_bilinear(x, 7, 9, corners); }),
+                (Shape{N, 7, 9, C}));
+    EXPECT_EQ(shapes_of([](const Tensor& x) { return resize_nearest(x, 7, 9); }), (Shape{N, 7, 9, C}));
+  }
+}
+
 TEST_P(SmallOpsTest, GlobalAveragePoolIsTheMean) {
   const Tensor x = random_tensor({3, 5, 6, 37}, GetParam(), 4);
   const Image in(x);
