@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <mutex>
 #include <string>
 
 #include "kernels/conv2d_library.h"
@@ -23,16 +24,20 @@ constexpr size_t kMostWorkspace = size_t{256} << 20;
 
 bool ok(cudnnStatus_t status) { return status == CUDNN_STATUS_SUCCESS; }
 
+/// One for all threads, because none can be made while launches are recorded, which may be in a thread that
+/// calls the library for the first time. It is for one at a time: who uses it holds the mutex.
+std::mutex mutex;
 cudnnHandle_t handle() {
-  thread_local const cudnnHandle_t made = [] {
+  const auto stream = static_cast<cudaStream_t>(current_stream());  // first: a handle is the thread's GPU's
+  static const cudnnHandle_t made = [] {
     cudnnHandle_t h = nullptr;
     return ok(cudnnCreate(&h)) ? h : nullptr;
   }();
-  if (made) cudnnSetStream(made, static_cast<cudaStream_t>(current_stream()));
+  if (made) cudnnSetStream(made, stream);
   return made;
 }
 
-/// A problem's descriptors and algorithm. They live as long as the thread that made them.
+/// A problem's descriptors and algorithm. They live as long as the process.
 struct Plan {
   cudnnTensorDescriptor_t x = nullptr, y = nullptr;
   cudnnFilterDescriptor_t w = nullptr;
@@ -115,11 +120,12 @@ void choose(Plan& plan, Operands operands, const Ask& ask, const Need& need) {
   }
 }
 
+/// The mutex is held.
 const Plan* plan_of(Pass pass, const ConvShape& s, Operands operands) {
   const cudnnHandle_t h = handle();
   if (!h || !describable(s)) return nullptr;
   using Key = std::array<int, 14>;
-  thread_local std::map<Key, Plan> plans;
+  static std::map<Key, Plan> plans;
   const Key key = {static_cast<int>(pass),
                    static_cast<int>(operands),
                    s.N,
@@ -190,6 +196,7 @@ const char* versions() {
 
 template <class T>
 bool cudnn_forward(const ConvShape& s, Precision precision, const T* x, const T* w, T* y) {
+  const std::lock_guard lock(mutex);
   const Plan* p = plan_of(Pass::kForward, s, operands_of<T>(precision));
   return p && launched(cudnnConvolutionForward(handle(), &kOne, p->x, x, p->w, w, p->convolution,
                                                static_cast<cudnnConvolutionFwdAlgo_t>(p->algorithm),
@@ -198,6 +205,7 @@ bool cudnn_forward(const ConvShape& s, Precision precision, const T* x, const T*
 
 template <class T>
 bool cudnn_backward_x(const ConvShape& s, Precision precision, const T* dy, const T* w, T* dx) {
+  const std::lock_guard lock(mutex);
   const Plan* p = plan_of(Pass::kBackwardX, s, operands_of<T>(precision));
   return p && launched(cudnnConvolutionBackwardData(handle(), &kOne, p->w, w, p->y, dy, p->convolution,
                                                     static_cast<cudnnConvolutionBwdDataAlgo_t>(p->algorithm),
@@ -206,6 +214,7 @@ bool cudnn_backward_x(const ConvShape& s, Precision precision, const T* dy, cons
 
 template <class T>
 bool cudnn_backward_w(const ConvShape& s, Precision precision, const T* x, const T* dy, T* dw) {
+  const std::lock_guard lock(mutex);
   const Plan* p = plan_of(Pass::kBackwardW, s, operands_of<T>(precision));
   return p &&
          launched(cudnnConvolutionBackwardFilter(handle(), &kOne, p->x, x, p->y, dy, p->convolution,

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <map>
+#include <mutex>
 
 #include "kernels/conv2d_library.h"
 #include "kernels/cuda_scratch.h"
@@ -33,8 +34,11 @@ struct Plan {
   bool usable = false;
 };
 
+/// One for all threads, because none can be made while launches are recorded, which may be in a thread that
+/// calls the library for the first time.
 cublasLtHandle_t handle() {
-  thread_local const cublasLtHandle_t made = [] {
+  current_stream();  // a handle is the thread's GPU's
+  static const cublasLtHandle_t made = [] {
     cublasLtHandle_t h = nullptr;
     return ok(cublasLtCreate(&h)) ? h : nullptr;
   }();
@@ -86,7 +90,9 @@ void prepare(const Product& p, Precision precision, Plan& plan) {
 
 bool multiply(const Product& product, Precision precision, const void* a, const void* b, void* c) {
   if (!handle()) return false;
-  thread_local std::map<std::pair<Product, Precision>, Plan> plans;
+  static std::mutex mutex;
+  static std::map<std::pair<Product, Precision>, Plan> plans;
+  const std::lock_guard lock(mutex);
   const auto [at, fresh] = plans.try_emplace({product, precision});
   Plan& plan = at->second;
   if (fresh) prepare(product, precision, plan);

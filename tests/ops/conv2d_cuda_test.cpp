@@ -14,6 +14,9 @@
 #include "support/kernel_settings.h"
 #include "support/random_tensor.h"
 #ifdef ESPALIER_HAS_CUDA
+#include <thread>
+
+#include "kernels/launch_graph.h"
 #include "kernels/tuning_cuda.h"
 #endif
 
@@ -184,6 +187,22 @@ TEST_P(Conv2dCandidatesTest, ThoseOfStoredBf16AgreeAndRepeat) {
     }
   }
   EXPECT_GT(ran, 0);
+}
+
+/// As a training does whose first step was another thread's.
+TEST_P(Conv2dCandidatesTest, LibrariesAreRecordedInAThreadThatNeverCalledThem) {
+  const In precision(Precision::kFp32);
+  const Problem p({2, 5, 6, 8, 12, 1, 1, 1, {}}, GetParam());
+  const Tensor out(p.shape(0), GetParam());
+  for (const char* candidate : {"small", "cudnn", "cublaslt"}) {
+    kernels::cuda::force_candidate(candidate);
+    kernels::LaunchGraph launches;
+    const auto work = [&] { p.run(0, out); };
+    if (!kernels::cuda::forced_ran([&] { launches.run(work); })) continue;
+    std::thread([&] { launches.run(work); }).join();
+    EXPECT_TRUE(launches.recorded()) << candidate;
+    EXPECT_TRUE(expect_sums(out, p.wanted(0))) << candidate;
+  }
 }
 
 TEST_P(Conv2dCandidatesTest, FewFiltersOfStoredBf16AgreeAndRepeat) {
