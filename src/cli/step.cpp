@@ -160,6 +160,8 @@ Recipe step_recipe(const StepOptions& options, const std::string& from, bool nee
     document.root.erase("expect");
   } else if (from != "scratch") {
     take_from(from, options, document);
+  } else if (!options.data.empty()) {
+    document.root["data"]["format"] = likely_format(options.data);  // --set knows better
   }
   document.flags = true;
   ESPALIER_CHECK(!needs_data || !options.recipe.empty() || !options.data.empty(),

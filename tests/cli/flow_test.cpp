@@ -462,7 +462,23 @@ TEST_F(FlowTest, DataOfTheOtherTasksAreDrawnCheckedAndFitted) {
     const test::Ran wrong = run({"train", "--data", drawn, "--set", set, "--out", *folder / "wrong"});
     EXPECT_EQ(wrong.code, kBadInput);
     EXPECT_NE(wrong.err.find("data.format " + format + " is for "), std::string::npos) << wrong.err;
+    const test::Ran guessed = run({"train", "--data", drawn, "--out", *folder / "wrong"});
+    EXPECT_NE(guessed.err.find("data.format " + format + " is for "), std::string::npos) << guessed.err;
   }
+}
+
+TEST(EarlyTest, AFolderForEachClassIsTrainedOnAsItIs) {
+  const test::Folder folder;
+  const std::string data = folder / "data";
+  ASSERT_EQ(run({"data", "make", data, "--format", "image_folder", "--classes", "2", "--train", "4", "--val",
+                 "2", "--test", "0", "--size", "32"})
+                .code,
+            kOk);
+  const std::vector<std::string> train = {
+      "train",        "--data",   data, "--set", "model.width=0.25", "--set", "data.size=32", "--set",
+      "data.batch=4", "--epochs", "1",  "--out", folder / "out"};
+  const test::Ran trained = run(train);
+  EXPECT_EQ(trained.code, kOk) << trained.err;
 }
 
 TEST(EarlyTest, FaultsOfTheTestListAndSharedPicturesAreSaidBeforeTheTraining) {
