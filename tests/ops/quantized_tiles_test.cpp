@@ -26,7 +26,7 @@ struct Problem : QuantizedProblem {
   /// What one loop makes of it, whatever a dispatcher would choose.
   template <class Kernel>
   std::vector<uint8_t> of(Schedule schedule) const {
-    EmulatedMachine machine = hopper(schedule);
+    EmulatedMachine machine{.schedule = schedule};
     std::vector<uint8_t> y = output();
     const Kernel kernel(s, x.data(), filters(), stores(y));
     machine.launch(kernel, kernel.blocks(), 1);
@@ -104,7 +104,7 @@ TEST(QuantizedTiles, HoppersInstructionsGiveTheSameBits) {
       const std::vector<uint8_t> want = p.want();
       for (const Schedule schedule : kSchedules)
         for (const GroupWidth width : {GroupWidth::k64, GroupWidth::k128, GroupWidth::k256}) {
-          EmulatedMachine machine{.schedule = schedule};
+          EmulatedMachine machine = hopper(schedule);
           std::vector<uint8_t> y = p.output();
           if (t.x == Code::kU8)
             kernels::tiles::quantized_groups<true>(machine, width, s, p.x.data(), p.filters(), p.r, t.y,
