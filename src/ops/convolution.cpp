@@ -82,9 +82,8 @@ void tie_epilogue(const Convolution& op, ChannelTies& t) {
 void write_onnx(const Convolution& op, OnnxNodes& nodes) {
   const Tensor& w = nodes.parameter(1);
   const bool depthwise = w.shape().axes() == 3;
-  auto attributes =
-      onnx_words::window(w.shape()[depthwise ? 0 : 1], w.shape()[depthwise ? 1 : 2], op.stride, op.pad);
-  if (depthwise) attributes.emplace_back("group", int64_t{w.channels()});
+  const auto attributes = onnx_words::window(w.shape()[depthwise ? 0 : 1], w.shape()[depthwise ? 1 : 2],
+                                             op.stride, op.pad, depthwise ? w.channels() : 0);
   std::vector<OnnxNodes::Name> in = {nodes.in(0), nodes.constant("w", onnx_words::filters(w, depthwise))};
   if (op.has_bias) in.push_back(nodes.constant("bias", nodes.parameter(2)));
   OnnxNodes::Name y = nodes.node("Conv", in, attributes);

@@ -54,10 +54,12 @@ Tensor filters(const Tensor& w, bool depthwise) {
   return turned;
 }
 
-Attributes window(int rows, int columns, int stride, const Padding& pad) {
-  return {{"kernel_shape", std::vector<int64_t>{rows, columns}},
-          {"strides", std::vector<int64_t>{stride, stride}},
-          {"pads", std::vector<int64_t>{pad.top, pad.left, pad.bottom, pad.right}}};
+Attributes window(int rows, int columns, int stride, const Padding& pad, int groups) {
+  const OnnxNodes::Attribute shape = {"kernel_shape", std::vector<int64_t>{rows, columns}},
+                             strides = {"strides", std::vector<int64_t>{stride, stride}},
+                             pads = {"pads", std::vector<int64_t>{pad.top, pad.left, pad.bottom, pad.right}};
+  if (groups == 0) return {shape, strides, pads};
+  return {shape, strides, pads, {"group", int64_t{groups}}};
 }
 
 }  // namespace onnx_words

@@ -60,8 +60,8 @@ Name activated(OnnxNodes& nodes, Name x, Activation act);
 Name within(OnnxNodes& nodes, const Name& x, int low, int high, float scale);
 /// Filters [K,R,S,C] as [K,C,R,S], depthwise ones [R,S,C] as [C,1,R,S]; [K,C] as they are.
 Tensor filters(const Tensor& w, bool depthwise);
-/// Of Conv and MaxPool: extents of the window, stride, padding.
-Attributes window(int rows, int columns, int stride, const Padding& pad);
+/// Of Conv and MaxPool: extents of the window, stride, padding; of a depthwise Conv also its groups.
+Attributes window(int rows, int columns, int stride, const Padding& pad, int groups = 0);
 
 }  // namespace onnx_words
 }  // namespace espalier

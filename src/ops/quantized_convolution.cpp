@@ -203,9 +203,7 @@ void QuantizedConv2d::to_onnx(OnnxNodes& nodes) const {
 
 void QuantizedDepthwiseConv2d::to_onnx(OnnxNodes& nodes) const {
   const Shape& w = nodes.meta(kW).shape;
-  auto attributes = onnx_words::window(w[0], w[1], stride, pad);
-  attributes.emplace_back("group", int64_t{w.back()});
-  write_onnx(*this, nodes, "Conv", attributes);
+  write_onnx(*this, nodes, "Conv", onnx_words::window(w[0], w[1], stride, pad, w.back()));
 }
 
 void QuantizedLinear::to_onnx(OnnxNodes& nodes) const {

@@ -95,9 +95,10 @@ void ResizeOptions::write_onnx(OnnxNodes& nodes) const {
   const OnnxNodes::Name sizes =
       nodes.node("Concat", {kept, nodes.integers("extents", {y[1], y[2]})}, {{"axis", int64_t{0}}});
   const char* place = !bilinear ? "asymmetric" : align_corners ? "align_corners" : "half_pixel";
-  std::vector<OnnxNodes::Attribute> attributes = {{"mode", std::string(bilinear ? "linear" : "nearest")},
-                                                  {"coordinate_transformation_mode", std::string(place)}};
-  if (!bilinear) attributes.emplace_back("nearest_mode", std::string("floor"));
+  const OnnxNodes::Attribute mode = {"mode", std::string(bilinear ? "linear" : "nearest")},
+                             sampling = {"coordinate_transformation_mode", std::string(place)};
+  std::vector<OnnxNodes::Attribute> attributes = {mode, sampling};
+  if (!bilinear) attributes = {mode, sampling, {"nearest_mode", std::string("floor")}};
   onnx_words::out_like_input(nodes, nodes.node("Resize", {x, {}, {}, sizes}, attributes));
 }
 void Resize::to_onnx(OnnxNodes& nodes) const { o.write_onnx(nodes); }

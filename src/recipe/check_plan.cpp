@@ -108,8 +108,8 @@ class PlanCheck {
   void check_train(const StageSpec& stage, const Model& model) {
     const Json& o = stage.options;
     const Json loss = loss_options(o);
-    for (const auto& [key, value] : loss.items())
-      at(path_of(stage, key), [&] { bench_.task_of(model, {{key, value}}); });
+    for (const auto& entry : loss.items())
+      at(path_of(stage, entry.key()), [&] { bench_.task_of(model, {{entry.key(), entry.value()}}); });
     int64_t steps = 0;
     at(batch_path(stage, "batch", o), [&] { steps = bench_.training_steps(training_batch(o, recipe_)); });
     at(path_of(stage, "schedule"), [&] { Schedule(train_options(o).schedule, steps, o.at("epochs")); });

@@ -102,7 +102,7 @@ class Reader {
 fs::path recipe_file(const fs::path& given) {
   if (fs::exists(given) || given.empty() || given.has_parent_path() || given.has_extension()) return given;
   const fs::path folder = shipped_recipes();
-  const fs::path file = folder / (given.string() + ".yaml");
+  fs::path file = folder / (given.string() + ".yaml");
   if (fs::exists(file)) return file;
   std::vector<std::string> names;
   std::error_code unknown;
