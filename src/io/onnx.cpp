@@ -9,8 +9,7 @@ namespace espalier {
 void check_onnx_is_built() {
   fail(
       "this program was built without ONNX; install its headers (libonnx-dev, libprotobuf-dev) and build "
-      "with "
-      "-DESPALIER_ONNX=ON");
+      "with -DESPALIER_ONNX=ON");
 }
 
 OnnxSummary save_onnx(const std::filesystem::path&, const Model&, const OnnxOptions&) {
@@ -25,7 +24,6 @@ OnnxSummary save_onnx(const std::filesystem::path&, const Model&, const OnnxOpti
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <set>
 
@@ -238,35 +236,39 @@ class Writer final : public OnnxNodes {
     prefix_ = name;
     names_.insert(name);
     const Name old = real(v);
-    bool made_here = false;
-    for (onnx::NodeProto& node : *to_.mutable_node())
-      made_here |= node.output(0) == old && !ports_.contains(old);
-    if (made_here) {
-      for (onnx::NodeProto& node : *to_.mutable_node()) {
-        for (std::string& input : *node.mutable_input())
-          if (input == old) input = name;
-        if (node.output(0) == old) node.set_output(0, name);
-      }
-      for (Written& w : values_)
-        if (w.real == old) w.real = name;
-    } else {
+    const auto makes_it = [&](const onnx::NodeProto& node) { return node.output(0) == old; };
+    const auto is_port = [&](const onnx::ValueInfoProto& port) { return port.name() == old; };
+    const auto& nodes = to_.node();
+    if (std::none_of(nodes.begin(), nodes.end(), makes_it) ||
+        std::any_of(to_.output().begin(), to_.output().end(), is_port)) {
       onnx::NodeProto* node = to_.add_node();
       node->set_name(name);
       node->set_op_type("Identity");
       node->add_input(old);
       node->add_output(name);
+    } else {
+      rename(old, name);
     }
-    ports_.insert(name);
     OnnxPort port{.name = name, .type = "float32", .shape = extents(shape, options_.batch)};
     add_port(to_.add_output(), port, onnx::TensorProto::FLOAT);
     return port;
+  }
+
+  void rename(const Name& old, const Name& name) {
+    for (onnx::NodeProto& node : *to_.mutable_node()) {
+      for (std::string& input : *node.mutable_input())
+        if (input == old) input = name;
+      if (node.output(0) == old) node.set_output(0, name);
+    }
+    for (Written& w : values_)
+      if (w.real == old) w.real = name;
   }
 
   const Graph& graph_;
   onnx::GraphProto& to_;
   const OnnxOptions& options_;
   std::vector<Written> values_;  ///< by the graph's value
-  std::set<Name> names_, ports_;
+  std::set<Name> names_;
   const Graph::Item* item_ = nullptr;
   std::string prefix_;  ///< of the names of nodes and constants
 };
