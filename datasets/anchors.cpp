@@ -1,7 +1,6 @@
 #include "datasets/anchors.h"
 
 #include <spdlog/fmt/fmt.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,7 +10,7 @@
 #include <span>
 
 #include "base/error.h"
-#include "base/interrupt.h"
+#include "datasets/each_picture.h"
 #include "io/file.h"
 
 namespace espalier {
@@ -92,9 +91,7 @@ std::vector<BoxSize> box_sizes(const Dataset& data, const Pipeline& evaluation) 
   ESPALIER_CHECK(data.task == "detection", data.name, ": is for ", data.task,
                  " and has no boxes; anchors need data.format voc or coco");
   std::vector<Size> pictures(data.samples.size());
-  tbb::parallel_for(size_t{0}, pictures.size(), [&](size_t i) {
-    if (interrupt_requested())
-      throw Interrupted("interrupted while looking at the pictures; the same command continues");
+  for_each_picture(pictures.size(), [&](size_t i) {
     const Sample& sample = data.samples[i];
     if (sample.boxes.empty()) return;
     pictures[i] = {sample.width, sample.height};

@@ -2,14 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <tbb/parallel_for.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 
-#include "base/interrupt.h"
 #include "base/random.h"
+#include "datasets/each_picture.h"
 #include "datasets/listing.h"
 
 namespace espalier {
@@ -44,9 +43,7 @@ uint64_t add_file(uint64_t hash, const fs::path& path) {
 }  // namespace
 
 void read_contents(Dataset& data) {
-  tbb::parallel_for(size_t{0}, data.samples.size(), [&](size_t i) {
-    if (interrupt_requested())
-      throw Interrupted("interrupted while looking at the pictures; the same command continues");
+  for_each_picture(data.samples.size(), [&](size_t i) {
     Sample& sample = data.samples[i];
     sample.contents = add_file(fnv1a(nullptr, 0), data.root / sample.path);
     if (!sample.mask.empty()) sample.contents = add_file(sample.contents, data.root / sample.mask);

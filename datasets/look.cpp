@@ -1,17 +1,15 @@
 // What is wrong with the files of a listing: pictures that cannot be read, annotations that are not of their
 // picture, boxes that are none.
 
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <span>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/random.h"
 #include "base/utf8.h"
+#include "datasets/each_picture.h"
 #include "datasets/list_file.h"
 #include "datasets/mask.h"
 #include "io/file.h"
@@ -68,9 +66,7 @@ std::string numbers_of(const ObjectBox& box) { return str(box.x0, ", ", box.y0, 
 std::vector<Look> look_at_files(const fs::path& root, const Listing& listing, const std::vector<bool>& bad,
                                 LookAt depth) {
   std::vector<Look> looks(listing.samples.size());
-  tbb::parallel_for(size_t{0}, looks.size(), [&](size_t i) {
-    if (interrupt_requested())
-      throw Interrupted("interrupted while looking at the pictures; the same command continues");
+  for_each_picture(looks.size(), [&](size_t i) {
     const Sample& sample = listing.samples[i];
     const bool wanted = depth == LookAt::kEverything || (!sample.boxes.empty() && sample.width == 0);
     if (!bad[i] && wanted) looks[i] = look_at(root, listing, i, depth);
