@@ -1,5 +1,6 @@
 #pragma once
-// How a hand-written kernel reaches the GPU. Only .cu files that nvcc compiles include this.
+// How a hand-written kernel reaches the GPU, or the emulated one (tests/emulated_cuda). Only .cu files of a build with CUDA
+// include this.
 
 #include "kernels/card.h"
 #include "kernels/cuda_scratch.h"
@@ -31,7 +32,12 @@ void launch(const Kernel& kernel, int64_t blocks_x, int64_t blocks_y = 1, int64_
   }
   const dim3 grid(static_cast<unsigned>(blocks_x), static_cast<unsigned>(blocks_y),
                   static_cast<unsigned>(blocks_z));
+#ifdef __CUDACC__
   run_kernel<<<grid, Kernel::kThreads, Kernel::kSharedBytes, stream>>>(kernel);
+#else
+  emulated_cuda::launch(run_kernel<Kernel>, __PRETTY_FUNCTION__, grid, Kernel::kThreads, Kernel::kSharedBytes,
+                        stream, kernel);
+#endif
   check_launch(__PRETTY_FUNCTION__);
 }
 

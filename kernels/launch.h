@@ -36,6 +36,12 @@ void for_each(Device device, int64_t count, const Body& body, int64_t cost = 1) 
                static_cast<cudaStream_t>(current_stream())>>>(count, body);
     return check_launch(__PRETTY_FUNCTION__);
   }
+#elif defined(ESPALIER_EMULATED_CUDA)
+  if (device == Device::kCuda) {
+    emulated_cuda::launch_items(__PRETTY_FUNCTION__, count, static_cast<cudaStream_t>(current_stream()),
+                                body);
+    return check_launch(__PRETTY_FUNCTION__);
+  }
 #else
   ESPALIER_CHECK(device == Device::kCpu, "device cuda: ", cuda_obstacle());
 #endif

@@ -6,7 +6,7 @@
 #include "kernels/fold.h"
 #include "kernels/launch_graph.h"
 #include "kernels/slice_loops.h"
-#ifdef __CUDACC__
+#ifdef ESPALIER_HAS_CUDA
 #include "kernels/cuda_launch.h"
 #endif
 
@@ -44,7 +44,7 @@ struct OverBlocks {
 template <class Update>
 void for_each_block(const SliceTable& t, const Update& update) {
   const int64_t blocks = t.block_count();
-#ifdef __CUDACC__
+#ifdef ESPALIER_HAS_CUDA
   if (fast_on_cuda(t.device()) && blocks > 0)
     return cuda::launch(slices::ForEachElement<Update>{t.on_device(), t.first(), t.count(), update}, blocks);
 #endif
@@ -189,7 +189,7 @@ const double* square_sum(SliceTable& table) {
   const int64_t blocks = table.block_count();
   if (blocks == 0) return nullptr;
   double* parts = table.sums();
-#ifdef __CUDACC__
+#ifdef ESPALIER_HAS_CUDA
   if (fast_on_cuda(table.device()))
     cuda::launch(slices::SquareSum{table.on_device(), table.first(), table.count(), parts}, blocks);
   else

@@ -6,17 +6,17 @@
 # changed. ESPALIER_JOBS limits the compilers. Exit 1 if an edit survives, does not apply, or does not compile.
 #
 # A mutation is four lines: "what:" in words, "file:" to edit, "edit:" for sed, "test:" the executable and the
-# cases (a GoogleTest filter).
+# cases (a GoogleTest filter). One with "build: emulated" is of the CUDA side and tried on the GPU that the host plays
+# (tests/emulated_cuda).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 root=$PWD
 folder=${ESPALIER_MUTATE_DIR:-$root/build-mutate}
 copy=$folder/tree
-build=$folder/build
 log=$folder/log
 jobs=${ESPALIER_JOBS:-$(nproc)}
-export ESPALIER_NAN_FILL=1 ESPALIER_SHARED=${ESPALIER_SHARED:-$root/../shared} OMP_WAIT_POLICY=passive
+export ESPALIER_NAN_FILL=1 ESPALIER_REQUIRE_CUDA=0 ESPALIER_AUTOTUNE=off ESPALIER_SHARED=${ESPALIER_SHARED:-$root/../shared} OMP_WAIT_POLICY=passive
 
 mutations=()
 if [ $# -gt 0 ]; then
@@ -30,11 +30,14 @@ done
 
 # field MUTATION KEY
 field() { sed -n "s/^$2: //p" "$1"; }
-make_target() { cmake --build "$build" -j "$jobs" --target "$@" >"$log" 2>&1; }
-# run TARGET FILTER: the status of the cases; 99 if the filter names none
+# build_of MUTATION: the folder of its build
+build_of() { echo "$folder/build$(sed -n 's/^build: /-/p' "$1")"; }
+# make_target BUILD TARGET...
+make_target() { cmake --build "$1" -j "$jobs" --target "${@:2}" >"$log" 2>&1; }
+# run BUILD TARGET FILTER: the status of the cases; 99 if the filter names none
 run() {
-  [ -n "$("$build/tests/$1" --gtest_filter="$2" --gtest_list_tests 2>/dev/null)" ] || return 99
-  (timeout 120 "$build/tests/$1" --gtest_filter="$2"; exit $?) >"$log" 2>&1
+  [ -n "$("$1/tests/$2" --gtest_filter="$3" --gtest_list_tests 2>/dev/null)" ] || return 99
+  (timeout 120 "$1/tests/$2" --gtest_filter="$3"; exit $?) >"$log" 2>&1
 }
 
 # Files are written only where they differ, so that times of the others keep the build incremental.
@@ -47,22 +50,31 @@ done
   [ -f "$file" ] || rm "$copy/$file"
 done
 
-cmake -S "$copy" -B "$build" -G Ninja -DESPALIER_CUDA=OFF >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
-targets=()
-for mutation in "${mutations[@]}"; do
-  read -r target _ < <(field "$mutation" test)
-  targets+=("$target")
-done
-mapfile -t targets < <(printf '%s\n' "${targets[@]}" | sort -u)
-echo "mutate: ${#mutations[@]} edits; building ${targets[*]}"
-make_target "${targets[@]}" || { tail -20 "$log" | cut -c1-300 >&2; echo "mutate: the tree does not build" >&2; exit 1; }
+# targets_of BUILD: what the mutations that are tried there need
+targets_of() {
+  for mutation in "${mutations[@]}"; do
+    [ "$(build_of "$mutation")" != "$1" ] || { read -r target _ < <(field "$mutation" test) && echo "$target"; }
+  done | sort -u
+}
+# prepare BUILD CUDA
+prepare() {
+  local targets
+  mapfile -t targets < <(targets_of "$1")
+  [ ${#targets[@]} -gt 0 ] || return 0
+  echo "mutate: building ${targets[*]} (CUDA $2)"
+  cmake -S "$copy" -B "$1" -G Ninja -DESPALIER_CUDA="$2" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+  make_target "$1" "${targets[@]}" || { tail -20 "$log" | cut -c1-300 >&2; echo "mutate: the tree does not build" >&2; exit 1; }
+}
+echo "mutate: ${#mutations[@]} edits"
+prepare "$folder/build" OFF
+prepare "$folder/build-emulated" EMULATED
 
 survived=0
 report() { printf '%-44s %s\n' "$1" "$2"; }
 sound=()
 for mutation in "${mutations[@]}"; do
   read -r target filter < <(field "$mutation" test)
-  if run "$target" "$filter"; then
+  if run "$(build_of "$mutation")" "$target" "$filter"; then
     sound+=("$mutation")
   else
     report "$(basename "$mutation" .txt)" "BROKEN: $target $filter fails or is missing without the edit"
@@ -79,11 +91,12 @@ for mutation in "${sound[@]}"; do
     survived=$((survived + 1))
     continue
   fi
-  if ! make_target "$target"; then
+  build=$(build_of "$mutation")
+  if ! make_target "$build" "$target"; then
     report "$name" "BROKEN: does not compile, see $log"
     survived=$((survived + 1))
     cp "$log" "$log.$name"
-  elif run "$target" "$filter"; then
+  elif run "$build" "$target" "$filter"; then
     report "$name" "SURVIVED $target $filter"
     survived=$((survived + 1))
   else

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 namespace espalier::test {
 
 Watched watched;
 
-void AccessCheck::begin_launch() {
+void AccessCheck::begin_launch(std::vector<Range> reachable) {
+  reachable_ = std::move(reachable);
   launch_began_ = ++now_;
   error_.clear();
 }
@@ -53,7 +55,16 @@ void AccessCheck::for_each_cell(const void* at, int64_t bytes, const Each& each)
   }
 }
 
+void AccessCheck::expect_reachable(const void* at, int64_t bytes, const void* code) {
+  const auto* p = static_cast<const unsigned char*>(at);
+  if (reachable_.empty() || is_shared(p)) return;
+  for (const Range& r : reachable_)
+    if (p >= r.begin && p + bytes <= r.end) return;
+  fail("no memory of the card", p, code);
+}
+
 void AccessCheck::read(int thread, const void* at, int64_t bytes, const void* code) {
+  expect_reachable(at, bytes, code);
   for_each_cell(at, bytes, [&](Cell& c, const unsigned char* p, auto shared) {
     const uint32_t since = shared ? block_began_ : launch_began_;
     if (c.written >= since && (c.written < block_began_ || (c.written == now_ && c.writer != thread) ||
@@ -66,6 +77,7 @@ void AccessCheck::read(int thread, const void* at, int64_t bytes, const void* co
 }
 
 void AccessCheck::store(int thread, int writer, const void* at, int64_t bytes, const void* code) {
+  expect_reachable(at, bytes, code);
   for_each_cell(at, bytes, [&](Cell& c, const unsigned char* p, auto shared) {
     const uint32_t since = shared ? block_began_ : launch_began_;
     const bool in_order = writer == kAtomic && c.writer == kAtomic;
@@ -170,14 +182,27 @@ void __tsan_func_exit() {}
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}
 
-// Kernels have warp.h's words for atomic accesses; these are of the tests around them (shared pointers,
-// statics).
-uint8_t __tsan_atomic8_load(const volatile uint8_t* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
-uint32_t __tsan_atomic32_load(const volatile uint32_t* p, int) {
-  return __atomic_load_n(p, __ATOMIC_SEQ_CST);
-}
-uint32_t __tsan_atomic32_fetch_add(volatile uint32_t* p, uint32_t v, int) {
-  return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);
-}
+// Kernels have warp.h's words for atomic accesses; these are of the code around them.
+#define ESPALIER_ATOMICS(bits)                                                                            \
+  uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t* p, int) {                      \
+    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                          \
+  }                                                                                                       \
+  void __tsan_atomic##bits##_store(volatile uint##bits##_t* p, uint##bits##_t v, int) {                   \
+    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                             \
+  }                                                                                                       \
+  uint##bits##_t __tsan_atomic##bits##_exchange(volatile uint##bits##_t* p, uint##bits##_t v, int) {      \
+    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                                   \
+  }                                                                                                       \
+  uint##bits##_t __tsan_atomic##bits##_fetch_add(volatile uint##bits##_t* p, uint##bits##_t v, int) {     \
+    return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                                    \
+  }                                                                                                       \
+  int __tsan_atomic##bits##_compare_exchange_strong(volatile uint##bits##_t* p, uint##bits##_t* expected, \
+                                                    uint##bits##_t v, int, int) {                         \
+    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);        \
+  }
+ESPALIER_ATOMICS(8)
+ESPALIER_ATOMICS(32)
+ESPALIER_ATOMICS(64)
+#undef ESPALIER_ATOMICS
 }
 // NOLINTEND(bugprone-reserved-identifier)

@@ -17,12 +17,18 @@
 
 namespace espalier::test {
 
+/// Bytes from `begin` to before `end`.
+struct Range {
+  const void *begin, *end;
+};
+
 class AccessCheck {
  public:
   /// Who reads for the tensor cores: no thread in particular.
   static constexpr int kTensorCores = 0xfffd;
 
-  void begin_launch();
+  /// `reachable` is what there is beside shared memory; empty: everything.
+  void begin_launch(std::vector<Range> reachable = {});
   void begin_block(const unsigned char* shared, int shared_bytes, int threads);
   /// All threads of the block have met.
   void barrier() { ++now_; }
@@ -40,7 +46,8 @@ class AccessCheck {
   /// The first error since begin_launch(), or empty:
   /// - two threads of a block access a byte with no barrier between, one of them writing;
   /// - so do two blocks, barrier or not;
-  /// - the tensor cores read shared memory that its writer has not made visible to them.
+  /// - the tensor cores read shared memory that its writer has not made visible to them;
+  /// - an access leaves what is reachable.
   const std::string& error() const { return error_; }
 
   /// Where the shared memory begins that the address lies in, or null.
@@ -61,6 +68,7 @@ class AccessCheck {
   static constexpr int kAtomic = 0xfffe, kSeveral = 0xffff;
   static constexpr uintptr_t kPage = 4096;
 
+  void expect_reachable(const void* at, int64_t bytes, const void* code);
   bool is_shared(const unsigned char* p) const { return p >= shared_ && p < shared_ + shared_bytes_; }
   Cell* cells_of_page(uintptr_t page);
   template <class Each>
@@ -70,6 +78,7 @@ class AccessCheck {
   void fail_write(const Cell& c, int thread, int writer, const unsigned char* at, const void* code);
   void fail(const std::string& what, const unsigned char* at, const void* code);
 
+  std::vector<Range> reachable_;
   uint32_t now_ = 1, block_began_ = 1, launch_began_ = 1;
   const unsigned char* shared_ = nullptr;
   int shared_bytes_ = 0;

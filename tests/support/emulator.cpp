@@ -2,9 +2,8 @@
 
 #include "kernels/warpgroup.h"
 
-#include <setjmp.h>
+#include <pthread.h>
 #include <spdlog/fmt/fmt.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -15,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "support/access_check.h"
+#include "support/stack_switch.h"
 
 namespace espalier::test {
 
@@ -42,7 +41,7 @@ struct Copy {
 
 struct Fibre {
   static constexpr size_t kStack = 128 * 1024;
-  jmp_buf place;  // where it waits; a jump costs a tenth of swapcontext(), which asks the system
+  Place place;
   std::unique_ptr<char[]> stack{new char[kStack]};
   bool started = false, done = true;
   std::vector<std::vector<Copy>> groups;  // asynchronous copies, the open group last
@@ -70,7 +69,7 @@ class Machine {
     schedule_ = schedule;
     kernel_ = &kernel;
     error_ = nullptr;
-    check_.begin_launch();
+    check_.begin_launch(launch.reachable);
     while (fibres_.size() < static_cast<size_t>(launch.threads)) fibres_.push_back(std::make_unique<Fibre>());
     shared_.resize(static_cast<size_t>(launch.shared_bytes) + kGuard + 16);
     for (int z = 0; z < launch.grid.z; ++z)
@@ -200,20 +199,12 @@ class Machine {
   }
 
   static void enter();
-  void yield() {
-    if (!_setjmp(here().place)) _longjmp(scheduler_, 1);
-  }
+  void yield() { switch_stacks(here().place, scheduler_); }
   void resume() {
-    if (_setjmp(scheduler_)) return;
     Fibre& f = here();
-    if (f.started) _longjmp(f.place, 1);
+    if (f.started) return switch_stacks(scheduler_, f.place);
     f.started = true;
-    ucontext_t first;
-    getcontext(&first);
-    first.uc_stack.ss_sp = f.stack.get();
-    first.uc_stack.ss_size = Fibre::kStack;
-    makecontext(&first, enter, 0);
-    setcontext(&first);
+    begin_stack(scheduler_, f.stack.get(), Fibre::kStack, enter);
   }
 
   void run_block(Block block) {
@@ -255,7 +246,7 @@ class Machine {
   const std::function<void()>* kernel_ = nullptr;
   const char* error_ = nullptr;
   AccessCheck check_;
-  jmp_buf scheduler_;
+  Place scheduler_;
   std::vector<std::unique_ptr<Fibre>> fibres_;
   std::vector<unsigned char> shared_;
   Rendezvous barrier_;
@@ -331,7 +322,19 @@ void Machine::enter() {
   (*m.kernel_)();
   watched = {};
   m.here().done = true;
-  _longjmp(m.scheduler_, 1);
+  m.yield();
+}
+
+/// Of the calling thread.
+Range own_stack() {
+  pthread_attr_t attributes;
+  void* begin = nullptr;
+  size_t bytes = 0;
+  if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+    pthread_attr_getstack(&attributes, &begin, &bytes);
+    pthread_attr_destroy(&attributes);
+  }
+  return {begin, static_cast<char*>(begin) + bytes};
 }
 
 /// Of all launches, where ESPALIER_ACCESS_PROFILE asks for it.
@@ -350,6 +353,22 @@ void emulate(const EmulatedLaunch& launch, Schedule schedule, const std::functio
   EmulatedLaunch profiled = launch;
   if (!profiled.profile) profiled.profile = profile.wanted;
   machine().run(profiled, schedule, kernel);
+}
+
+void emulate_items(int64_t count, Schedule schedule, const std::vector<Range>& reachable,
+                   const std::function<void(int64_t)>& item) {
+  static AccessCheck check;
+  const Range stack = own_stack();
+  check.begin_launch(reachable);
+  check.begin_block(nullptr, 0, 1);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t which = schedule == Schedule::kForwardLate ? i : count - 1 - i;
+    watched = {&check, nullptr, static_cast<int>(which % AccessCheck::kTensorCores),
+               static_cast<const char*>(stack.begin), static_cast<const char*>(stack.end)};
+    item(which);
+    watched = {};
+  }
+  if (kWatches && !check.error().empty()) throw std::runtime_error(check.error());
 }
 
 }  // namespace espalier::test

@@ -3,8 +3,10 @@
 // kernels/warp.h.
 
 #include <functional>
+#include <vector>
 
 #include "kernels/warp.h"
+#include "support/access_check.h"
 #include "support/access_profile.h"
 
 namespace espalier::test {
@@ -13,7 +15,8 @@ struct EmulatedLaunch {
   kernels::warp::Block grid = {1, 1, 1};
   int threads = 32;
   int shared_bytes = 0;
-  AccessProfile* profile = nullptr;  ///< counts its accesses, or none
+  AccessProfile* profile = nullptr;   ///< counts its accesses, or none
+  std::vector<Range> reachable = {};  ///< beside shared memory; empty: everything
 };
 
 /// How the emulator takes its freedoms; a kernel without races gives the same bits with all of them.
@@ -28,5 +31,10 @@ enum class Schedule {
 /// wait for each other for ever, where an access is not aligned to its size, and where accesses to memory
 /// depend on the order of threads (access_check.h).
 void emulate(const EmulatedLaunch& launch, Schedule schedule, const std::function<void()>& kernel);
+
+/// Calls `item` for each of so many, one after the other, watched as if each were a thread and none waited
+/// for another.
+void emulate_items(int64_t count, Schedule schedule, const std::vector<Range>& reachable,
+                   const std::function<void(int64_t)>& item);
 
 }  // namespace espalier::test
