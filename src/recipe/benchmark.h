@@ -13,7 +13,7 @@ namespace espalier {
 
 struct BenchmarkOptions {
   int batch = 32;        ///< for images a second; 0: latency alone, which is at batch 1
-  double seconds = 1.0;  ///< of timing per graph and batch size, over all rounds
+  double seconds = 1.0;  ///< of timing per graph and batch size, over all rounds; three runs at least
   int rounds = 5;        ///< turns in which the graphs take that time
   /// Bytes of activations at `batch`: as many graphs as fit take turns there, the next ones after them.
   int64_t memory = int64_t{4} << 30;
