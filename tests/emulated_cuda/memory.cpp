@@ -11,6 +11,7 @@
 #include <map>
 
 #include "emulated_cuda/settings.h"
+#include "kernels/kernel_name.h"
 
 namespace espalier::emulated_cuda {
 
@@ -85,7 +86,7 @@ struct Memory {
     stop(block ? fmt::format("the host's code accesses the card's memory at {}, of a block of {} bytes",
                              static_cast<const void*>(p), block->bytes)
                : fmt::format("{} accesses {}, which is beyond every block, or of one that was given back",
-                             work ? work : "the host's code", static_cast<const void*>(p)));
+                             work ? kernels::kernel_name(work) : "the host's code", static_cast<const void*>(p)));
   }
 };
 

@@ -8,6 +8,7 @@
 
 #include "emulated_cuda/memory.h"
 #include "emulated_cuda/settings.h"
+#include "kernels/kernel_name.h"
 
 namespace espalier::emulated_cuda {
 
@@ -61,7 +62,7 @@ void work_off(Stream& s, uint64_t until) {
     try {
       work.run();
     } catch (const std::exception& e) {
-      fmt::print(stderr, "emulated CUDA: {}: {}\n", work.name, e.what());
+      fmt::print(stderr, "emulated CUDA: {}: {}\n", kernels::kernel_name(work.name), e.what());
       fault = cudaErrorLaunchFailure;
     }
   }

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "kernels/exact_blocks.h"
 #include "kernels/optimizer.h"
 #include "ops/autograd.h"
 #include "ops/ops.h"
@@ -98,7 +99,8 @@ TEST_P(TrainingStepTest, MovesAsTheOptimizerDoesByHand) {
     }
     expect_same(rig.graph, hand.graph);
     expect_same(rig.ema->averaged(), hand.ema->averaged());
-    EXPECT_TRUE(rig.recorded(1));
+    // Where nothing is kept for reuse a step allocates, which no recording may.
+    EXPECT_TRUE(kernels::exact_blocks() || rig.recorded(1));
   }
 }
 
@@ -118,7 +120,7 @@ TEST_P(TrainingStepTest, TakesBatchesOfSeveralShapesInTurn) {
     for (const Batch* batch : {&large[i], &small[i]})
       expect_alike(rig.step->run(*batch, 0.05), hand.by_hand(*batch, 0.05, 0));
   expect_same(rig.graph, hand.graph);
-  EXPECT_TRUE(rig.recorded(2));
+  EXPECT_TRUE(kernels::exact_blocks() || rig.recorded(2));
   rig.step->forget();
   EXPECT_EQ(rig.step->recordings(), 0);
 }
