@@ -1,6 +1,6 @@
 #pragma once
-// How a hand-written kernel reaches the GPU, or the emulated one (tests/emulated_cuda). Only .cu files of a build with CUDA
-// include this.
+// How a hand-written kernel reaches the GPU, or the emulated one (tests/emulated_cuda). Only .cu files of a
+// build with CUDA include this.
 
 #include "kernels/card.h"
 #include "kernels/cuda_scratch.h"

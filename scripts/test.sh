@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
     --emulated-gpu)
       folder=build-emulated
       options=(-DESPALIER_CUDA=EMULATED "${options[@]:1}")
-      targets=(-- test_tensor test_ops test_passes test_runtime test_tasks test_train test_compress)
+      targets=(-- test_tensor test_ops test_passes test_runtime test_tasks test_train test_compress espalier)
       filter=(-R '/cuda|Emulated')
       export ESPALIER_REQUIRE_CUDA=1 ESPALIER_AUTOTUNE=${ESPALIER_AUTOTUNE-off}
       ;;

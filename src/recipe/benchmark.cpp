@@ -84,7 +84,8 @@ std::vector<Subject> time_all(std::span<const Graph* const> graphs, int batch,
   for (const Graph* graph : graphs) subjects.emplace_back(*graph, batch);
   for (int round = 0; round < options.rounds; ++round)
     for (Subject& subject : subjects)
-      if (!subject.timed_for(1000 * options.seconds)) subject.run_for(1000 * options.seconds / options.rounds);
+      if (!subject.timed_for(1000 * options.seconds))
+        subject.run_for(1000 * options.seconds / options.rounds);
   for (Subject& subject : subjects) std::sort(subject.times.begin(), subject.times.end());
   return subjects;
 }

@@ -2,8 +2,6 @@
 
 #include "base/error.h"
 #include "kernels/autotuner.h"
-#include "ops/autograd.h"
-#include "ops/ops.h"
 #include "tensor/allocator.h"
 
 namespace espalier {
@@ -16,12 +14,19 @@ Tensor first_rows(const Tensor& t, int count) {
   return Tensor::over(t.data(), {shape, t.dtype()}).clone();
 }
 
-bool fits(const Graph& graph, const Task& task, const Batch& batch, Device device) {
-  for (const Tensor& parameter : graph.trainable()) parameter.clear_grad();
+/// Two steps, each with the next batch sent ahead: on a GPU the second is the first that is recorded.
+bool fits(TrainingStep& step, const Batch& batch, Device device) {
+  step.forget();
   allocator::release_cached(device);
+  const Batch batches[] = {batch, first_of(batch, batch.size())};
   try {
-    const TrainingMode training;
-    backward(task.loss(graph.run({network_images(batch, device)}), batch));
+    for (const int i : {0, 1})
+      step.run(batches[i], 0, [&] {
+        try {
+          step.stage(batches[1 - i]);
+        } catch (const OutOfMemory&) {  // a training sends it later
+        }
+      });
     return true;
   } catch (const OutOfMemory&) {
     return false;
@@ -44,10 +49,10 @@ Batch first_of(const Batch& batch, int count) {
   return part;
 }
 
-int largest_batch_that_fits(const Graph& graph, const Task& task, const Batch& batch, Device device) {
+int largest_batch_that_fits(TrainingStep& step, const Batch& batch, Device device) {
   const kernels::Untimed a_look_at_each_size;
   for (int count = batch.size() / 2; count > 0; count /= 2)
-    if (fits(graph, task, first_of(batch, count), device)) return count;
+    if (fits(step, first_of(batch, count), device)) return count;
   return 0;
 }
 

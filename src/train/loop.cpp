@@ -234,8 +234,7 @@ class Trainer {
       what = e.what();
     }
     // The step's tensors are gone by now, so that smaller steps can be tried; nothing is saved after them.
-    step_->forget();
-    const int fits = largest_batch_that_fits(fused_, task_, batch, o_.device);
+    const int fits = largest_batch_that_fits(*step_, batch, o_.device);
     fail(str("training stopped at step ", state_.step, " (epoch ", state_.epoch + 1, ", step ",
              state_.step_in_epoch + 1, " of ", batches_.count(), ") with batches of ", batch.size(), ": ",
              what,

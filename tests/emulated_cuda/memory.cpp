@@ -12,6 +12,7 @@
 
 #include "emulated_cuda/settings.h"
 #include "kernels/kernel_name.h"
+#include "support/emulator.h"
 
 namespace espalier::emulated_cuda {
 
@@ -86,7 +87,8 @@ struct Memory {
     stop(block ? fmt::format("the host's code accesses the card's memory at {}, of a block of {} bytes",
                              static_cast<const void*>(p), block->bytes)
                : fmt::format("{} accesses {}, which is beyond every block, or of one that was given back",
-                             work ? kernels::kernel_name(work) : "the host's code", static_cast<const void*>(p)));
+                             work ? kernels::kernel_name(work) : "the host's code",
+                             static_cast<const void*>(p)));
   }
 };
 
@@ -130,6 +132,7 @@ bool give_back_memory(void* memory) {
   mprotect(b.pages, b.page_bytes, PROT_READ);
   check_end(found->first, b);
   mmap(b.pages, b.page_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  test::forget_accesses({b.pages, b.pages + b.page_bytes});
   m.in_use -= b.page_bytes;
   m.blocks.erase(found);
   return true;

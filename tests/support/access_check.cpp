@@ -25,6 +25,12 @@ void AccessCheck::begin_block(const unsigned char* shared, int shared_bytes, int
   published_.assign(static_cast<size_t>(threads), 0);
 }
 
+void AccessCheck::forget(const Range& memory) {
+  const auto begin = reinterpret_cast<uintptr_t>(memory.begin), end = reinterpret_cast<uintptr_t>(memory.end);
+  for (uintptr_t page = begin / kPage; page * kPage < end; ++page) pages_.erase(page);
+  last_cells_ = nullptr;
+}
+
 AccessCheck::Cell* AccessCheck::cells_of_page(uintptr_t page) {
   if (page != last_page_ || !last_cells_) {
     auto& cells = pages_[page];

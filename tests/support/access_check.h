@@ -30,6 +30,8 @@ class AccessCheck {
   /// `reachable` is what there is beside shared memory; empty: everything.
   void begin_launch(std::vector<Range> reachable = {});
   void begin_block(const unsigned char* shared, int shared_bytes, int threads);
+  /// Lets go of what is known of memory that was given back.
+  void forget(const Range& memory);
   /// All threads of the block have met.
   void barrier() { ++now_; }
   /// What `thread` wrote to shared memory becomes visible to the tensor cores.

@@ -325,6 +325,11 @@ void Machine::enter() {
   m.yield();
 }
 
+AccessCheck& check_of_items() {
+  static AccessCheck check;
+  return check;
+}
+
 /// Of the calling thread.
 Range own_stack() {
   pthread_attr_t attributes;
@@ -357,7 +362,7 @@ void emulate(const EmulatedLaunch& launch, Schedule schedule, const std::functio
 
 void emulate_items(int64_t count, Schedule schedule, const std::vector<Range>& reachable,
                    const std::function<void(int64_t)>& item) {
-  static AccessCheck check;
+  AccessCheck& check = check_of_items();
   const Range stack = own_stack();
   check.begin_launch(reachable);
   check.begin_block(nullptr, 0, 1);
@@ -369,6 +374,11 @@ void emulate_items(int64_t count, Schedule schedule, const std::vector<Range>& r
     watched = {};
   }
   if (kWatches && !check.error().empty()) throw std::runtime_error(check.error());
+}
+
+void forget_accesses(const Range& memory) {
+  machine().check().forget(memory);
+  check_of_items().forget(memory);
 }
 
 }  // namespace espalier::test

@@ -37,4 +37,7 @@ void emulate(const EmulatedLaunch& launch, Schedule schedule, const std::functio
 void emulate_items(int64_t count, Schedule schedule, const std::vector<Range>& reachable,
                    const std::function<void(int64_t)>& item);
 
+/// Of memory that no launch will access any more: what the checks keep of it is sixteen times as large.
+void forget_accesses(const Range& memory);
+
 }  // namespace espalier::test
