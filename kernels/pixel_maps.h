@@ -5,6 +5,7 @@
 #include "kernels/conv_shape.h"
 #include "kernels/divisor.h"
 #include "kernels/resize_source.h"
+#include "kernels/stored_channels.h"
 #include "kernels/warp.h"
 
 namespace espalier::kernels::pixels {
@@ -152,23 +153,31 @@ struct ResizeForward {
     const Source h = source(s.sampling, line - n * s.P, s.H, s.P),
                  v = source(s.sampling, row - line * s.Q, s.W, s.Q);
     const T* image = x + int64_t{n} * s.H * s.W * s.C + c;
-    T* to = y + int64_t{row} * s.C + c;
-    ESPALIER_UNROLL
-    for (int i = 0; i < kChannels; i += 4) warp::store4(to + i, mixed(image + i, h, v));
+    Float4 mixed[kChannels / 4];
+    mix(image, h, v, mixed);
+    Stored::store(y + int64_t{row} * s.C + c, mixed);
   }
 
  private:
-  ESPALIER_SIMT Float4 mixed(const T* image, const Source& h, const Source& v) const {
-    const auto at = [&](int i, int j) { return warp::load4(image + (int64_t{i} * s.W + j) * s.C); };
-    Float4 out = at(h.low, v.low);
-    if (s.sampling == Sampling::kNearest) return out;
-    const Float4 a = out, b = at(h.low, v.high), d = at(h.high, v.low), e = at(h.high, v.high);
+  using Stored = StoredChannels<T, kChannels>;
+
+  ESPALIER_SIMT void mix(const T* image, const Source& h, const Source& v,
+                         Float4 (&out)[kChannels / 4]) const {
+    const auto at = [&](int i, int j) { return Stored::load(image + (int64_t{i} * s.W + j) * s.C); };
+    const Stored low = at(h.low, v.low);
     ESPALIER_UNROLL
-    for (int k = 0; k < 4; ++k) {
-      const float top = a.v[k] + v.f * (b.v[k] - a.v[k]), bottom = d.v[k] + v.f * (e.v[k] - d.v[k]);
-      out.v[k] = top + h.f * (bottom - top);
+    for (int i = 0; i < kChannels / 4; ++i) out[i] = low.four(i);
+    if (s.sampling == Sampling::kNearest) return;
+    const Stored right = at(h.low, v.high), below = at(h.high, v.low), across = at(h.high, v.high);
+    ESPALIER_UNROLL
+    for (int i = 0; i < kChannels / 4; ++i) {
+      const Float4 a = out[i], b = right.four(i), d = below.four(i), e = across.four(i);
+      ESPALIER_UNROLL
+      for (int k = 0; k < 4; ++k) {
+        const float top = a.v[k] + v.f * (b.v[k] - a.v[k]), bottom = d.v[k] + v.f * (e.v[k] - d.v[k]);
+        out[i].v[k] = top + h.f * (bottom - top);
+      }
     }
-    return out;
   }
 };
 
@@ -256,17 +265,19 @@ struct ResizeBackwardOfFew {
     for (int j = 0; j < FewReaders::kMost; ++j) {
       const float w = rows.weights[i] * columns.weights[j];
       if (w == 0) continue;
+      const Stored stored = Stored::load(first + (int64_t{i} * s.Q + j) * s.C);
       ESPALIER_UNROLL
       for (int part = 0; part < kChannels / 4; ++part) {
-        const Float4 g = warp::load4(first + (int64_t{i} * s.Q + j) * s.C + 4 * part);
+        const Float4 g = stored.four(part);
         ESPALIER_UNROLL
         for (int k = 0; k < 4; ++k) sum[part].v[k] += w * g.v[k];
       }
     }
-    ESPALIER_UNROLL
-    for (int part = 0; part < kChannels / 4; ++part)
-      warp::store4(dx + int64_t{row} * s.C + c + 4 * part, sum[part]);
+    Stored::store(dx + int64_t{row} * s.C + c, sum);
   }
+
+ private:
+  using Stored = StoredChannels<T, kChannels>;
 };
 
 /// sum += x, four elements a row.

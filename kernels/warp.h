@@ -382,6 +382,13 @@ ESPALIER_SIMT Word4 load4(const uint32_t* p) {
   return emulation::load<Word4>(p);
 #endif
 }
+ESPALIER_SIMT void store4(uint32_t* p, const Word4& w) {
+#ifdef __CUDACC__
+  *reinterpret_cast<uint4*>(p) = make_uint4(w.v[0], w.v[1], w.v[2], w.v[3]);
+#else
+  emulation::store(p, &w, 16);
+#endif
+}
 
 /// With one 8-byte access.
 ESPALIER_SIMT Word2 load2(const uint32_t* p) {

@@ -8,6 +8,7 @@
 #include "kernels/channel_sums.h"
 #include "kernels/depthwise_passes.h"
 #include "kernels/few_filters_gradient.h"
+#include "kernels/pixel_maps.h"
 #include "kernels/warpgroup_tiles.h"
 #include "support/bf16.h"
 #include "support/emulated_machine.h"
@@ -144,6 +145,22 @@ TEST(AccessProfile, OfDepthwiseRows) {
       kernels::strips::backward_w(machine, s, t.x.bf16(), {}, t.dy.bf16(), dw.f32());
     });
   }
+}
+
+/// One access of 16 bytes for eight channels: every sector is whole.
+TEST(AccessProfile, OfResizes) {
+  const kernels::ResizeShape s{1, 16, 16, 64, 32, 32, kernels::Sampling::kHalfPixel};
+  const Tensor small = as_bf16(random_tensor({s.N, s.H, s.W, s.C}, Device::kCpu, 1)),
+               large = as_bf16(random_tensor({s.N, s.P, s.Q, s.C}, Device::kCpu, 2));
+  namespace pixels = kernels::pixels;
+  expect_at_most({1.0, 1.0}, [&](auto& machine) {
+    pixels::for_each_unit(machine, s.N * s.P * s.Q, s.C / 8,
+                          pixels::ResizeForward<Bf16, 8>{s, small.bf16(), large.bf16()});
+  });
+  expect_at_most({1.0, 1.0}, [&](auto& machine) {
+    pixels::for_each_unit(machine, s.N * s.H * s.W, s.C / 8,
+                          pixels::ResizeBackwardOfFew<Bf16, 8>{s, large.bf16(), small.bf16()});
+  });
 }
 
 TEST(AccessProfile, OfANormsSums) {

@@ -360,5 +360,27 @@ TEST(Bf16Loops, PoolingAndResizing) {
   }
 }
 
+/// Eight channels a thread give the bits that four give.
+TEST(Bf16Loops, ResizesOfEightChannels) {
+  const auto run = [](const Tensor& out, int channels, const auto& map) {
+    EmulatedMachine machine;
+    pixels::for_each_unit(machine, out.elements() / out.channels(), out.channels() / channels, map);
+  };
+  for (const auto sampling : {kernels::Sampling::kNearest, kernels::Sampling::kHalfPixel})
+    for (const kernels::ResizeShape& s : {kernels::ResizeShape{2, 5, 6, 16, 10, 12, sampling},
+                                          kernels::ResizeShape{1, 3, 4, 8, 5, 9, sampling}}) {
+      const Pair x({s.N, s.H, s.W, s.C}, 1), dy({s.N, s.P, s.Q, s.C}, 2);
+      const Tensor y = empty_bf16(dy.floats.shape()), want_y = empty_bf16(y.shape()),
+                   dx = empty_bf16(x.floats.shape()), want_dx = empty_bf16(dx.shape());
+      run(y, 8, pixels::ResizeForward<Bf16, 8>{s, x.stored.bf16(), y.bf16()});
+      run(want_y, 4, pixels::ResizeForward<Bf16>{s, x.stored.bf16(), want_y.bf16()});
+      EXPECT_EQ(y.to_vector(), want_y.to_vector());
+      ASSERT_TRUE(pixels::ResizeBackwardOfFew<Bf16>::takes(s));
+      run(dx, 8, pixels::ResizeBackwardOfFew<Bf16, 8>{s, dy.stored.bf16(), dx.bf16()});
+      run(want_dx, 4, pixels::ResizeBackwardOfFew<Bf16>{s, dy.stored.bf16(), want_dx.bf16()});
+      EXPECT_EQ(dx.to_vector(), want_dx.to_vector());
+    }
+}
+
 }  // namespace
 }  // namespace espalier::test
