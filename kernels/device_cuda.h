@@ -18,8 +18,9 @@ void release_lasting(void* memory);
 size_t free_bytes();
 
 /// Between host memory, which may be any, and the GPU, by way of pinned buffers. upload() returns when the
-/// source is no longer needed, download() when the contents are there.
-void upload(void* to_gpu, const void* from_host, size_t bytes);
+/// source is no longer needed, download() when the contents are there. `stream` is a cudaStream_t; null: the
+/// current one.
+void upload(void* to_gpu, const void* from_host, size_t bytes, void* stream = nullptr);
 void download(void* to_host, const void* from_gpu, size_t bytes);
 void copy(void* to, const void* from, size_t bytes);  ///< within the GPU
 void fill_bytes(void* memory, int byte, size_t bytes);

@@ -52,16 +52,17 @@ Ring& ring() {
 
 }  // namespace
 
-void upload(void* to_gpu, const void* from_host, size_t bytes) {
+void upload(void* to_gpu, const void* from_host, size_t bytes, void* on_stream) {
   refuse_recording();
+  const cudaStream_t way = on_stream ? static_cast<cudaStream_t>(on_stream) : stream();
   const std::lock_guard lock(ring().mutex);
   for (size_t at = 0; at < bytes; at += kBytes) {
     const size_t part = std::min(kBytes, bytes - at);
     const Buffer& b = ring().take();
     std::memcpy(b.memory, static_cast<const char*>(from_host) + at, part);
     ESPALIER_CUDA_CHECK(
-        cudaMemcpyAsync(static_cast<char*>(to_gpu) + at, b.memory, part, cudaMemcpyHostToDevice, stream()));
-    ESPALIER_CUDA_CHECK(cudaEventRecord(b.done, stream()));
+        cudaMemcpyAsync(static_cast<char*>(to_gpu) + at, b.memory, part, cudaMemcpyHostToDevice, way));
+    ESPALIER_CUDA_CHECK(cudaEventRecord(b.done, way));
   }
 }
 

@@ -46,7 +46,8 @@ TrainingStep::TrainingStep(const Graph& graph, const Task& task, const Objective
       ema_(ema),
       device_(device),
       statistics_(graph),
-      control_(device) {
+      control_(device),
+      ahead_(device) {
   control_.host().clip = clip;
   forget();
 }
@@ -92,7 +93,17 @@ Batch TrainingStep::on_device(const Batch& given) const {
 
 void TrainingStep::stage(const Batch& batch) {
   if (device_ == Device::kCpu) return;
-  staged_there_ = on_device(batch);
+  staged_ = staged_there_ = {};
+  Batch sent = batch;
+  const Tensor& images = batch.images;
+  if (images.device() == Device::kCpu) {
+    const void* there = ahead_.send(images.data(), static_cast<size_t>(images.bytes()));
+    sent.images = Tensor::over(const_cast<void*>(there), images.meta(), device_);
+    if (images.dtype() == DType::kF32)
+      sent.images = sent.images.clone();  // bytes become floats elsewhere anyway
+  }
+  staged_there_ = on_device(sent);
+  ahead_.taken();
   staged_ = batch;
 }
 

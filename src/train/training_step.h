@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/send_ahead.h"
 #include "kernels/step_control.h"
 #include "optim/ema.h"
 #include "optim/optimizer.h"
@@ -68,6 +69,7 @@ class TrainingStep {
   Device device_;
   StatisticsWatch statistics_;
   kernels::SharedControl control_;
+  kernels::SendAhead ahead_;                                 ///< of images
   std::unique_ptr<allocator::OwnBlocks> blocks_;             ///< of a GPU's steps
   std::map<std::vector<int>, std::unique_ptr<Work>> works_;  ///< by the shapes of images and targets
   Batch staged_, staged_there_;                              ///< as it was given, and on the device

@@ -39,7 +39,9 @@ const Settings& settings() {
       .schedule = chosen<test::Schedule>(
           "ESPALIER_EMULATED_THREADS",
           {{"forward", test::Schedule::kForwardLate}, {"backward", test::Schedule::kBackwardEarly}}),
-      .late = chosen<bool>("ESPALIER_EMULATED_STREAM", {{"late", true}, {"early", false}}),
+      .order =
+          chosen<Order>("ESPALIER_EMULATED_STREAM",
+                        {{"late", Order::kLate}, {"early", Order::kEarly}, {"crossed", Order::kCrossed}}),
       .memory = number("ESPALIER_EMULATED_MEMORY", 8192) << 20,
       .seed = number("ESPALIER_EMULATED_SEED", 1)};
   return one;

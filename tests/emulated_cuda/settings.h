@@ -15,12 +15,19 @@ struct Card {
   int shared_memory_of_block;  ///< bytes, what a block may ask for
 };
 
+/// When a stream's work is done.
+enum class Order {
+  kLate,    ///< when it is waited for
+  kEarly,   ///< when it is queued
+  kCrossed  ///< late in the first stream, early in others
+};
+
 struct Settings {
   Card card;
   test::Schedule schedule;  ///< of threads
-  bool late;                ///< work is done when it is waited for, or when it is queued
-  size_t memory;            ///< bytes
-  uint64_t seed;            ///< of the times that events measure
+  Order order;
+  size_t memory;  ///< bytes
+  uint64_t seed;  ///< of the times that events measure
 };
 
 /// Ends the program with one line on standard error where a variable has no such value.

@@ -19,8 +19,8 @@ thread_local cudaError_t last_error = cudaSuccess;
 thread_local cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
 
 std::set<Stream*>& streams() {
-  static std::set<Stream*> all;
-  return all;
+  static auto* all = new std::set<Stream*>;  // never destroyed: what is released last comes to it
+  return *all;
 }
 
 /// A number that looks drawn, of these.
@@ -33,8 +33,8 @@ uint64_t mixed(uint64_t a, uint64_t b) {
 }  // namespace
 
 std::recursive_mutex& mutex() {
-  static std::recursive_mutex one;
-  return one;
+  static auto* one = new std::recursive_mutex;
+  return *one;
 }
 
 int& current_card() {
@@ -76,7 +76,9 @@ cudaError_t queue(Stream& s, const char* name, std::function<void()> run) {
   }
   s.queue.push_back({name, std::move(run)});
   ++s.queued;
-  if (!settings().late) work_off(s, s.queued);
+  const bool at_once =
+      settings().order == Order::kEarly || (settings().order == Order::kCrossed && !s.is_first);
+  if (at_once) work_off(s, s.queued);
   return said(cudaSuccess);
 }
 
@@ -104,7 +106,7 @@ using namespace espalier::emulated_cuda;
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   const Lock lock(mutex());
-  *stream = *streams().insert(new Stream{.card = current_card()}).first;
+  *stream = *streams().insert(new Stream{.card = current_card(), .is_first = streams().empty()}).first;
   return said(cudaSuccess);
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
@@ -112,6 +114,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (stream->captured) return refused_in(*stream);
   work_off(*stream, stream->queued);
   return said(cudaSuccess);
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const Lock lock(mutex());
+  if (stream->captured) return refused_in(*stream);  // it could be, but nothing here wants it
+  Stream* other = event->stream;
+  if (!other || other == stream) return said(cudaSuccess);
+  return queue(*stream, "a wait for another stream",
+               [other, until = event->recorded] { work_off(*other, until); });
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   const Lock lock(mutex());

@@ -28,6 +28,7 @@ struct ExecutableGraph {
 
 struct Stream {
   int card;
+  bool is_first;
   std::deque<Work> queue = {};
   uint64_t queued = 0, done = 0;
   std::unique_ptr<Graph> captured = {};  ///< while it captures

@@ -11,6 +11,7 @@
 #include "kernels/gpu_obstacle.h"
 #include "kernels/kernel_name.h"
 #include "kernels/read_back.h"
+#include "kernels/send_ahead.h"
 #include "support/device_test.h"
 #include "tensor/device_choice.h"
 #include "tensor/tensor.h"
@@ -131,6 +132,20 @@ TEST_P(DeviceCopies, AReadBackBringsWhatWasThereWhenItBegan) {
     const auto* got = static_cast<const float*>(read_back.wait());
     EXPECT_EQ(std::vector<float>(got, got + 3), std::vector<float>(3, value));
   }
+}
+
+TEST_P(DeviceCopies, WhatIsSentAheadStaysUntilItWasTaken) {
+  kernels::SendAhead ahead(GetParam());
+  std::vector<Tensor> got;
+  const std::vector<std::vector<float>> batches = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9, 10, 11}, {12, 13}};
+  for (std::vector<float> batch : batches) {
+    const auto count = static_cast<int>(batch.size());
+    const void* there = ahead.send(batch.data(), batch.size() * sizeof(float));
+    got.push_back(Tensor::over(const_cast<void*>(there), {Shape{count}, DType::kF32}, GetParam()).clone());
+    ahead.taken();
+    if (GetParam() != Device::kCpu) batch.assign(batch.size(), -1.0f);  // a GPU's source may change at once
+  }
+  for (size_t i = 0; i < batches.size(); ++i) EXPECT_EQ(got[i].to_vector(), batches[i]);
 }
 
 TEST_P(DeviceCopies, OutOfMemorySaysWhatWasAsked) {
