@@ -12,6 +12,7 @@ folder=build
 options=(-DESPALIER_CUDA=OFF)
 targets=()
 filter=()
+threads=2  # that a test uses; the emulator has one
 tidy=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -28,6 +29,7 @@ while [ $# -gt 0 ]; do
       options=(-DESPALIER_CUDA=EMULATED "${options[@]:1}")
       targets=(-- test_tensor test_ops test_passes test_runtime test_tasks test_train test_compress espalier)
       filter=(-R '/cuda|Emulated')
+      threads=1
       export ESPALIER_REQUIRE_CUDA=1 ESPALIER_AUTOTUNE=${ESPALIER_AUTOTUNE-off}
       ;;
     --tidy) tidy=1 ;;
@@ -51,8 +53,7 @@ if [ -n "$tidy" ]; then
   exit
 fi
 scripts/build.sh "$folder" "${options[@]}" "${targets[@]}"
-# A test uses two threads: as many tests at a time as there are pairs of cores. More threads than
-# cores would wait for each other.
-export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2
+# As many tests at a time as there are cores for their threads: more would wait for each other.
+export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=$threads
 export ASAN_OPTIONS=allocator_may_return_null=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}  # tests ask for more than there is
-exec ctest --test-dir "$folder" --output-on-failure -j "$((($(nproc) + 1) / 2))" "${filter[@]}" "$@"
+exec ctest --test-dir "$folder" --output-on-failure -j "$((($(nproc) + threads - 1) / threads))" "${filter[@]}" "$@"
