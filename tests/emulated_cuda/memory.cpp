@@ -160,7 +160,7 @@ bool give_back_pinned(void* memory) {
 
 bool is_pinned(const void* memory, size_t bytes) { return holds(Memory::one().pinned, memory, bytes); }
 
-CardWorks::CardWorks(const char* work) { Memory::one().work = work; }
+void CardWorks::on(const char* work) { Memory::one().work = work; }
 
 CardWorks::~CardWorks() {
   Memory& m = Memory::one();

@@ -24,11 +24,12 @@ void* take_pinned(size_t bytes);
 bool give_back_pinned(void* memory);
 bool is_pinned(const void* memory, size_t bytes);
 
-/// While one lives the card works, on what `work` names.
+/// While one lives the card works; what it touches is closed again at its end.
 class CardWorks {
  public:
-  explicit CardWorks(const char* work);
+  CardWorks() = default;
   ~CardWorks();
+  void on(const char* work);  ///< names what comes next
   CardWorks(const CardWorks&) = delete;
 };
 

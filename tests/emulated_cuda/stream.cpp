@@ -53,12 +53,14 @@ cudaError_t take_last_error() {
 }
 
 void work_off(Stream& s, uint64_t until) {
+  if (s.done >= until) return;
+  CardWorks working;
   while (s.done < until) {
     const Work work = std::move(s.queue.front());
     s.queue.pop_front();
     ++s.done;
     if (fault != cudaSuccess) continue;
-    const CardWorks working(work.name);
+    working.on(work.name);
     try {
       work.run();
     } catch (const std::exception& e) {

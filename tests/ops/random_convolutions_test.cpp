@@ -49,7 +49,7 @@ class RandomConvolutionsTest : public DeviceTest {
  protected:
   void TearDown() override { kernels::set_precision(before_); }
 
-  /// Calls check(shape) for each of the drawn ones, with every precision.
+  /// Calls check(shape) for each of the drawn ones.
   template <class Check>
   static void for_each_shape(int64_t count, const Check& check) {
     Random random(static_cast<uint64_t>(from_environment("ESPALIER_SHAPES_SEED", 1)), Purpose::kTest);
@@ -89,56 +89,56 @@ void compare(const Tensor& got, const Sums& want) {
     EXPECT_TRUE(expect_close(reached, sums.value, {kBf16Relative, 1.0}));
 }
 
-TEST_P(RandomConvolutionsTest, Dense) {
-  const Device gpu = GetParam();
-  for_each_shape(12, [&](const ConvShape& s) {
+/// The tensors of one convolution's passes.
+struct Passes {
+  bool depthwise;
+  ConvShape s;
+  Device gpu;
+
+  template <class T>
+  void run(const T* x, const float* w, const T* dy, T* y, T* dx, float* dw) const {
+    if (depthwise) {
+      kernels::depthwise_forward(gpu, s, x, w, {}, y);
+      kernels::depthwise_backward_x(gpu, s, dy, w, dx);
+      kernels::depthwise_backward_w(gpu, s, x, dy, dw);
+    } else {
+      kernels::conv2d_forward(gpu, s, x, w, {}, y);
+      kernels::conv2d_backward_x(gpu, s, dy, w, dx);
+      kernels::conv2d_backward_w(gpu, s, x, dy, dw);
+    }
+  }
+
+  void expect_the_formula() const {
     const Tensor x = short_tensor({s.N, s.H, s.W, s.C}, gpu, 1),
-                 w = short_tensor({s.K, s.R, s.S, s.C}, gpu, 2),
+                 w = short_tensor(depthwise ? Shape{s.R, s.S, s.C} : Shape{s.K, s.R, s.S, s.C}, gpu, 2),
                  dy = short_tensor({s.N, s.P(), s.Q(), s.K}, gpu, 3);
-    const ConvReference want = conv_reference(s, false, x, w, dy);
-    const Tensor y(dy.shape(), gpu), dx(x.shape(), gpu), dw(w.shape(), gpu);
-    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
-      kernels::set_precision(precision);
-      kernels::conv2d_forward(gpu, s, x.f32(), w.f32(), {}, y.f32());
-      kernels::conv2d_backward_x(gpu, s, dy.f32(), w.f32(), dx.f32());
-      kernels::conv2d_backward_w(gpu, s, x.f32(), dy.f32(), dw.f32());
+    const ConvReference want = conv_reference(s, depthwise, x, w, dy);
+    const auto expect = [&](const Tensor& y, const Tensor& dx, const Tensor& dw) {
       compare(y, want.y);
       compare(dx, want.dx);
       compare(dw, want.dw);
+    };
+    const Tensor y(dy.shape(), gpu), dx(x.shape(), gpu), dw(w.shape(), gpu);
+    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+      kernels::set_precision(precision);
+      run(x.f32(), w.f32(), dy.f32(), y.f32(), dx.f32(), dw.f32());
+      expect(y, dx, dw);
     }
     const Tensor stored_x = as_bf16(x), stored_dy = as_bf16(dy), stored_y = as_bf16(y),
                  stored_dx = as_bf16(dx);
-    kernels::conv2d_forward(gpu, s, stored_x.bf16(), w.f32(), {}, stored_y.bf16());
-    kernels::conv2d_backward_x(gpu, s, stored_dy.bf16(), w.f32(), stored_dx.bf16());
-    kernels::conv2d_backward_w(gpu, s, stored_x.bf16(), stored_dy.bf16(), dw.f32());
-    compare(stored_y, want.y);
-    compare(stored_dx, want.dx);
-    compare(dw, want.dw);
-  });
+    run(stored_x.bf16(), w.f32(), stored_dy.bf16(), stored_y.bf16(), stored_dx.bf16(), dw.f32());
+    expect(stored_y, stored_dx, dw);
+  }
+};
+
+TEST_P(RandomConvolutionsTest, Dense) {
+  for_each_shape(12, [](const ConvShape& s) { Passes{false, s, GetParam()}.expect_the_formula(); });
 }
 
 TEST_P(RandomConvolutionsTest, Depthwise) {
-  const Device gpu = GetParam();
-  for_each_shape(24, [&](ConvShape s) {
+  for_each_shape(24, [](ConvShape s) {
     s.K = s.C;
-    const Tensor x = short_tensor({s.N, s.H, s.W, s.C}, gpu, 1), w = short_tensor({s.R, s.S, s.C}, gpu, 2),
-                 dy = short_tensor({s.N, s.P(), s.Q(), s.C}, gpu, 3);
-    const ConvReference want = conv_reference(s, true, x, w, dy);
-    const Tensor y(dy.shape(), gpu), dx(x.shape(), gpu), dw(w.shape(), gpu);
-    kernels::depthwise_forward(gpu, s, x.f32(), w.f32(), {}, y.f32());
-    kernels::depthwise_backward_x(gpu, s, dy.f32(), w.f32(), dx.f32());
-    kernels::depthwise_backward_w(gpu, s, x.f32(), dy.f32(), dw.f32());
-    compare(y, want.y);
-    compare(dx, want.dx);
-    compare(dw, want.dw);
-    const Tensor stored_x = as_bf16(x), stored_dy = as_bf16(dy), stored_y = as_bf16(y),
-                 stored_dx = as_bf16(dx);
-    kernels::depthwise_forward(gpu, s, stored_x.bf16(), w.f32(), {}, stored_y.bf16());
-    kernels::depthwise_backward_x(gpu, s, stored_dy.bf16(), w.f32(), stored_dx.bf16());
-    kernels::depthwise_backward_w(gpu, s, stored_x.bf16(), stored_dy.bf16(), dw.f32());
-    compare(stored_y, want.y);
-    compare(stored_dx, want.dx);
-    compare(dw, want.dw);
+    Passes{true, s, GetParam()}.expect_the_formula();
   });
 }
 

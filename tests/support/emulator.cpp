@@ -310,7 +310,7 @@ void emulate(const EmulatedLaunch& launch, Schedule schedule, const std::functio
 void emulate_items(int64_t count, Schedule schedule, const std::vector<Range>& reachable,
                    const std::function<void(int64_t)>& item) {
   AccessCheck& check = check_of_items();
-  const Range stack = own_stack();
+  thread_local const Range stack = own_stack();  // the system is asked, which takes a while
   check.begin_launch(reachable);
   check.begin_block(nullptr, 0, 1);
   for (int64_t i = 0; i < count; ++i) {
